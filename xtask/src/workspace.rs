@@ -1,0 +1,58 @@
+//! Where things are: the repository, the two Cargo workspaces in it and what they build.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+
+use crate::process::{capture, cargo};
+
+/// The folder of the guest workspace below the root.
+pub(crate) const GUEST_FOLDER: &str = "examples";
+/// The target that SDK guests are compiled for.
+pub(crate) const GUEST_TARGET: &str = "wasm32-wasip2";
+
+/// The root of the repository that this tool was built from.
+///
+/// # Errors
+/// When the folder has been moved since the tool was built.
+pub(crate) fn root() -> Result<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("xtask has no parent folder")?;
+    ensure!(
+        root.join("Cargo.toml").is_file(),
+        "this tool was built in {}, which is gone: run it as `cargo xtask`",
+        root.display()
+    );
+    Ok(root.to_owned())
+}
+
+/// `cargo metadata` of the workspace in `folder`, its own packages only.
+///
+/// # Errors
+/// When cargo cannot read the workspace.
+pub(crate) fn metadata(folder: &Path) -> Result<Value> {
+    let text = capture(
+        cargo()
+            .args(["metadata", "--format-version=1", "--no-deps", "--manifest-path"])
+            .arg(folder.join("Cargo.toml")),
+    )?;
+    serde_json::from_str(&text).context("cannot read what `cargo metadata` printed")
+}
+
+/// Where the workspace in `folder` builds to; `CARGO_TARGET_DIR` and Cargo's configuration are honoured.
+///
+/// # Errors
+/// As [`metadata`].
+pub(crate) fn target_folder(folder: &Path) -> Result<PathBuf> {
+    let metadata = metadata(folder)?;
+    let path = metadata["target_directory"].as_str().context("`cargo metadata` names no target directory")?;
+    Ok(PathBuf::from(path))
+}
+
+/// Where the compiled guests are.
+///
+/// # Errors
+/// As [`metadata`].
+pub(crate) fn guest_folder(root: &Path) -> Result<PathBuf> {
+    Ok(target_folder(&root.join(GUEST_FOLDER))?.join(GUEST_TARGET).join("release"))
+}
