@@ -1,0 +1,177 @@
+//! The boundary of the sandbox: plain data in both directions, fit to cross a process boundary unchanged.
+
+use alloc::{boxed::Box, string::String};
+use core::time::Duration;
+
+use crate::{
+    codec::Document,
+    id::{AttemptId, Digest, RunId},
+    log::Stream,
+    outcome::Outcome,
+    wire_enum, wire_struct,
+    work::WorkSpec,
+};
+
+/// What the executor tells the sandbox.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command {
+    /// A run whose attempts may follow.
+    Define(Box<WorkSpec>),
+    /// No more attempts of this run will follow.
+    Forget(RunId),
+    /// The module is in a local file, checked against its digest; compile it. Answered by a [`AttemptEvent::Module`].
+    Prepare(ModuleFile),
+    /// Start one attempt. Its run was defined and its module prepared.
+    Start(AttemptSpec),
+    /// End one attempt.
+    Cancel(CancelSpec),
+    /// Report the output of a running attempt as it comes, from its beginning, or stop doing so.
+    Follow(FollowSpec),
+}
+wire_enum!(Command {
+    1 => Define(work), 2 => Forget(run), 3 => Prepare(module), 4 => Start(attempt), 5 => Cancel(cancel), 6 => Follow(follow),
+});
+impl Document for Command {
+    const NAME: &'static str = "sandbox command";
+    const FORMAT: u8 = 1;
+}
+
+/// A module in a local file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ModuleFile {
+    /// Its digest.
+    pub digest: Digest,
+    /// The path of the file.
+    pub path: String,
+}
+wire_struct!(ModuleFile { digest, path });
+
+/// One attempt to start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AttemptSpec {
+    /// Its identity; the run in it was defined before.
+    pub id: AttemptId,
+    /// The number people see: recorded failed attempts + 1.
+    pub ordinal: u32,
+    /// The payload.
+    pub payload: Box<[u8]>,
+}
+wire_struct!(AttemptSpec { id, ordinal, payload });
+
+/// Why an attempt is to be ended early.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CancelSpec {
+    /// The attempt.
+    pub id: AttemptId,
+    /// The reason to report.
+    pub reason: crate::task::Reason,
+}
+wire_struct!(CancelSpec { id, reason });
+
+/// Turns live output on or off.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FollowSpec {
+    /// The attempt.
+    pub id: AttemptId,
+    /// On or off.
+    pub on: bool,
+}
+wire_struct!(FollowSpec { id, on });
+
+/// What the sandbox tells the executor.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AttemptEvent {
+    /// A module was compiled and linked, or refused with a message.
+    Module(ModuleReady),
+    /// Output of a followed attempt.
+    Output(OutputChunk),
+    /// The guest reported progress.
+    Progress(Progress),
+    /// The attempt is over. Large captures are still in memory here: see [`EndedAttempt`].
+    Ended(Box<EndedAttempt>),
+}
+wire_enum!(AttemptEvent { 1 => Module(ready), 2 => Output(chunk), 3 => Progress(progress), 4 => Ended(ended) });
+impl Document for AttemptEvent {
+    const NAME: &'static str = "attempt event";
+    const FORMAT: u8 = 1;
+}
+
+/// The answer to [`Command::Prepare`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ModuleReady {
+    /// The module.
+    pub digest: Digest,
+    /// Why it cannot be run, if it cannot.
+    pub refused: Option<String>,
+    /// How long compiling took; zero when it came from the cache.
+    pub compile_time: Duration,
+}
+wire_struct!(ModuleReady {
+    digest,
+    refused,
+    compile_time
+});
+
+/// A piece of live output.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OutputChunk {
+    /// The attempt.
+    pub id: AttemptId,
+    /// Which stream.
+    pub stream: Stream,
+    /// Milliseconds since the attempt began.
+    pub at_ms: u64,
+    /// The bytes.
+    pub bytes: Box<[u8]>,
+}
+wire_struct!(OutputChunk {
+    id,
+    stream,
+    at_ms,
+    bytes
+});
+
+/// How far a guest says it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Progress {
+    /// The attempt.
+    pub id: AttemptId,
+    /// Units done.
+    pub done: u64,
+    /// Units in all; 0 when unknown.
+    pub total: u64,
+}
+wire_struct!(Progress { id, done, total });
+
+/// The end of an attempt as the sandbox reports it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EndedAttempt {
+    /// The attempt.
+    pub id: AttemptId,
+    /// The outcome; its captures are inline up to [`crate::limits::INLINE_CAPTURE_MAX`] and otherwise empty.
+    pub outcome: Outcome,
+    /// The result, where it is too large to travel inline.
+    pub large_result: Box<[u8]>,
+    /// The log, where it is too large to travel inline.
+    pub large_log: Box<[u8]>,
+}
+wire_struct!(EndedAttempt {
+    id,
+    outcome,
+    large_result,
+    large_log
+});
+
+macro_rules! boxed {
+    ($($name:ident),*) => { $(
+        impl crate::codec::Wire for Box<$name> {
+            fn encode(&self, out: &mut alloc::vec::Vec<u8>) {
+                (**self).encode(out);
+            }
+            fn decode(input: &mut crate::codec::Reader<'_>) -> Result<Self, crate::codec::Error> {
+                $name::decode(input).map(Self::new)
+            }
+        }
+    )* };
+}
+boxed!(WorkSpec, EndedAttempt);

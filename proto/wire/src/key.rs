@@ -1,0 +1,112 @@
+//! Where each record lives. Keys are relative to `/weir/<cluster>/`; numbers are fixed-width hexadecimal, so that the
+//! store's order is the numeric one.
+
+use alloc::{format, string::String};
+
+use crate::id::{JobName, JobVersion, Namespace, NodeId, RunId, Seq};
+
+/// The election key; its create-revision is the term.
+pub const LEADER: &str = "leader";
+/// The sequence number of the last log transaction.
+pub const HEAD: &str = "head";
+/// The random id of the blob store that belongs to this cluster.
+pub const BLOB_STORE: &str = "blobs";
+/// All job specs.
+pub const JOBS: &str = "job/";
+/// All submission segments.
+pub const SUBMISSIONS: &str = "sub/";
+/// The delta log.
+pub const LOG: &str = "log/";
+/// All checkpoint blocks.
+pub const CHECKPOINTS: &str = "ckpt/";
+/// All node registrations.
+pub const NODES: &str = "node/";
+
+/// The prefix of all keys of a cluster.
+#[must_use]
+pub fn prefix(cluster: &crate::id::ClusterName) -> String {
+    format!("/weir/{cluster}/")
+}
+
+/// The spec of one job version.
+#[must_use]
+pub fn job(namespace: &Namespace, job: &JobName, version: JobVersion) -> String {
+    format!("{JOBS}{namespace}/{job}/{:016x}", version.0)
+}
+
+/// One submission segment.
+#[must_use]
+pub fn submission(seq: Seq) -> String {
+    format!("{SUBMISSIONS}{:016x}", seq.0)
+}
+
+/// One delta.
+#[must_use]
+pub fn log(seq: Seq) -> String {
+    format!("{LOG}{:016x}", seq.0)
+}
+
+/// One state block of a run.
+#[must_use]
+pub fn block(run: RunId, block: u32) -> String {
+    format!("{CHECKPOINTS}{run}/{block:08x}")
+}
+
+/// What a run's checkpoint holds besides its blocks.
+#[must_use]
+pub fn run_meta(run: RunId) -> String {
+    format!("{CHECKPOINTS}{run}/meta")
+}
+
+/// One node registration.
+#[must_use]
+pub fn node(node: &NodeId) -> String {
+    format!("{NODES}{node}")
+}
+
+/// The sequence number at the end of a submission or log key.
+#[must_use]
+pub fn parse_seq(key: &str) -> Option<Seq> {
+    let (_, hex) = key.rsplit_once('/')?;
+    u64::from_str_radix(hex, 16).ok().filter(|_| hex.len() == 16).map(Seq)
+}
+
+/// A checkpoint key taken apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Checkpoint {
+    /// A state block.
+    Block(RunId, u32),
+    /// The rest of a run.
+    Meta(RunId),
+}
+
+/// Takes a checkpoint key apart.
+#[must_use]
+pub fn parse_checkpoint(key: &str) -> Option<Checkpoint> {
+    let (run, rest) = key.strip_prefix(CHECKPOINTS)?.split_once('/')?;
+    let run = run.parse().ok()?;
+    match rest {
+        "meta" => Some(Checkpoint::Meta(run)),
+        block => u32::from_str_radix(block, 16)
+            .ok()
+            .map(|block| Checkpoint::Block(run, block)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_sort_by_number_and_parse_back() {
+        assert!(log(Seq(255)) < log(Seq(256)));
+        assert_eq!(parse_seq(&log(Seq(77))), Some(Seq(77)));
+        assert_eq!(parse_seq("log/zz"), None);
+        assert_eq!(
+            parse_checkpoint(&block(RunId(5), 3)),
+            Some(Checkpoint::Block(RunId(5), 3))
+        );
+        assert_eq!(parse_checkpoint(&run_meta(RunId(5))), Some(Checkpoint::Meta(RunId(5))));
+        assert_eq!(parse_checkpoint("ckpt/x/meta"), None);
+    }
+}

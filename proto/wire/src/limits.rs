@@ -1,0 +1,55 @@
+//! Every maximum that two parties have to agree on; a limit of one crate alone lives in that crate.
+
+/// Longest control frame, bytes: half of etcd's request limit, and what one report batch may hold.
+pub const FRAME_LEN_MAX: usize = 1 << 20;
+/// Longest string in a message or record, bytes.
+pub const STRING_LEN_MAX: usize = 64 << 10;
+/// Most elements in one list of a message or record.
+pub const LIST_LEN_MAX: usize = 1 << 20;
+/// Most tasks in one run.
+pub const TASKS_PER_RUN_MAX: u32 = 10_000_000;
+/// Longest range in one grant, tasks; measured: beyond 256 the gain per task is below 10 %.
+pub const GRANT_LEN_MAX: u32 = 4096;
+/// Tasks in one checkpoint block.
+pub const BLOCK_LEN: u32 = 65_536;
+/// Largest result or log carried inside a report, bytes; larger ones are uploaded as blobs.
+pub const INLINE_CAPTURE_MAX: usize = 1024;
+/// Largest payload carried inside a submission, bytes; larger ones are blobs.
+pub const INLINE_PAYLOAD_MAX: usize = 64 << 10;
+/// Largest items blob, bytes.
+pub const ITEMS_LEN_MAX: u64 = 256 << 20;
+/// Largest module, bytes.
+pub const MODULE_LEN_MAX: u64 = 128 << 20;
+/// Largest blob of any kind, bytes.
+pub const BLOB_LEN_MAX: u64 = 256 << 20;
+/// Longest error message of a guest or a trap, bytes.
+pub const MESSAGE_LEN_MAX: usize = 4096;
+/// Most frames of a Wasm backtrace.
+pub const BACKTRACE_FRAMES_MAX: usize = 32;
+/// Longest name (namespace, job, node, cluster), bytes: a DNS label.
+pub const NAME_LEN_MAX: usize = 63;
+/// Most arguments or environment variables of a task.
+pub const ARGS_MAX: usize = 256;
+/// Most bytes of all arguments and environment variables of a task together.
+pub const ARGS_BYTES_MAX: usize = 64 << 10;
+/// Most directory grants of a task.
+pub const DIR_GRANTS_MAX: usize = 16;
+/// Most attributes of a node.
+pub const NODE_ATTRIBUTES_MAX: usize = 64;
+/// Most runs in one submission segment.
+pub const RUNS_PER_SEGMENT_MAX: usize = 4096;
+/// Most bytes in one store transaction; etcd refuses requests over 1.5 MiB.
+pub const TXN_BYTES_MAX: usize = 1 << 20;
+/// Most operations in one store transaction; etcd refuses more than 128, three are the guard and the head.
+pub const TXN_OPS_MAX: usize = 120;
+/// Largest output budget of an attempt, bytes.
+pub const OUTPUT_MAX: u64 = 64 << 20;
+/// Most unacknowledged outcomes that an executor keeps before it stops accepting work.
+pub const OUTBOX_LEN_MAX: usize = 1 << 17;
+/// Most grants that one node may hold.
+pub const GRANTS_PER_NODE_MAX: usize = 4096;
+
+const _: () = assert!(INLINE_CAPTURE_MAX < FRAME_LEN_MAX);
+const _: () = assert!(INLINE_PAYLOAD_MAX < TXN_BYTES_MAX);
+const _: () = assert!(FRAME_LEN_MAX <= TXN_BYTES_MAX);
+const _: () = assert!(MODULE_LEN_MAX <= BLOB_LEN_MAX && ITEMS_LEN_MAX <= BLOB_LEN_MAX);

@@ -1,0 +1,259 @@
+//! The values in the store. Each is a [`Document`] with a format version of its own.
+
+use alloc::{string::String, vec::Vec};
+
+use crate::{
+    codec::Document,
+    id::{NodeId, RunId, Seq},
+    node::NodeRecord,
+    outcome::{Failure, Usage},
+    segment::Entry,
+    task::{Reason, Status},
+    units::{Fuel, MemBytes},
+    wire_struct,
+    work::{JobRecord, RunRecord},
+};
+
+impl Document for JobRecord {
+    const NAME: &'static str = "job record";
+    const FORMAT: u8 = 1;
+}
+
+impl Document for NodeRecord {
+    const NAME: &'static str = "node record";
+    const FORMAT: u8 = 1;
+}
+
+/// The value of [`crate::key::HEAD`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Head {
+    /// The last log transaction.
+    pub seq: Seq,
+}
+wire_struct!(Head { seq });
+impl Document for Head {
+    const NAME: &'static str = "head";
+    const FORMAT: u8 = 1;
+}
+
+/// Submissions committed together; item i becomes run `RunId::from_segment(seq, i)`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct SubmissionSegment {
+    /// The runs.
+    pub runs: Vec<RunRecord>,
+    /// Idempotency keys of these submissions.
+    pub keys: Vec<IdempotencyRecord>,
+}
+wire_struct!(SubmissionSegment { runs, keys });
+impl Document for SubmissionSegment {
+    const NAME: &'static str = "submission segment";
+    const FORMAT: u8 = 1;
+}
+
+/// One idempotency key: a repeated request finds its runs instead of making new ones.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IdempotencyRecord {
+    /// The key as the client sent it, behind its namespace and a slash.
+    pub key: String,
+    /// A hash of the request: the same key with another request is a conflict.
+    pub fingerprint: u64,
+    /// The first item of this request in the segment.
+    pub first: u32,
+    /// The number of its items.
+    pub count: u32,
+}
+wire_struct!(IdempotencyRecord {
+    key,
+    fingerprint,
+    first,
+    count
+});
+
+/// One batch of changes.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Delta {
+    /// When it was put together, Unix milliseconds.
+    pub wall_ms: u64,
+    /// The changes by run.
+    pub runs: Vec<RunDelta>,
+}
+wire_struct!(Delta { wall_ms, runs });
+impl Document for Delta {
+    const NAME: &'static str = "delta";
+    const FORMAT: u8 = 1;
+}
+
+/// The changes of one run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunDelta {
+    /// The run.
+    pub run: RunId,
+    /// Tasks that ended, as ranges; the first failed, killed, lost and rejected ones are in `exceptions` too.
+    pub ended: Vec<EndedRange>,
+    /// Failures, of tasks that ended and of tasks that are tried again.
+    pub exceptions: Vec<Exception>,
+    /// What the attempts behind this delta used.
+    pub usage: UsageSum,
+    /// A stop was asked for.
+    pub stop: Option<Reason>,
+    /// Results and logs that are few and small.
+    pub inline: Vec<Entry>,
+    /// Results, logs and usage are in the segment object of this sequence number.
+    pub in_segment: bool,
+}
+wire_struct!(RunDelta {
+    run,
+    ended,
+    exceptions,
+    usage,
+    stop,
+    inline,
+    in_segment
+});
+
+/// Neighbouring tasks with the same terminal status.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EndedRange {
+    /// First task.
+    pub first: u32,
+    /// Number of tasks.
+    pub len: u32,
+    /// How they ended.
+    pub status: Status,
+}
+wire_struct!(EndedRange { first, len, status });
+
+/// What is known about a task that did not simply succeed at its first attempt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Exception {
+    /// The task.
+    pub index: u32,
+    /// Failed attempts that count.
+    pub failures: u32,
+    /// Terminal status, or none while the task is open.
+    pub status: Option<Status>,
+    /// The newest failure.
+    pub failure: Failure,
+    /// Where that happened.
+    pub node: Option<NodeId>,
+}
+wire_struct!(Exception {
+    index,
+    failures,
+    status,
+    failure,
+    node
+});
+
+/// Usage summed over attempts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct UsageSum {
+    /// Attempts counted.
+    pub attempts: u64,
+    /// Fuel.
+    pub fuel: Fuel,
+    /// CPU time, microseconds.
+    pub cpu_us: u64,
+    /// Wall-clock time, microseconds.
+    pub wall_us: u64,
+    /// The highest of all peaks.
+    pub peak_memory_max: MemBytes,
+    /// Output bytes.
+    pub output_bytes: u64,
+}
+wire_struct!(UsageSum {
+    attempts,
+    fuel,
+    cpu_us,
+    wall_us,
+    peak_memory_max,
+    output_bytes
+});
+
+impl UsageSum {
+    /// Adds one attempt; saturates.
+    pub fn add(&mut self, usage: &Usage) {
+        self.merge(&Self {
+            attempts: 1,
+            fuel: usage.fuel,
+            cpu_us: usage.cpu_us,
+            wall_us: usage.wall_us,
+            peak_memory_max: usage.peak_memory,
+            output_bytes: usage.output_bytes,
+        });
+    }
+
+    /// Adds another sum; saturates.
+    pub fn merge(&mut self, other: &Self) {
+        self.attempts = self.attempts.saturating_add(other.attempts);
+        self.fuel.0 = self.fuel.0.saturating_add(other.fuel.0);
+        self.cpu_us = self.cpu_us.saturating_add(other.cpu_us);
+        self.wall_us = self.wall_us.saturating_add(other.wall_us);
+        self.peak_memory_max = self.peak_memory_max.max(other.peak_memory_max);
+        self.output_bytes = self.output_bytes.saturating_add(other.output_bytes);
+    }
+}
+
+/// The state of [`crate::limits::BLOCK_LEN`] tasks of a run, with all deltas through `applied`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Block {
+    /// The last delta in it.
+    pub applied: Seq,
+    /// Tasks in this block.
+    pub len: u32,
+    /// Run-length code of the tasks' states: 0 is open, others are [`Status`] numbers.
+    pub states: Vec<(u32, u8)>,
+    /// Exceptions of its tasks.
+    pub exceptions: Vec<Exception>,
+    /// Results and logs kept in line.
+    pub inline: Vec<Entry>,
+}
+wire_struct!(Block {
+    applied,
+    len,
+    states,
+    exceptions,
+    inline
+});
+impl Document for Block {
+    const NAME: &'static str = "state block";
+    const FORMAT: u8 = 1;
+}
+
+/// What a run's checkpoint holds besides its blocks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunMeta {
+    /// The last delta in it.
+    pub applied: Seq,
+    /// Usage so far.
+    pub usage: UsageSum,
+    /// A stop was asked for.
+    pub stop: Option<Reason>,
+    /// When the last task ended, Unix milliseconds.
+    pub ended_ms: Option<u64>,
+    /// The segments that hold results of this run.
+    pub segments: Vec<SegmentRef>,
+}
+wire_struct!(RunMeta {
+    applied,
+    usage,
+    stop,
+    ended_ms,
+    segments
+});
+impl Document for RunMeta {
+    const NAME: &'static str = "run checkpoint";
+    const FORMAT: u8 = 1;
+}
+
+/// A segment object and the tasks of one run that it may hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SegmentRef {
+    /// The sequence number in its name.
+    pub seq: Seq,
+    /// Lowest task in it.
+    pub first: u32,
+    /// Highest task in it.
+    pub last: u32,
+}
+wire_struct!(SegmentRef { seq, first, last });

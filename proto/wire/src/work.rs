@@ -1,0 +1,227 @@
+//! What is to be run: the immutable content of a job version, and of a run.
+
+use alloc::{boxed::Box, string::String, vec::Vec};
+use core::time::Duration;
+
+use crate::{
+    id::{Digest, JobName, JobVersion, Namespace, RunId},
+    outcome::BlobRef,
+    resources::Resources,
+    units::Fuel,
+    wire_enum, wire_struct,
+};
+
+/// Budgets of one attempt. All of them are enforced by the sandbox.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Budgets {
+    /// CPU rate and memory, reserved on the node while an attempt runs.
+    pub resources: Resources,
+    /// Total fuel.
+    pub fuel: Fuel,
+    /// Wall-clock time.
+    pub timeout: Duration,
+    /// Bytes of stdout, stderr and log together.
+    pub output: u64,
+}
+wire_struct!(Budgets {
+    resources,
+    fuel,
+    timeout,
+    output
+});
+
+/// A directory that the node's operator published, mounted for the guest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DirGrant {
+    /// The name under which it is published.
+    pub name: String,
+    /// Where the guest sees it.
+    pub guest_path: String,
+    /// Whether the guest may write.
+    pub writable: bool,
+}
+wire_struct!(DirGrant {
+    name,
+    guest_path,
+    writable
+});
+
+/// How failed attempts are repeated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RetryPolicy {
+    /// Most attempts that count, the first included; at least 1.
+    pub attempts: u32,
+    /// Delay after the first failure; doubled for each further one.
+    pub backoff_min: Duration,
+    /// Longest delay.
+    pub backoff_max: Duration,
+    /// Whether deterministic failures are repeated too.
+    pub retry_deterministic: bool,
+}
+wire_struct!(RetryPolicy {
+    attempts,
+    backoff_min,
+    backoff_max,
+    retry_deterministic
+});
+
+/// One condition on a node's attributes.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Constraint {
+    /// The attribute.
+    pub attribute: String,
+    /// The value it must have.
+    pub value: String,
+}
+wire_struct!(Constraint { attribute, value });
+
+/// A job's spec as it is stored: immutable, one per version.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JobRecord {
+    /// The namespace.
+    pub namespace: Namespace,
+    /// The job.
+    pub job: JobName,
+    /// The version, from 1.
+    pub version: JobVersion,
+    /// The module.
+    pub module: Digest,
+    /// Arguments after the program name.
+    pub args: Vec<String>,
+    /// Environment.
+    pub env: Vec<(String, String)>,
+    /// Budgets of each attempt.
+    pub budgets: Budgets,
+    /// Directories.
+    pub dirs: Vec<DirGrant>,
+    /// Tasks of a run unless the run says otherwise.
+    pub count: u32,
+    /// Most tasks of a run at the same time; 0 means no limit.
+    pub max_running: u32,
+    /// 0 to 100, higher first.
+    pub priority: u8,
+    /// Retries.
+    pub retry: RetryPolicy,
+    /// Where it may run.
+    pub constraints: Vec<Constraint>,
+    /// When it was created, Unix milliseconds.
+    pub created_ms: u64,
+    /// The author's note.
+    pub message: String,
+}
+wire_struct!(JobRecord {
+    namespace,
+    job,
+    version,
+    module,
+    args,
+    env,
+    budgets,
+    dirs,
+    count,
+    max_running,
+    priority,
+    retry,
+    constraints,
+    created_ms,
+    message,
+});
+
+/// The payload of a run's tasks.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Input {
+    /// No payload.
+    #[default]
+    None,
+    /// The same bytes for every task; at most [`crate::limits::INLINE_PAYLOAD_MAX`].
+    Inline(Box<[u8]>),
+    /// The same blob for every task.
+    Blob(BlobRef),
+    /// An [`crate::items`] blob: item i for task i.
+    Items(BlobRef),
+}
+wire_enum!(Input { 0 => None, 1 => Inline(bytes), 2 => Blob(blob), 3 => Items(blob) });
+
+/// One run as it was submitted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunRecord {
+    /// The namespace.
+    pub namespace: Namespace,
+    /// The job.
+    pub job: JobName,
+    /// Its version.
+    pub version: JobVersion,
+    /// The number of tasks.
+    pub count: u32,
+    /// Arguments in place of the job's, if any were given.
+    pub args: Option<Vec<String>>,
+    /// The payload.
+    pub input: Input,
+    /// When it was submitted, Unix milliseconds.
+    pub submitted_ms: u64,
+}
+wire_struct!(RunRecord {
+    namespace,
+    job,
+    version,
+    count,
+    args,
+    input,
+    submitted_ms
+});
+
+/// All an executor needs to run tasks of one run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WorkSpec {
+    /// The run.
+    pub run: RunId,
+    /// The namespace.
+    pub namespace: Namespace,
+    /// The job.
+    pub job: JobName,
+    /// The number of tasks in the run.
+    pub count: u32,
+    /// The module.
+    pub module: Digest,
+    /// Arguments after the program name.
+    pub args: Vec<String>,
+    /// Environment.
+    pub env: Vec<(String, String)>,
+    /// Budgets of each attempt.
+    pub budgets: Budgets,
+    /// Directories.
+    pub dirs: Vec<DirGrant>,
+    /// The payload.
+    pub input: Input,
+}
+wire_struct!(WorkSpec {
+    run,
+    namespace,
+    job,
+    count,
+    module,
+    args,
+    env,
+    budgets,
+    dirs,
+    input
+});
+
+impl WorkSpec {
+    /// Joins a run with its job's spec.
+    #[must_use]
+    pub fn new(run: RunId, record: &RunRecord, job: &JobRecord) -> Self {
+        Self {
+            run,
+            namespace: record.namespace.clone(),
+            job: record.job.clone(),
+            count: record.count,
+            module: job.module,
+            args: record.args.clone().unwrap_or_else(|| job.args.clone()),
+            env: job.env.clone(),
+            budgets: job.budgets,
+            dirs: job.dirs.clone(),
+            input: record.input.clone(),
+        }
+    }
+}
