@@ -1,0 +1,128 @@
+//! Paths and headers, written once for server and client.
+//!
+//! The constants are templates in the syntax of axum and OpenAPI; the functions fill them and escape what they fill in.
+
+use std::fmt::Write as _;
+
+/// The store revision that an answer reflects.
+pub const REVISION_HEADER: &str = "x-weir-revision";
+/// Makes a write repeatable: the same key and request give the first answer again. At most 128 bytes.
+pub const IDEMPOTENCY_HEADER: &str = "idempotency-key";
+/// The version of a job that a write expects, as a quoted number; `"0"` means that the job must not exist.
+pub const IF_MATCH_HEADER: &str = "if-match";
+/// The media type of errors.
+pub const PROBLEM_TYPE: &str = "application/problem+json";
+/// The media type of logs.
+pub const NDJSON_TYPE: &str = "application/x-ndjson";
+/// The port of the HTTP API.
+pub const HTTP_PORT: u16 = 4640;
+/// The UDP port of the link between control plane and executors.
+pub const LINK_PORT: u16 = 4641;
+/// The namespace when none is named.
+pub const NAMESPACE_DEFAULT: &str = "default";
+
+macro_rules! routes {
+    ($($(#[$doc:meta])+ $constant:ident, $builder:ident($($arg:ident),*) = $template:literal;)+) => {
+        $($(#[$doc])+ pub const $constant: &str = $template;)+
+        $($(#[$doc])+ pub fn $builder($($arg: &str),*) -> String {
+            fill($template, &[$((stringify!($arg), $arg)),*])
+        })+
+        #[cfg(test)]
+        const TEMPLATES: &[&str] = &[$($template),+];
+    };
+}
+
+routes! {
+    /// `GET`: the modules.
+    MODULES, modules() = "/v1/modules";
+    /// `PUT`: stores a module (create-only). `GET`: what it is.
+    MODULE, module(digest) = "/v1/modules/{digest}";
+    /// `PUT`: stores a payload or items file (create-only).
+    BLOB, blob(digest) = "/v1/blobs/{digest}";
+    /// `GET`: the jobs of a namespace.
+    JOBS, jobs(ns) = "/v1/namespaces/{ns}/jobs";
+    /// `PUT`: creates or updates a job from its spec. `GET`: its latest version, or `?version=`.
+    JOB, job(ns, job) = "/v1/namespaces/{ns}/jobs/{job}";
+    /// `GET`: the runs of a namespace. `POST`: starts one.
+    RUNS, runs(ns) = "/v1/namespaces/{ns}/runs";
+    /// `POST`: many submissions in one request.
+    RUNS_BATCH, runs_batch(ns) = "/v1/namespaces/{ns}/runs:batch";
+    /// `GET`: one run; may block.
+    RUN, run(ns, run) = "/v1/namespaces/{ns}/runs/{run}";
+    /// `POST`: stops a run.
+    RUN_STOP, run_stop(ns, run) = "/v1/namespaces/{ns}/runs/{run}/stop";
+    /// `GET`: why tasks of a run are pending.
+    RUN_WHY, run_why(ns, run) = "/v1/namespaces/{ns}/runs/{run}/why";
+    /// `GET`: the tasks of a run.
+    TASKS, tasks(ns, run) = "/v1/namespaces/{ns}/runs/{run}/tasks";
+    /// `GET`: one task.
+    TASK, task(ns, run, index) = "/v1/namespaces/{ns}/runs/{run}/tasks/{index}";
+    /// `GET`: the bytes of a task's result.
+    TASK_RESULT, task_result(ns, run, index) = "/v1/namespaces/{ns}/runs/{run}/tasks/{index}/result";
+    /// `GET`: a task's log as NDJSON.
+    TASK_LOGS, task_logs(ns, run, index) = "/v1/namespaces/{ns}/runs/{run}/tasks/{index}/logs";
+    /// `POST`: stops a task.
+    TASK_STOP, task_stop(ns, run, index) = "/v1/namespaces/{ns}/runs/{run}/tasks/{index}/stop";
+    /// `GET`: the nodes.
+    NODES, nodes() = "/v1/nodes";
+    /// `GET`: one node.
+    NODE, node(node) = "/v1/nodes/{node}";
+    /// `GET`: what the cluster is and how it is doing.
+    CLUSTER, cluster() = "/v1/cluster";
+    /// `GET`: objects by the start of their id.
+    SEARCH, search() = "/v1/search";
+    /// `GET`: the OpenAPI document.
+    OPENAPI, openapi() = "/v1/openapi.json";
+    /// `GET`: 200 while the process serves.
+    HEALTH, health() = "/healthz";
+    /// `GET`: 200 on the leader, 503 elsewhere.
+    HEALTH_LEADER, health_leader() = "/healthz/leader";
+    /// `GET`: Prometheus metrics.
+    METRICS, metrics() = "/metrics";
+}
+
+fn fill(template: &str, args: &[(&str, &str)]) -> String {
+    args.iter().fold(template.to_owned(), |path, (name, value)| {
+        path.replace(&format!("{{{name}}}"), &escape(value))
+    })
+}
+
+/// Percent-encodes everything that is not unreserved, so that no value can leave its segment; `:` is allowed there.
+fn escape(value: &str) -> String {
+    let mut escaped = String::with_capacity(value.len());
+    let dots = value.bytes().all(|c| c == b'.');
+    for byte in value.bytes() {
+        let plain =
+            byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'~' | b':') || (byte == b'.' && !dots);
+        if plain {
+            escaped.push(char::from(byte));
+        } else {
+            write!(escaped, "%{byte:02X}").expect("writing to a string cannot fail");
+        }
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_stay_in_their_segment() {
+        assert_eq!(
+            job("default", "a/../b?c#d e"),
+            "/v1/namespaces/default/jobs/a%2F..%2Fb%3Fc%23d%20e"
+        );
+        assert_eq!(job("default", ".."), "/v1/namespaces/default/jobs/%2E%2E");
+        assert_eq!(module("sha256:ab"), "/v1/modules/sha256:ab");
+        assert_eq!(task_logs("n", "r", "7"), "/v1/namespaces/n/runs/r/tasks/7/logs");
+    }
+
+    #[test]
+    fn templates_are_distinct() {
+        let mut templates = TEMPLATES.to_vec();
+        templates.sort_unstable();
+        templates.dedup();
+        assert_eq!(templates.len(), TEMPLATES.len());
+    }
+}

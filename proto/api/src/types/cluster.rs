@@ -1,0 +1,81 @@
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::task::words;
+
+words! {
+    /// The kind of a cluster's store.
+    StoreKind {
+        /// An etcd cluster.
+        Etcd = "etcd",
+        /// A file of this control plane.
+        Embedded = "embedded",
+    }
+}
+
+words! {
+    /// How the store is doing.
+    StoreStatus {
+        /// It answers.
+        Ok = "ok",
+        /// It does not; the control plane keeps trying.
+        Retrying = "retrying",
+    }
+}
+
+/// What a cluster is and how it is doing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ClusterInfo {
+    /// Its name.
+    pub cluster: String,
+    /// The version of the control plane.
+    pub version: String,
+    /// The leader's address; absent while there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub leader: Option<String>,
+    /// The leader's term.
+    pub term: u64,
+    /// Its store.
+    pub store: StoreInfo,
+    /// The store revision of the last applied transaction.
+    pub revision: u64,
+    /// Sums over its objects.
+    #[serde(default)]
+    pub totals: ClusterTotals,
+}
+
+/// The store of a cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct StoreInfo {
+    /// Its kind.
+    pub kind: StoreKind,
+    /// Its own version, where it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// How it is doing.
+    pub status: StoreStatus,
+    /// Since when it is being retried, in milliseconds since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since_ms: Option<u64>,
+    /// The latest error.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// Sums over a cluster.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
+pub struct ClusterTotals {
+    /// Jobs.
+    pub jobs: u64,
+    /// Runs that have not ended.
+    pub open_runs: u64,
+    /// Tasks that wait.
+    pub pending_tasks: u64,
+    /// Tasks that execute.
+    pub running_tasks: u64,
+    /// Nodes that are ready.
+    pub ready_nodes: u64,
+    /// All nodes.
+    pub nodes: u64,
+}

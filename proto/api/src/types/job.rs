@@ -1,0 +1,49 @@
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::RunState;
+use crate::spec::Document;
+
+/// A job as lists show it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Job {
+    /// The namespace.
+    pub namespace: String,
+    /// The name, unique in the namespace.
+    pub name: String,
+    /// The kind: `batch`.
+    pub kind: String,
+    /// The latest version of its spec, from 1.
+    pub version: u32,
+    /// The module's digest.
+    pub module: String,
+    /// Tasks of a run.
+    pub count: u32,
+    /// When the latest version was made, in milliseconds since 1970.
+    pub updated_ms: u64,
+    /// Its latest run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_run: Option<String>,
+    /// The state of its latest run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_run_state: Option<RunState>,
+}
+
+/// One immutable version of a job.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct JobVersion {
+    /// The namespace.
+    pub namespace: String,
+    /// The name.
+    pub name: String,
+    /// The version, from 1; also its `ETag`.
+    pub version: u32,
+    /// When it was made, in milliseconds since 1970.
+    pub created_ms: u64,
+    /// Whether this request made the version; false when the spec was that of the latest one already, and in reads.
+    #[serde(default)]
+    pub changed: bool,
+    /// The spec with every default written out.
+    #[schema(value_type = crate::spec::Document)]
+    pub spec: Document,
+}

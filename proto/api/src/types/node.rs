@@ -1,0 +1,58 @@
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::task::words;
+
+words! {
+    /// The state of a node.
+    NodeState {
+        /// Connected, and its full state is known.
+        Ready = "ready",
+        /// Connected; its full state is awaited.
+        Joining = "joining",
+        /// Silent for less than the node timeout.
+        Silent = "silent",
+        /// Silent for longer; its work was placed elsewhere.
+        Lost = "lost",
+    }
+}
+
+/// A machine with an executor.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Node {
+    /// Its name, from its certificate.
+    pub id: String,
+    /// Its state.
+    pub state: NodeState,
+    /// The starts of its daemon.
+    pub incarnation: u64,
+    /// What it says about itself, such as `arch` and `os`, and its labels.
+    pub attributes: BTreeMap<String, String>,
+    /// The directories that it publishes, by name.
+    #[serde(default)]
+    pub published: Vec<String>,
+    /// What it offers.
+    pub capacity: NodeTotals,
+    /// What is reserved for tasks.
+    pub allocated: NodeTotals,
+    /// Tasks that execute.
+    pub running: u64,
+    /// When it was heard last, in milliseconds since 1970.
+    pub last_seen_ms: u64,
+    /// The version of its daemon.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+}
+
+/// Resources of a node.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct NodeTotals {
+    /// Thousandths of a core.
+    pub cpu_milli: u64,
+    /// Bytes of memory.
+    pub memory_bytes: u64,
+    /// Attempts at one time.
+    pub slots: u64,
+}
