@@ -1,0 +1,217 @@
+//! Splitting bytes into words, and counting them.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
+use std::ops::Range;
+
+/// Bytes read at a time.
+const BUFFER_BYTES: usize = 64 * 1024;
+/// Bytes of a word that tell it from others; a file without any border would otherwise be kept whole.
+const WORD_BYTES_MAX: usize = 256;
+
+/// How often each word occurs. A word is a run of letters and digits, with apostrophes inside; case does not count.
+#[derive(Debug, Default)]
+pub(crate) struct Words {
+    /// Ordered, because the hash map's random seed would make the fuel used differ from attempt to attempt.
+    counts: BTreeMap<String, u64>,
+    total: u64,
+}
+
+impl Words {
+    /// Counts the words that begin in a range of the source: it reads on after the range to the end of the last one,
+    /// and leaves out one that began before.
+    ///
+    /// # Errors
+    /// The source cannot be read.
+    pub(crate) fn count(&mut self, source: &mut (impl Read + Seek), range: Range<u64>) -> io::Result<()> {
+        // The byte before the range tells whether its first word began earlier.
+        let mut position = range.start.saturating_sub(1);
+        source.seek(SeekFrom::Start(position))?;
+        let mut reader = BufReader::with_capacity(BUFFER_BYTES, source);
+        let mut run = Run::None;
+        loop {
+            let buffer = reader.fill_buf()?;
+            let read = buffer.len();
+            if read == 0 {
+                break;
+            }
+            for &byte in buffer {
+                if is_word_byte(byte) {
+                    run.push(byte, range.contains(&position));
+                } else {
+                    self.add_run(&mut run);
+                }
+                position += 1;
+                if position >= range.end && !matches!(run, Run::Own(_)) {
+                    return Ok(());
+                }
+            }
+            reader.consume(read);
+        }
+        self.add_run(&mut run);
+        Ok(())
+    }
+
+    /// Returns how many words there were.
+    pub(crate) fn total(&self) -> u64 {
+        self.total
+    }
+
+    /// Returns how many different words there were.
+    pub(crate) fn distinct(&self) -> usize {
+        self.counts.len()
+    }
+
+    /// Returns the `most` frequent words with their counts, equally frequent ones in alphabetical order.
+    pub(crate) fn top(&self, most: usize) -> impl Iterator<Item = (&str, u64)> {
+        let mut words: Vec<_> = self
+            .counts
+            .iter()
+            .map(|(word, &count)| (word.as_str(), count))
+            .collect();
+        words.sort_by_key(|&(word, count)| (Reverse(count), word));
+        words.into_iter().take(most)
+    }
+
+    fn add_run(&mut self, run: &mut Run) {
+        let Run::Own(bytes) = std::mem::replace(run, Run::None) else {
+            return;
+        };
+        let text = String::from_utf8_lossy(&bytes);
+        let parts = text.split(|letter: char| !letter.is_alphanumeric() && letter != '\'');
+        for word in parts
+            .map(|part| part.trim_matches('\''))
+            .filter(|word| !word.is_empty())
+        {
+            self.total += 1;
+            let word = word.to_lowercase();
+            *self.counts.entry(word).or_default() += 1;
+        }
+    }
+}
+
+/// The run of word bytes that is being read.
+enum Run {
+    None,
+    /// It begins in the range.
+    Own(Vec<u8>),
+    /// It begins before or after the range.
+    Foreign,
+}
+
+impl Run {
+    fn push(&mut self, byte: u8, in_range: bool) {
+        match self {
+            Self::None if in_range => *self = Self::Own(vec![byte]),
+            Self::None => *self = Self::Foreign,
+            Self::Own(bytes) if bytes.len() < WORD_BYTES_MAX => bytes.push(byte),
+            Self::Own(_) | Self::Foreign => {}
+        }
+    }
+}
+
+/// Every byte of a character beyond ASCII counts as part of a word here, so that a border is never inside a character;
+/// punctuation among them is found when the run is complete.
+fn is_word_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte == b'\'' || !byte.is_ascii()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+
+    use super::*;
+
+    fn count(text: &[u8], ranges: &[Range<u64>]) -> Words {
+        let mut words = Words::default();
+        for range in ranges {
+            words.count(&mut Cursor::new(text), range.clone()).unwrap();
+        }
+        words
+    }
+
+    fn whole(text: &[u8]) -> Words {
+        count(text, &[0..u64::try_from(text.len()).unwrap()])
+    }
+
+    fn list(words: &Words) -> String {
+        let words: Vec<_> = words.top(100).map(|(word, count)| format!("{word} {count}")).collect();
+        words.join(", ")
+    }
+
+    #[test]
+    fn splits_and_counts() {
+        for (text, expected) in [
+            ("", ""),
+            (" \n\t", ""),
+            ("a", "a 1"),
+            ("b a, B; (c) b.", "b 3, a 1, c 1"),
+            ("don't 'quote' ''", "don't 1, quote 1"),
+            (
+                "Straße STRASSE über—alles “Zitat”",
+                "alles 1, strasse 1, straße 1, zitat 1, über 1",
+            ),
+            ("GPL-2.0+", "0 1, 2 1, gpl 1"),
+        ] {
+            assert_eq!(list(&whole(text.as_bytes())), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_do_not_stop_it() {
+        assert_eq!(list(&whole(b"a \xff\xfe b\xffc \xe2\x80")), "a 1, b 1, c 1");
+    }
+
+    #[test]
+    fn a_word_belongs_to_the_range_it_begins_in() {
+        let text = b"alpha beta gamma";
+        for (range, expected) in [
+            (0..1, "alpha 1"),
+            (1..5, ""),
+            (1..6, ""),
+            (1..7, "beta 1"),
+            (6..10, "beta 1"),
+            (7..11, ""),
+            (10..12, "gamma 1"),
+            (11..16, "gamma 1"),
+            (15..16, ""),
+            (4..40, "beta 1, gamma 1"),
+        ] {
+            assert_eq!(list(&count(text, std::slice::from_ref(&range))), expected, "{range:?}");
+        }
+    }
+
+    #[test]
+    fn any_two_cuts_give_the_same_counts() {
+        let text = "It's “one” text, ünïcödé—and\n\nmore: a b c 'd' 漢字 e".as_bytes();
+        let end = u64::try_from(text.len()).unwrap();
+        let expected = list(&whole(text));
+        for first in 0..=end {
+            for second in first..=end {
+                let parts = count(text, &[0..first, first..second, second..end]);
+                assert_eq!(list(&parts), expected, "cut at {first} and {second}");
+            }
+        }
+    }
+
+    #[test]
+    fn runs_longer_than_the_buffer_are_one_word() {
+        let mut text = vec![b'x'; 3 * BUFFER_BYTES];
+        text.extend_from_slice(b" y");
+        let end = u64::try_from(text.len()).unwrap();
+        let words = count(&text, &[0..100_000, 100_000..end]);
+        assert_eq!((words.total(), words.distinct()), (2, 2));
+        assert_eq!(
+            words.top(2).map(|(word, _)| word.len()).collect::<Vec<_>>(),
+            [WORD_BYTES_MAX, 1]
+        );
+    }
+
+    #[test]
+    fn top_orders_by_count_then_word() {
+        let words = whole(b"b a c a b d");
+        assert_eq!(words.top(3).collect::<Vec<_>>(), [("a", 2), ("b", 2), ("c", 1)]);
+        assert_eq!(words.top(0).count(), 0);
+    }
+}
