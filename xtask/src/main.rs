@@ -1,14 +1,20 @@
 //! The project's own tooling: `cargo xtask <command>`.
 
+mod bench;
+mod ci;
 mod process;
 mod setup;
+mod test;
+mod tidy;
 mod workspace;
 
+use std::fs;
 use std::process::ExitCode;
 
+use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 
-use process::say;
+use process::{print, say};
 
 /// Tooling of the Weir repository.
 #[derive(Parser)]
@@ -22,17 +28,50 @@ struct Arguments {
 enum Task {
     /// Install what building, running and testing need and this machine lacks
     Setup,
+    /// Run all tests, those against a real etcd included; set up first
+    Test,
+    /// Check the rules of the repository that no compiler checks
+    Tidy,
+    /// Check everything: formatting, lints, documentation, tidy, tests
+    Ci,
+    /// Build for release and run one benchmark; its last line is a JSON object
+    Bench {
+        /// Which one
+        name: String,
+        /// Handed over to the benchmark
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Print the README's commands that the tests run
+    ReadmeCommands,
 }
 
 fn main() -> ExitCode {
-    let outcome = match Arguments::parse().command {
-        Task::Setup => setup::setup(),
-    };
-    match outcome {
+    match perform(Arguments::parse().command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             say(format!("error: {error:#}"));
             ExitCode::FAILURE
         }
     }
+}
+
+fn perform(task: Task) -> Result<()> {
+    match task {
+        Task::Setup => setup::setup(),
+        Task::Test => test::test(),
+        Task::Tidy => tidy::tidy(),
+        Task::Ci => ci::ci(),
+        Task::Bench { name, arguments } => bench::bench(&name, &arguments),
+        Task::ReadmeCommands => readme_commands(),
+    }
+}
+
+fn readme_commands() -> Result<()> {
+    let path = workspace::root()?.join("README.md");
+    let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    for command in tidy::readme_commands(&text) {
+        print(command);
+    }
+    Ok(())
 }

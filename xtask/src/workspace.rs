@@ -17,7 +17,9 @@ pub(crate) const GUEST_TARGET: &str = "wasm32-wasip2";
 /// # Errors
 /// When the folder has been moved since the tool was built.
 pub(crate) fn root() -> Result<PathBuf> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("xtask has no parent folder")?;
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .context("xtask has no parent folder")?;
     ensure!(
         root.join("Cargo.toml").is_file(),
         "this tool was built in {}, which is gone: run it as `cargo xtask`",
@@ -45,7 +47,9 @@ pub(crate) fn metadata(folder: &Path) -> Result<Value> {
 /// As [`metadata`].
 pub(crate) fn target_folder(folder: &Path) -> Result<PathBuf> {
     let metadata = metadata(folder)?;
-    let path = metadata["target_directory"].as_str().context("`cargo metadata` names no target directory")?;
+    let path = metadata["target_directory"]
+        .as_str()
+        .context("`cargo metadata` names no target directory")?;
     Ok(PathBuf::from(path))
 }
 
@@ -54,5 +58,7 @@ pub(crate) fn target_folder(folder: &Path) -> Result<PathBuf> {
 /// # Errors
 /// As [`metadata`].
 pub(crate) fn guest_folder(root: &Path) -> Result<PathBuf> {
-    Ok(target_folder(&root.join(GUEST_FOLDER))?.join(GUEST_TARGET).join("release"))
+    Ok(target_folder(&root.join(GUEST_FOLDER))?
+        .join(GUEST_TARGET)
+        .join("release"))
 }

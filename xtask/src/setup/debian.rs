@@ -27,7 +27,11 @@ const NEEDS: [Need; 3] = [
         why: "the protocol files that protoc itself brings",
         is_met: protocol_files_are_there,
     },
-    Need { package: "etcd-server", why: "the real etcd of the tests", is_met: || find_program("etcd").is_some() },
+    Need {
+        package: "etcd-server",
+        why: "the real etcd of the tests",
+        is_met: || find_program("etcd").is_some(),
+    },
 ];
 
 /// Debian's switch: while this file exists and answers 101, installing a package starts no service.
@@ -41,14 +45,23 @@ pub(super) fn install_missing() -> Result<Vec<&'static str>> {
         return Ok(packages);
     }
     for need in &missing {
-        say(format!("setup: installing the Debian package {} ({})", need.package, need.why));
+        say(format!(
+            "setup: installing the Debian package {} ({})",
+            need.package, need.why
+        ));
     }
     install(&packages).with_context(|| {
         let words = packages.join(" ");
-        format!("setup needs the packages {words}; install them by hand (as root: apt-get install {words}) and try again")
+        format!(
+            "setup needs the packages {words}; install them by hand (as root: apt-get install {words}) and try again"
+        )
     })?;
     if let Some(need) = missing.iter().find(|need| !(need.is_met)()) {
-        bail!("the package {} was installed, yet something of it is missing ({})", need.package, need.why);
+        bail!(
+            "the package {} was installed, yet something of it is missing ({})",
+            need.package,
+            need.why
+        );
     }
     Ok(packages)
 }
@@ -57,8 +70,13 @@ pub(super) fn install_missing() -> Result<Vec<&'static str>> {
 fn protocol_files_are_there() -> bool {
     const FILE: &str = "include/google/protobuf/descriptor.proto";
     let beside = find_program("protoc").and_then(|file| Some(file.parent()?.parent()?.join(FILE)));
-    let set = env::var_os("PROTOC_INCLUDE").map(|folder| PathBuf::from(folder).join("google/protobuf/descriptor.proto"));
-    beside.into_iter().chain(set).chain([Path::new("/usr").join(FILE)]).any(|file| file.is_file())
+    let set =
+        env::var_os("PROTOC_INCLUDE").map(|folder| PathBuf::from(folder).join("google/protobuf/descriptor.proto"));
+    beside
+        .into_iter()
+        .chain(set)
+        .chain([Path::new("/usr").join(FILE)])
+        .any(|file| file.is_file())
 }
 
 fn install(packages: &[&str]) -> Result<()> {

@@ -1,0 +1,32 @@
+//! `cargo xtask bench NAME`: builds for release and hands over to the benchmark program.
+
+use anyhow::{Context, Result};
+
+use crate::process::{cargo, program, run, say};
+use crate::{setup, test, workspace};
+
+/// Programs that a benchmark starts or is.
+const PACKAGES: [&str; 4] = ["weir-bench", "weir-control", "weir-executor", "wctl"];
+
+/// Runs one benchmark with the rest of the arguments.
+///
+/// # Errors
+/// When building or the benchmark fails.
+pub(crate) fn bench(name: &str, arguments: &[String]) -> Result<()> {
+    let root = workspace::root()?;
+    setup::setup()?;
+    say("bench: building guests and programs for release");
+    test::build_guests(&root)?;
+    let packages = PACKAGES.iter().flat_map(|package| ["--package", package]);
+    run(cargo()
+        .current_dir(&root)
+        .args(["build", "--release", "--bins"])
+        .args(packages))?;
+    let programs = workspace::target_folder(&root)?.join("release");
+    run(program(programs.join("weir-bench"))
+        .env(test::PROGRAM_VARIABLE, &programs)
+        .env(test::GUEST_VARIABLE, workspace::guest_folder(&root)?)
+        .arg(name)
+        .args(arguments))
+    .with_context(|| format!("the benchmark {name} failed"))
+}

@@ -1,0 +1,207 @@
+//! `cargo xtask test`: everything that must pass before a change is taken, and the count of what was skipped.
+
+mod summary;
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+
+use crate::process::{cargo, print, run, say};
+use crate::workspace::{self, GUEST_FOLDER, GUEST_TARGET};
+use crate::{setup, tidy};
+use summary::Summary;
+
+/// How many tests are skipped when everything is as it should be.
+const SKIPPED: &str = include_str!("../skipped.txt");
+
+/// Names the folder with the project's programs to tests and benchmarks.
+pub(crate) const PROGRAM_VARIABLE: &str = "WEIR_BIN_DIR";
+/// Names the folder with the compiled guests to tests and benchmarks.
+pub(crate) const GUEST_VARIABLE: &str = "WEIR_GUEST_DIR";
+
+/// Sets up, checks the tidy rules, builds, runs the tests of both workspaces and compares the number of skipped ones.
+///
+/// # Errors
+/// When anything failed, or another number of tests than the committed one was skipped.
+pub(crate) fn test() -> Result<()> {
+    let root = workspace::root()?;
+    setup::setup().context("step 1 of 5, set-up, failed")?;
+    tidy::tidy().context("step 2 of 5, tidy, failed")?;
+    say("test: building the guests");
+    build_guests(&root).context("step 3 of 5, building the guests, failed")?;
+    say("test: building the programs and the tests");
+    build_host(&root).context("step 4 of 5, building the programs and the tests, failed")?;
+    let mut summary = Summary::default();
+    let mut failed = Vec::new();
+    for folder in [root.as_path(), &root.join(GUEST_FOLDER)] {
+        say(format!(
+            "test: running the tests of {}",
+            folder.join("Cargo.toml").display()
+        ));
+        if !run_tests(folder, &root, &mut summary)? {
+            failed.push(folder.join("Cargo.toml").display().to_string());
+        }
+    }
+    for line in report(&summary) {
+        print(line);
+    }
+    verdict(&summary, &failed)
+}
+
+/// Compiles all guests to Wasm.
+///
+/// # Errors
+/// When one does not compile.
+pub(crate) fn build_guests(root: &Path) -> Result<()> {
+    let manifest = root.join(GUEST_FOLDER).join("Cargo.toml");
+    run(cargo()
+        .args([
+            "build",
+            "--quiet",
+            "--release",
+            "--target",
+            GUEST_TARGET,
+            "--manifest-path",
+        ])
+        .arg(manifest))
+}
+
+/// One build for all: the tests start the programs, so these must be there before, and with the same features.
+fn build_host(root: &Path) -> Result<()> {
+    run(cargo()
+        .current_dir(root)
+        .args(["build", "--workspace", "--bins", "--tests"]))
+}
+
+/// Runs the tests of one workspace; `false` when cargo says that something failed.
+fn run_tests(folder: &Path, root: &Path, summary: &mut Summary) -> Result<bool> {
+    let mut command = cargo();
+    command
+        .current_dir(folder)
+        .env(PROGRAM_VARIABLE, workspace::target_folder(root)?.join("debug"))
+        .env(GUEST_VARIABLE, workspace::guest_folder(root)?)
+        // The output of passing tests is where a skipped one says so.
+        .args(["test", "--workspace", "--no-fail-fast", "--", "--show-output"]);
+    stream(&mut command, summary, |line| print(line))
+}
+
+fn stream(command: &mut Command, summary: &mut Summary, mut show: impl FnMut(&str)) -> Result<bool> {
+    let mut child = command.stdout(Stdio::piped()).spawn().context("cannot start cargo")?;
+    if let Some(pipe) = child.stdout.take() {
+        let mut reader = BufReader::new(pipe);
+        let mut line = Vec::new();
+        while reader
+            .read_until(b'\n', &mut line)
+            .context("cannot read what the tests print")?
+            > 0
+        {
+            // A test may print bytes that are no text.
+            let text = String::from_utf8_lossy(&line);
+            if summary.take(text.trim_end()) {
+                show(text.trim_end());
+            }
+            line.clear();
+        }
+    }
+    Ok(child.wait().context("cannot wait for cargo")?.success())
+}
+
+/// The last lines of the run: what failed, what was skipped, and the sum.
+fn report(summary: &Summary) -> Vec<String> {
+    let failures = summary.failures.iter().map(|name| format!("FAILED: {name}"));
+    let skips = summary.skips.iter().map(|reason| format!("SKIPPED: {reason}"));
+    let sum = format!(
+        "{} passed, {} failed, {} skipped",
+        summary.passed,
+        summary.failed,
+        summary.skipped()
+    );
+    failures.chain(skips).chain([sum]).collect()
+}
+
+fn verdict(summary: &Summary, failed: &[String]) -> Result<()> {
+    let expected = expected_skips(SKIPPED)?;
+    if !failed.is_empty() || summary.failed > 0 {
+        bail!(
+            "tests failed in {} (above; one that crashed or did not compile is in no count)",
+            failed.join(" and ")
+        );
+    }
+    if summary.passed == 0 {
+        bail!("not one test ran");
+    }
+    if summary.skipped() != expected {
+        bail!(
+            "{} tests were skipped and xtask/skipped.txt says {expected}: mend the tests, or commit the new number",
+            summary.skipped()
+        );
+    }
+    Ok(())
+}
+
+fn expected_skips(committed: &str) -> Result<usize> {
+    let line = committed
+        .lines()
+        .find(|line| !line.starts_with('#'))
+        .context("xtask/skipped.txt has no number")?;
+    line.trim().parse().context("xtask/skipped.txt has no number")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn after(lines: &[&str]) -> Summary {
+        let mut summary = Summary::default();
+        for line in lines {
+            summary.take(line);
+        }
+        summary
+    }
+
+    const PASSED: &str =
+        "test result: ok. 2 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.01s";
+
+    #[test]
+    fn the_committed_number_is_read() {
+        assert_eq!(expected_skips("# why\n3\n").unwrap(), 3);
+        assert!(expected_skips("# why\n").is_err());
+        assert!(expected_skips("many\n").is_err());
+        expected_skips(SKIPPED).unwrap();
+    }
+
+    #[test]
+    fn another_number_of_skipped_tests_is_a_failure() {
+        let expected = expected_skips(SKIPPED).unwrap();
+        let mut summary = after(&[PASSED]);
+        summary.skips = vec!["x".to_owned(); expected];
+        verdict(&summary, &[]).unwrap();
+        summary.skips.push("one: too many".to_owned());
+        assert!(verdict(&summary, &[]).unwrap_err().to_string().contains("skipped"));
+    }
+
+    #[test]
+    fn no_tests_and_a_failed_cargo_are_failures() {
+        assert!(verdict(&after(&[]), &[]).is_err());
+        assert!(verdict(&after(&[PASSED]), &["Cargo.toml".to_owned()]).is_err());
+    }
+
+    #[test]
+    fn what_a_program_prints_is_counted() {
+        let mut summary = Summary::default();
+        let script = format!("echo '{PASSED}'; echo 'SKIPPED: a: no etcd'; exit 3");
+        let mut shown = Vec::new();
+        let mut command = Command::new("sh");
+        let succeeded = stream(command.args(["-c", &script]), &mut summary, |line| {
+            shown.push(line.to_owned())
+        });
+        assert!(!succeeded.unwrap());
+        assert_eq!(shown, [PASSED]);
+        assert_eq!(
+            report(&summary),
+            ["SKIPPED: a: no etcd", "2 passed, 0 failed, 1 skipped"]
+        );
+    }
+}

@@ -1,0 +1,169 @@
+//! Words that must not stand in the text of a file.
+
+use super::size::{is_test_file, lines_with_test_mark};
+use super::{File, Finding};
+
+/// Names under which nothing can be found by its purpose.
+const FORBIDDEN_MODULES: [&str; 5] = ["util", "utils", "common", "helpers", "misc"];
+
+/// Sources and mirrors of packages: which one a machine uses is that machine's business.
+const REGISTRY_HOSTS: [&str; 9] = [
+    concat!("deb.", "debian.org"),
+    concat!("security.", "debian.org"),
+    concat!("snapshot.", "debian.org"),
+    concat!("index.", "crates.io"),
+    concat!("static.", "crates.io"),
+    concat!("static.", "rust-lang.org"),
+    concat!("registry.", "npmjs.org"),
+    concat!("py", "pi.org"),
+    concat!("proxy.", "golang.org"),
+];
+
+/// Folders that exist only on somebody's machine.
+const MACHINE_FOLDERS: [&str; 2] = [concat!("/ro", "ot/"), concat!("/ho", "me/")];
+
+/// What a test that waits for time to pass calls.
+const SLEEPS: [&str; 2] = [concat!("thread::", "sleep"), concat!("time::", "sleep")];
+
+/// Refuses modules named after nothing.
+pub(super) fn module_names(files: &[File]) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for file in files.iter().filter(|file| file.path.ends_with(".rs")) {
+        let parts = file.path.trim_end_matches(".rs").split('/');
+        findings.extend(
+            parts
+                .filter(|part| FORBIDDEN_MODULES.contains(part))
+                .map(|part| forbidden(&file.path, part)),
+        );
+        for (number, line) in file.text.lines().enumerate() {
+            let declared = inline_module(line).filter(|name| FORBIDDEN_MODULES.contains(name));
+            findings.extend(declared.map(|name| forbidden(&format!("{}:{}", file.path, number + 1), name)));
+        }
+    }
+    findings
+}
+
+/// Refuses tests that sleep, and tests that are switched off.
+pub(super) fn sleeping_tests(files: &[File]) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for file in files.iter().filter(|file| file.path.ends_with(".rs")) {
+        let all = is_test_file(&file.path) || file.path.starts_with("tests/");
+        for (number, (line, in_test)) in lines_with_test_mark(&file.text).enumerate() {
+            let place = || format!("{}:{}", file.path, number + 1);
+            if (all || in_test) && SLEEPS.iter().any(|sleep| line.contains(sleep)) {
+                let what = "a test sleeps: wait for a condition with a deadline, or advance a clock".to_owned();
+                findings.push(Finding {
+                    rule: "no-sleep",
+                    place: place(),
+                    what,
+                });
+            }
+            if line.trim_start().starts_with(concat!("#[", "ignore")) {
+                let what = "an ignored test rots: put slow suites into a crate of their own".to_owned();
+                findings.push(Finding {
+                    rule: "no-ignore",
+                    place: place(),
+                    what,
+                });
+            }
+        }
+    }
+    findings
+}
+
+/// Refuses hosts of package registries and paths that exist only on one machine, such as that of this clone.
+pub(super) fn machine_names(files: &[File], machine: &[String]) -> Vec<Finding> {
+    let own = machine.iter().map(String::as_str);
+    let needles: Vec<&str> = REGISTRY_HOSTS.into_iter().chain(MACHINE_FOLDERS).chain(own).collect();
+    let mut findings = Vec::new();
+    for file in files.iter().filter(|file| !file.path.ends_with("Cargo.lock")) {
+        for (number, line) in file.text.lines().enumerate() {
+            findings.extend(
+                needles
+                    .iter()
+                    .filter(|needle| line.contains(**needle))
+                    .map(|needle| Finding {
+                        rule: "machine-names",
+                        place: format!("{}:{}", file.path, number + 1),
+                        what: format!("`{needle}` belongs to a registry or to one machine"),
+                    }),
+            );
+        }
+    }
+    findings
+}
+
+fn forbidden(place: &str, name: &str) -> Finding {
+    Finding {
+        rule: "module-names",
+        place: place.to_owned(),
+        what: format!("nothing in a module named `{name}` can be found by its purpose"),
+    }
+}
+
+fn inline_module(line: &str) -> Option<&str> {
+    let line = line.trim_start();
+    let line = line
+        .strip_prefix("pub ")
+        .or_else(|| line.strip_prefix("pub(crate) "))
+        .unwrap_or(line);
+    line.strip_prefix("mod ")?.strip_suffix('{').map(str::trim)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::sample;
+    use super::*;
+
+    #[test]
+    fn a_module_named_after_nothing_is_refused() {
+        for bad in [
+            sample("a/src/utils.rs", ""),
+            sample("a/src/common/place.rs", ""),
+            sample("a/src/lib.rs", "pub(crate) mod helpers {"),
+        ] {
+            assert_eq!(module_names(&[bad]).len(), 1);
+        }
+        assert_eq!(
+            module_names(&[sample("a/src/utility.rs", "mod placement {\n// util\n}")]),
+            []
+        );
+    }
+
+    #[test]
+    fn a_sleep_is_refused_in_tests_and_only_there() {
+        let call = format!("    std::{}(duration);\n", SLEEPS[0]);
+        let module = format!("#[cfg(test)]\nmod tests {{\n{call}}}\n");
+        assert_eq!(
+            sleeping_tests(&[sample("a/src/lib.rs", &module)])[0].place,
+            "a/src/lib.rs:3"
+        );
+        for path in ["a/tests/x.rs", "tests/e2e/src/lib.rs"] {
+            assert_eq!(sleeping_tests(&[sample(path, &call)]).len(), 1, "{path}");
+        }
+        assert_eq!(sleeping_tests(&[sample("a/src/lib.rs", &call)]), []);
+    }
+
+    #[test]
+    fn an_ignored_test_is_refused() {
+        let text = format!("{}ignore]\nfn x() {{}}\n", "#[");
+        assert_eq!(sleeping_tests(&[sample("a/src/lib.rs", &text)])[0].rule, "no-ignore");
+    }
+
+    #[test]
+    fn hosts_and_paths_of_a_machine_are_refused() {
+        let machine = ["/clone/of/somebody".to_owned()];
+        for bad in [REGISTRY_HOSTS[0], MACHINE_FOLDERS[1], "/clone/of/somebody/target"] {
+            assert_eq!(
+                machine_names(&[sample("a.md", &format!("see {bad}x"))], &machine).len(),
+                1,
+                "{bad}"
+            );
+        }
+        let fine = sample("a.md", "see /usr/share/doc and https://example.org/");
+        assert_eq!(
+            machine_names(&[fine, sample("Cargo.lock", REGISTRY_HOSTS[3])], &machine),
+            []
+        );
+    }
+}
