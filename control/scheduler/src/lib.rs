@@ -1,1 +1,48 @@
-//! Placeholder.
+//! The scheduler: a pure state machine that decides everything the control plane does.
+//!
+//! It is driven by [`Scheduler::handle`], which takes the time and one [`Input`], and drained by
+//! [`Scheduler::poll_output`]; [`Scheduler::poll_deadline`] says when to call it again with [`Input::Tick`]. It
+//! contains no clock, no socket, no randomness of its own and no `await`: the daemon and the simulator call the very
+//! same methods.
+//!
+//! # Order of effects
+//! An answer, an acknowledgement or a grant that depends on a commit comes out only after [`Input::CommitDone`] said
+//! that the commit is durable. The driver carries outputs out in the order in which they come.
+#![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+
+mod batch;
+mod check;
+mod checkpoint;
+mod commit;
+mod config;
+mod deadline;
+mod grant;
+mod input;
+pub mod limits;
+mod load;
+mod node;
+mod output;
+mod phase;
+mod place;
+mod plan;
+mod queue;
+mod request;
+mod retry;
+mod rng;
+mod run;
+mod scheduler;
+mod session;
+mod view;
+
+pub use config::Config;
+pub use deadline::Reason as DeadlineReason;
+pub use input::{Input, Loaded, PutJob, Request, RequestId, SessionId, Submit};
+pub use output::{Output, Reply, RequestError};
+pub use plan::{Plan, PlannedGrant};
+pub use scheduler::Scheduler;
+pub use view::{
+    Counts, EntryLocation, NodeState, NodeView, Pending, RunState, RunView, SchedulerStats, TaskView, WhyPending,
+};

@@ -233,8 +233,15 @@ pub struct FullState {
     pub grants: Vec<HeldGrant>,
     /// The number of the first unacknowledged outcome; they are sent again in reports after this message.
     pub outbox_first: u64,
+    /// The number that the next new outcome will get. Once the outcomes below it have arrived, a granted task that is
+    /// neither among them nor in `grants` is known not to be here.
+    pub outbox_next: u64,
 }
-wire_struct!(FullState { grants, outbox_first });
+wire_struct!(FullState {
+    grants,
+    outbox_first,
+    outbox_next
+});
 
 /// See [`ToControl::Report`].
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

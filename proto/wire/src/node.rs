@@ -21,6 +21,8 @@ pub struct Hello {
     pub node: NodeId,
     /// The start of its daemon.
     pub incarnation: Incarnation,
+    /// Drawn at random when the daemon started: tells a reconnecting daemon from another one with the same name.
+    pub boot: u64,
     /// The version of its software.
     pub version: String,
     /// Facts about the machine and labels of its operator, sorted by name.

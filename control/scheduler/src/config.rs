@@ -1,0 +1,43 @@
+//! The scheduler's settings.
+
+use core::time::Duration;
+
+use weir_wire::id::ClusterName;
+
+/// The scheduler's settings; the same on every replica.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The cluster; executors of another one are refused.
+    pub cluster: ClusterName,
+    /// A node that is silent for this long is given up and its work is replaced. Default 10 s.
+    pub node_timeout: Duration,
+    /// How long a renewal holds on an executor. Default 15 s.
+    pub lease: Duration,
+    /// How often executors renew. Default 4 s.
+    pub renew_every: Duration,
+    /// How long outcomes are gathered while the cluster is busy. Default 10 ms.
+    pub batch_window: Duration,
+    /// Work per grant: ranges are as long as this much of smoothed task time. Default 20 ms.
+    pub range_target: Duration,
+    /// Deltas in the log that start a checkpoint. Default 2,000.
+    pub checkpoint_log_len: usize,
+    /// Bytes in the log that start a checkpoint. Default 4 MiB.
+    pub checkpoint_log_bytes: usize,
+}
+
+impl Config {
+    /// The defaults for a cluster.
+    #[must_use]
+    pub const fn new(cluster: ClusterName) -> Self {
+        Self {
+            cluster,
+            node_timeout: Duration::from_secs(10),
+            lease: Duration::from_secs(15),
+            renew_every: Duration::from_secs(4),
+            batch_window: Duration::from_millis(10),
+            range_target: Duration::from_millis(20),
+            checkpoint_log_len: 2000,
+            checkpoint_log_bytes: 4 << 20,
+        }
+    }
+}

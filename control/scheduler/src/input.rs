@@ -1,0 +1,141 @@
+//! Everything that can happen to the scheduler.
+
+use alloc::{boxed::Box, string::String, vec::Vec};
+
+use weir_wire::{
+    id::{JobVersion, RunId, Seq, Term},
+    message::ToControl,
+    node::{Hello, NodeRecord},
+    record::{Block, Delta, RunMeta, SubmissionSegment},
+    task::Reason,
+    txn::CommitResult,
+    units::Instant,
+    work::{JobRecord, RunRecord},
+};
+
+/// A connection of an executor, numbered by the driver and never re-used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SessionId(pub u64);
+
+/// A request, numbered by the driver and never re-used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RequestId(pub u64);
+
+/// One thing that happened.
+#[derive(Debug)]
+pub enum Input {
+    /// This process leads, and has read the whole store since.
+    Elected {
+        /// The term.
+        term: Term,
+        /// The content of the store.
+        loaded: Box<Loaded>,
+    },
+    /// This process leads no more: all state is dropped, open requests are answered as such.
+    Deposed,
+    /// Renewals of executors may be answered until then.
+    LeadershipUntil(Instant),
+    /// What became of the transaction in flight.
+    CommitDone {
+        /// Its number.
+        seq: Seq,
+        /// The result; never [`CommitResult::Gap`] unless the store lost data.
+        result: CommitResult,
+    },
+    /// A user asks for something.
+    Request {
+        /// Its number, for the answer.
+        id: RequestId,
+        /// What is asked for.
+        request: Request,
+    },
+    /// An executor connected and said who it is; its name was checked against its certificate.
+    NodeConnected {
+        /// The connection.
+        session: SessionId,
+        /// What it said.
+        hello: Box<Hello>,
+    },
+    /// An executor sent something else.
+    NodeMessage {
+        /// The connection.
+        session: SessionId,
+        /// The message.
+        message: Box<ToControl>,
+    },
+    /// A connection is gone.
+    NodeDisconnected {
+        /// The connection.
+        session: SessionId,
+    },
+    /// The deadline of [`crate::Scheduler::poll_deadline`] has come.
+    Tick,
+}
+
+/// The content of the store, as read at the start of a term.
+#[derive(Debug, Default)]
+pub struct Loaded {
+    /// The last log transaction.
+    pub head: Seq,
+    /// All job specs.
+    pub jobs: Vec<JobRecord>,
+    /// All submission segments, by sequence number.
+    pub submissions: Vec<(Seq, SubmissionSegment)>,
+    /// All run checkpoints.
+    pub metas: Vec<(RunId, RunMeta)>,
+    /// All state blocks.
+    pub blocks: Vec<(RunId, u32, Block)>,
+    /// The delta log, by sequence number.
+    pub deltas: Vec<(Seq, Delta)>,
+    /// The bytes of the delta log.
+    pub log_bytes: usize,
+    /// All node registrations.
+    pub nodes: Vec<NodeRecord>,
+}
+
+/// What a user can ask the scheduler to change.
+#[derive(Debug)]
+pub enum Request {
+    /// Create a job, or a new version of it if the spec differs from the newest.
+    PutJob(Box<PutJob>),
+    /// Start runs.
+    Submit(Submit),
+    /// Stop a run, or one task of it.
+    Stop {
+        /// The run.
+        run: RunId,
+        /// One task, or all.
+        index: Option<u32>,
+        /// The reason to record.
+        reason: Reason,
+    },
+    /// Have the output of a running task sent as [`crate::Output::TaskOutput`], or no more.
+    Follow {
+        /// The run.
+        run: RunId,
+        /// The task.
+        index: u32,
+        /// On or off.
+        on: bool,
+    },
+}
+
+/// See [`Request::PutJob`].
+#[derive(Debug)]
+pub struct PutJob {
+    /// The spec; its version is ignored.
+    pub spec: JobRecord,
+    /// Refuse unless the newest version is this one; 0 for a job that does not exist yet.
+    pub expected: Option<JobVersion>,
+}
+
+/// See [`Request::Submit`].
+#[derive(Debug)]
+pub struct Submit {
+    /// The runs; all of them are started or none. At most [`crate::limits::SUBMISSION_ITEMS_MAX`].
+    pub runs: Vec<RunRecord>,
+    /// The idempotency key of the whole request, behind its namespace and a slash.
+    pub key: Option<String>,
+    /// A hash of the request, to tell a repeated request from a re-used key.
+    pub fingerprint: u64,
+}

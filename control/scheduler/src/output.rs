@@ -1,0 +1,120 @@
+//! Everything the scheduler can ask its driver to do.
+
+use alloc::{boxed::Box, string::String, vec::Vec};
+
+use weir_wire::{
+    id::{JobName, JobVersion, RunId},
+    message::{self, ToExecutor},
+    txn::Txn,
+};
+
+use crate::input::{RequestId, SessionId};
+
+/// One thing to do.
+#[derive(Debug)]
+pub enum Output {
+    /// Write the object, if there is one, to the blob store; when that is durable, commit the transaction; then give
+    /// back [`crate::Input::CommitDone`]. A failed object write is retried, and counts as an unknown commit if given up.
+    Commit {
+        /// The transaction.
+        txn: Box<Txn>,
+        /// Name and content of a result segment.
+        object: Option<(String, Vec<u8>)>,
+    },
+    /// Send a message to an executor. If the session's queue is full, close the session.
+    Send {
+        /// The connection.
+        session: SessionId,
+        /// The message.
+        message: Box<ToExecutor>,
+    },
+    /// Close a connection once what was sent before has left.
+    Close {
+        /// The connection.
+        session: SessionId,
+    },
+    /// The answer to a request.
+    Reply {
+        /// The request.
+        id: RequestId,
+        /// The answer.
+        result: Result<Reply, RequestError>,
+    },
+    /// A piece of output of a followed task.
+    TaskOutput(Box<message::Output>),
+    /// The state that people see has changed: wake those who wait. The store's revision.
+    Changed {
+        /// The revision.
+        revision: u64,
+    },
+}
+
+/// What was done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reply {
+    /// The newest version of a job, and whether this request made it.
+    Job {
+        /// The version.
+        version: JobVersion,
+        /// Whether it is new.
+        created: bool,
+    },
+    /// The runs of a submission, in its order.
+    Runs {
+        /// The runs.
+        runs: Vec<RunId>,
+        /// They were started by an earlier request with the same idempotency key.
+        repeated: bool,
+    },
+    /// A stop was recorded; tasks that were running end soon.
+    Stopping,
+    /// Following is on or off; false when the task is not running.
+    Following(bool),
+}
+
+/// Why a request was refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RequestError {
+    /// This process does not lead.
+    #[error("this replica is not the leader")]
+    NotLeader,
+    /// Leadership was lost before the outcome was known; the same request with its idempotency key is safe to repeat.
+    #[error("leadership was lost before the outcome of the request was known")]
+    Interrupted,
+    /// There is no such job, or no such version of it.
+    #[error("job {job:?} has no version {version}")]
+    NoSuchJob {
+        /// The job.
+        job: JobName,
+        /// The version.
+        version: JobVersion,
+    },
+    /// There is no such run.
+    #[error("no such run")]
+    NoSuchRun,
+    /// The run has no such task.
+    #[error("the run has {count} tasks, so there is no task {index}")]
+    NoSuchTask {
+        /// The index asked for.
+        index: u32,
+        /// The number of tasks.
+        count: u32,
+    },
+    /// The newest version is not the expected one.
+    #[error("the newest version of the job is {newest}, not the expected {expected}")]
+    VersionConflict {
+        /// The newest version; 0 for none.
+        newest: JobVersion,
+        /// The expected one.
+        expected: JobVersion,
+    },
+    /// The idempotency key was used for another request.
+    #[error("the idempotency key was used for a different request")]
+    KeyReused,
+    /// Too much is waiting.
+    #[error("the cluster is busy: {0}")]
+    Busy(&'static str),
+    /// Outside the limits; validation before this point should have said so.
+    #[error("the request is outside the limits: {0}")]
+    Limit(&'static str),
+}

@@ -1,0 +1,241 @@
+//! What people see of the scheduler: plain data, made when somebody asks.
+
+use alloc::{string::String, vec::Vec};
+
+use weir_wire::{
+    id::{Incarnation, JobName, JobVersion, Namespace, NodeId, RunId},
+    outcome::Failure,
+    record::UsageSum,
+    resources::Resources,
+    segment::Entry,
+    task::TaskState,
+};
+
+/// The state of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RunState {
+    /// Has tasks that have not ended.
+    Active,
+    /// Was asked to stop, and has tasks that have not ended.
+    Stopping,
+    /// All tasks succeeded.
+    Succeeded,
+    /// All tasks ended, and one or more did not succeed.
+    Failed,
+    /// Was stopped, and all tasks ended.
+    Stopped,
+}
+
+impl RunState {
+    /// The word for it in the API.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Stopping => "stopping",
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::Stopped => "stopped",
+        }
+    }
+
+    /// Whether all tasks have ended.
+    #[must_use]
+    pub const fn is_terminal(self) -> bool {
+        matches!(self, Self::Succeeded | Self::Failed | Self::Stopped)
+    }
+}
+
+/// Tasks of a run by state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counts {
+    /// Waiting for a place.
+    pub pending: u32,
+    /// Waiting for a back-off to pass; part of `pending`.
+    pub backoff: u32,
+    /// In a grant, not seen running.
+    pub assigned: u32,
+    /// Seen running.
+    pub running: u32,
+    /// Asked to stop.
+    pub stopping: u32,
+    /// Their node does not answer.
+    pub unknown: u32,
+    /// Ended well.
+    pub succeeded: u32,
+    /// Ended badly.
+    pub failed: u32,
+    /// Ended by request.
+    pub killed: u32,
+    /// Lost with their node.
+    pub lost: u32,
+    /// Could not be run.
+    pub rejected: u32,
+}
+
+/// A run.
+#[derive(Debug, Clone)]
+pub struct RunView {
+    /// Its id.
+    pub run: RunId,
+    /// Its namespace.
+    pub namespace: Namespace,
+    /// Its job.
+    pub job: JobName,
+    /// The version of the job.
+    pub version: JobVersion,
+    /// Its state.
+    pub state: RunState,
+    /// The number of tasks.
+    pub count: u32,
+    /// Tasks by state.
+    pub counts: Counts,
+    /// Usage of all ended attempts.
+    pub usage: UsageSum,
+    /// Unix milliseconds.
+    pub submitted_ms: u64,
+    /// Unix milliseconds.
+    pub ended_ms: Option<u64>,
+}
+
+/// A task.
+#[derive(Debug, Clone)]
+pub struct TaskView {
+    /// Its index.
+    pub index: u32,
+    /// Its state.
+    pub state: TaskState,
+    /// The ordinal of the running or next attempt, or of the last one if it has ended.
+    pub attempt: u32,
+    /// Failed attempts that count.
+    pub failures: u32,
+    /// The newest failure, also of a task that is tried again.
+    pub failure: Option<Failure>,
+    /// Where it runs, or where its newest failure happened.
+    pub node: Option<NodeId>,
+    /// Units done and in all, as the guest says.
+    pub progress: Option<(u64, u64)>,
+    /// How long until its back-off has passed, milliseconds.
+    pub next_retry_ms: Option<u64>,
+}
+
+/// Where the result, log and usage of an ended task are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EntryLocation {
+    /// Right here.
+    Inline(Entry),
+    /// In one of these segment objects, newest first.
+    Segments(Vec<String>),
+    /// Nothing was kept: it never ran.
+    None,
+}
+
+/// The state of a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NodeState {
+    /// Connected, and its state is known.
+    Ready,
+    /// Connected, and its state is not known yet.
+    Joining,
+    /// Not connected, but not given up.
+    Silent,
+    /// Given up.
+    Lost,
+}
+
+impl NodeState {
+    /// The word for it in the API.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ready => "ready",
+            Self::Joining => "joining",
+            Self::Silent => "silent",
+            Self::Lost => "lost",
+        }
+    }
+}
+
+/// A node.
+#[derive(Debug, Clone)]
+pub struct NodeView {
+    /// Its name.
+    pub node: NodeId,
+    /// Its state.
+    pub state: NodeState,
+    /// The start of its daemon.
+    pub incarnation: Incarnation,
+    /// The version of its software.
+    pub version: String,
+    /// Its attributes.
+    pub attributes: Vec<(String, String)>,
+    /// What it offers.
+    pub capacity: Resources,
+    /// What is reserved by grants.
+    pub reserved: Resources,
+    /// Grants it holds: each runs one task at a time.
+    pub grants: usize,
+    /// Since it was last heard, milliseconds.
+    pub silent_ms: u64,
+    /// When it was first seen, Unix milliseconds.
+    pub first_seen_ms: u64,
+}
+
+/// Why tasks of a run wait.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct WhyPending {
+    /// Tasks that wait for a place.
+    pub pending: u32,
+    /// Of these, waiting for a back-off.
+    pub backoff: u32,
+    /// When the first back-off passes, milliseconds.
+    pub next_retry_ms: Option<u64>,
+    /// The run's `max_running`, if it is what holds the rest back.
+    pub max_running: Option<u32>,
+    /// The cluster has just started, and waits for its nodes to say what they run.
+    pub reconciling: bool,
+    /// Nodes known.
+    pub nodes: u32,
+    /// Nodes that are not ready.
+    pub nodes_not_ready: u32,
+    /// Ready nodes that a constraint excludes, by constraint.
+    pub excluded: Vec<(String, u32)>,
+    /// Ready nodes that are too small even when empty, by dimension.
+    pub too_small: Vec<(&'static str, u32)>,
+    /// Ready nodes that are full, by dimension.
+    pub exhausted: Vec<(&'static str, u32)>,
+    /// Runs that are served before this one.
+    pub ahead: u32,
+}
+
+/// A page of runs waiting, for tests and the simulator.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pending {
+    /// The run.
+    pub run: RunId,
+    /// Its waiting tasks.
+    pub tasks: u32,
+}
+
+/// Sizes and totals, for metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct SchedulerStats {
+    /// Runs with open tasks.
+    pub open_runs: usize,
+    /// Tasks that have not ended.
+    pub open_tasks: u64,
+    /// Grants held by nodes.
+    pub grants: usize,
+    /// Connected nodes.
+    pub nodes_connected: usize,
+    /// Outcomes accepted in this term.
+    pub outcomes: u64,
+    /// Outcomes of superseded attempts that changed nothing.
+    pub outcomes_ignored: u64,
+    /// Transactions committed in this term.
+    pub commits: u64,
+    /// Batches waiting for the one in flight.
+    pub batches_waiting: usize,
+    /// Deltas in the log.
+    pub log_len: usize,
+}
