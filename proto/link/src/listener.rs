@@ -1,0 +1,204 @@
+//! The end that control opens: it waits for executors.
+
+use std::net::{SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use quinn::{Endpoint, EndpointConfig, Incoming, ServerConfig, TokioRuntime};
+use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::time::timeout;
+
+use crate::config::Config;
+use crate::error::Error;
+use crate::session::{self, CODE_NORMAL, Link};
+use crate::tls::{self, Identity};
+
+/// How many datagrams of a connection that has not been looked at are kept, in bytes: a first flight.
+const INCOMING_BUFFER_LEN: u64 = 16 << 10;
+
+/// Waits for executors on one UDP port.
+///
+/// Handshakes run beside each other, each in a task of its own with a timeout; only finished ones are handed out.
+#[derive(Debug)]
+pub struct Listener {
+    endpoint: Endpoint,
+    config: Arc<Config>,
+    counters: Arc<Counters>,
+    links: Mutex<mpsc::Receiver<Link>>,
+}
+
+/// What a listener has seen since it was opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ListenerStats {
+    /// Connections that were handed out.
+    pub accepted: u64,
+    /// Handshakes that failed or took too long, refused certificates included.
+    pub failed: u64,
+    /// Connections turned away because too many handshakes were under way.
+    pub turned_away: u64,
+    /// Connections that exist at the moment.
+    pub open: usize,
+}
+
+impl Listener {
+    /// Opens `addr`; port 0 picks a free one. Needs a tokio runtime, on which the connections then live.
+    ///
+    /// # Errors
+    /// [`Error::Bind`], [`Error::Config`] or [`Error::Identity`].
+    pub fn bind(addr: SocketAddr, identity: &Identity, config: Config) -> Result<Self, Error> {
+        let server = server_config(identity, &config)?;
+        let failed = |e: std::io::Error| Error::Bind {
+            addr,
+            detail: e.to_string(),
+        };
+        let socket = UdpSocket::bind(addr).map_err(failed)?;
+        let endpoint =
+            Endpoint::new(EndpointConfig::default(), Some(server), socket, Arc::new(TokioRuntime)).map_err(failed)?;
+        let (tx, rx) = mpsc::channel(config.accept_queue_max as usize);
+        let config = Arc::new(config);
+        let counters = Arc::new(Counters::default());
+        let door = Door {
+            endpoint: endpoint.clone(),
+            config: Arc::clone(&config),
+            counters: Arc::clone(&counters),
+            handshakes: Arc::new(Semaphore::new(config.handshakes_max as usize)),
+            links: tx,
+        };
+        tokio::spawn(door.run());
+        Ok(Self {
+            endpoint,
+            config,
+            counters,
+            links: Mutex::new(rx),
+        })
+    }
+
+    /// Waits for the next executor; `None` after [`close`](Self::close). Cancelling the wait loses nothing.
+    pub async fn accept(&self) -> Option<Link> {
+        let link = self.links.lock().await.recv().await?;
+        self.counters.accepted.fetch_add(1, Ordering::Relaxed);
+        Some(link)
+    }
+
+    /// Returns the address that was opened.
+    ///
+    /// # Errors
+    /// [`Error::Lost`] if the socket is gone.
+    pub fn local_addr(&self) -> Result<SocketAddr, Error> {
+        self.endpoint.local_addr().map_err(|e| Error::Lost(e.to_string()))
+    }
+
+    /// Uses another certificate for the connections to come.
+    ///
+    /// # Errors
+    /// [`Error::Identity`], and the certificate in use stays.
+    pub fn replace_identity(&self, identity: &Identity) -> Result<(), Error> {
+        self.endpoint
+            .set_server_config(Some(server_config(identity, &self.config)?));
+        Ok(())
+    }
+
+    /// Returns what it has seen.
+    #[must_use]
+    pub fn stats(&self) -> ListenerStats {
+        ListenerStats {
+            accepted: self.counters.accepted.load(Ordering::Relaxed),
+            failed: self.counters.failed.load(Ordering::Relaxed),
+            turned_away: self.counters.turned_away.load(Ordering::Relaxed),
+            open: self.endpoint.open_connections(),
+        }
+    }
+
+    /// Closes every connection with `code` and `reason`, takes no more, and waits until the peers were told.
+    pub async fn close(&self, code: u32, reason: &str) {
+        self.endpoint
+            .close(code.into(), crate::error::shorten(reason).as_bytes());
+        self.endpoint.wait_idle().await;
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        self.endpoint.close(CODE_NORMAL.into(), b"the listener is gone");
+    }
+}
+
+#[derive(Debug, Default)]
+struct Counters {
+    accepted: AtomicU64,
+    failed: AtomicU64,
+    turned_away: AtomicU64,
+}
+
+/// The task that looks at what knocks.
+struct Door {
+    endpoint: Endpoint,
+    config: Arc<Config>,
+    counters: Arc<Counters>,
+    handshakes: Arc<Semaphore>,
+    links: mpsc::Sender<Link>,
+}
+
+impl Door {
+    async fn run(self) {
+        while let Some(incoming) = self.endpoint.accept().await {
+            self.admit(incoming);
+        }
+    }
+
+    fn admit(&self, incoming: Incoming) {
+        let busy = self.handshakes.available_permits() <= self.config.handshakes_max as usize / 2;
+        if busy && incoming.may_retry() && !incoming.remote_address_validated() {
+            // Fails only if the address is validated already.
+            drop(incoming.retry());
+            return;
+        }
+        let Ok(permit) = Arc::clone(&self.handshakes).try_acquire_owned() else {
+            self.counters.turned_away.fetch_add(1, Ordering::Relaxed);
+            incoming.refuse();
+            return;
+        };
+        let (config, counters, links) = (Arc::clone(&self.config), Arc::clone(&self.counters), self.links.clone());
+        tokio::spawn(async move {
+            let addr = incoming.remote_address();
+            match timeout(config.connect_timeout, shake_hands(incoming, config)).await {
+                Ok(Ok(link)) => hand_over(links, link, permit).await,
+                Ok(Err(error)) => {
+                    counters.failed.fetch_add(1, Ordering::Relaxed);
+                    tracing::debug!(peer.addr = %addr, %error, "handshake failed");
+                }
+                Err(_) => {
+                    counters.failed.fetch_add(1, Ordering::Relaxed);
+                    tracing::debug!(peer.addr = %addr, "handshake took too long");
+                }
+            }
+        });
+    }
+}
+
+/// Gives a link to the caller. The permit is kept until then, so that a caller that stops accepting stops handshakes.
+async fn hand_over(links: mpsc::Sender<Link>, link: Link, permit: OwnedSemaphorePermit) {
+    if let Err(mpsc::error::SendError(link)) = links.send(link).await {
+        link.session.close(CODE_NORMAL, "the listener is gone");
+    }
+    drop(permit);
+}
+
+async fn shake_hands(incoming: Incoming, config: Arc<Config>) -> Result<Link, Error> {
+    let addr = incoming.remote_address();
+    let connecting = incoming.accept().map_err(|e| Error::from_connection(addr, &e))?;
+    let connection = connecting.await.map_err(|e| Error::from_connection(addr, &e))?;
+    session::answer(connection, config).await
+}
+
+fn server_config(identity: &Identity, config: &Config) -> Result<ServerConfig, Error> {
+    let mut server = ServerConfig::with_crypto(Arc::new(tls::server(identity)?));
+    server
+        .transport_config(config.transport()?)
+        // Nodes do not roam; a moved address is a new connection.
+        .migration(false)
+        .max_incoming(config.handshakes_max as usize)
+        .incoming_buffer_size(INCOMING_BUFFER_LEN)
+        .incoming_buffer_size_total(INCOMING_BUFFER_LEN * u64::from(config.handshakes_max));
+    Ok(server)
+}
