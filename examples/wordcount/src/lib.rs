@@ -12,6 +12,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use weir_sdk::{Error, WrapErr, bail, ensure, log};
 
+use crate::share::Piece;
 use crate::words::Words;
 
 /// Where the published directory is expected when the input names no files.
@@ -20,6 +21,8 @@ const PATH_DEFAULT: &str = "/data";
 const TOP_DEFAULT: usize = 10;
 /// Most words the output lists; it keeps the result small.
 const TOP_MAX: usize = 1_000;
+/// Progress reports of a task, about: a corpus may have very many small files.
+const REPORTS: u64 = 20;
 
 /// What to count. All of it has defaults, and so has an empty payload.
 #[derive(Default, Deserialize)]
@@ -73,15 +76,7 @@ fn wordcount(input: Option<Input>) -> Result<Output, Error> {
         pieces.len()
     );
 
-    let mut words = Words::default();
-    let mut done = 0;
-    for piece in &pieces {
-        let doing = || format!("failed to read {}", piece.path.display());
-        let mut file = File::open(piece.path).wrap_err(doing)?;
-        words.count(&mut file, piece.range.clone()).wrap_err(doing)?;
-        done += piece.range.end - piece.range.start;
-        weir_sdk::progress(done, bytes);
-    }
+    let words = count(&pieces, bytes)?;
     let top = words
         .top(top)
         .map(|(word, count)| Count {
@@ -96,6 +91,22 @@ fn wordcount(input: Option<Input>) -> Result<Output, Error> {
         distinct: words.distinct(),
         top,
     })
+}
+
+fn count(pieces: &[Piece<'_>], bytes: u64) -> Result<Words, Error> {
+    let mut words = Words::default();
+    let (mut done, mut reported) = (0, 0);
+    for piece in pieces {
+        let doing = || format!("failed to read {}", piece.path.display());
+        let mut file = File::open(piece.path).wrap_err(doing)?;
+        words.count(&mut file, piece.range.clone()).wrap_err(doing)?;
+        done += piece.range.end - piece.range.start;
+        if done - reported >= bytes / REPORTS {
+            weir_sdk::progress(done, bytes);
+            reported = done;
+        }
+    }
+    Ok(words)
 }
 
 fn roots(input: Input) -> Result<Vec<PathBuf>, Error> {

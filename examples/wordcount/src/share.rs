@@ -86,9 +86,10 @@ fn walk(root: &Path) -> Result<Vec<Source>, Error> {
 }
 
 fn unreadable(path: &Path, error: io::Error) -> Error {
-    let hint = match error.kind() {
-        io::ErrorKind::NotFound => " (a published directory is granted with `--grant dir:NAME:/data:ro`)",
-        _ => "",
+    let hint = if error.kind() == io::ErrorKind::NotFound {
+        " (a published directory is granted with `--grant dir:NAME:/data:ro`)"
+    } else {
+        ""
     };
     Error::from(error).wrap(format_args!("failed to read {}{hint}", path.display()))
 }

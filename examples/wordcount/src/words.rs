@@ -38,7 +38,7 @@ impl Words {
             }
             for &byte in buffer {
                 if is_word_byte(byte) {
-                    run.push(byte, range.contains(&position));
+                    run.push(byte.to_ascii_lowercase(), range.contains(&position));
                 } else {
                     self.add_run(&mut run);
                 }
@@ -78,15 +78,28 @@ impl Words {
         let Run::Own(bytes) = std::mem::replace(run, Run::None) else {
             return;
         };
-        let text = String::from_utf8_lossy(&bytes);
-        let parts = text.split(|letter: char| !letter.is_alphanumeric() && letter != '\'');
-        for word in parts
-            .map(|part| part.trim_matches('\''))
-            .filter(|word| !word.is_empty())
-        {
-            self.total += 1;
-            let word = word.to_lowercase();
-            *self.counts.entry(word).or_default() += 1;
+        if bytes.is_ascii() {
+            self.add_word(&String::from_utf8_lossy(&bytes));
+            return;
+        }
+        let text = String::from_utf8_lossy(&bytes).to_lowercase();
+        for word in text.split(|letter: char| !letter.is_alphanumeric() && letter != '\'') {
+            self.add_word(word);
+        }
+    }
+
+    /// Adds a word in lower case.
+    fn add_word(&mut self, word: &str) {
+        let word = word.trim_matches('\'');
+        if word.is_empty() {
+            return;
+        }
+        self.total += 1;
+        match self.counts.get_mut(word) {
+            Some(count) => *count += 1,
+            None => {
+                self.counts.insert(word.to_owned(), 1);
+            }
         }
     }
 }
@@ -132,7 +145,8 @@ mod tests {
     }
 
     fn whole(text: &[u8]) -> Words {
-        count(text, &[0..u64::try_from(text.len()).unwrap()])
+        let range = 0..u64::try_from(text.len()).unwrap();
+        count(text, std::slice::from_ref(&range))
     }
 
     fn list(words: &Words) -> String {

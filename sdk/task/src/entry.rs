@@ -2,8 +2,8 @@
 
 use std::any::type_name;
 
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
 
@@ -51,9 +51,25 @@ where
 }
 
 /// Compiles when the type can be the input of a task.
-pub const fn check_input<I: DeserializeOwned>() {}
+///
+/// ```compile_fail,E0277
+/// struct Input;
+///
+/// #[weir_sdk::task]
+/// fn count(input: Input) -> weir_sdk::Result<()> {
+///     Ok(())
+/// }
+/// ```
+pub const fn check_input<I: for<'de> Deserialize<'de>>() {}
 
 /// Compiles when the type can be the return type of a task.
+///
+/// ```compile_fail,E0277
+/// #[weir_sdk::task]
+/// fn count(_: ()) -> u32 {
+///     7
+/// }
+/// ```
 pub const fn check_output<R: TaskResult>() {}
 
 fn decode<I: DeserializeOwned>(payload: &[u8]) -> Result<I, Error> {

@@ -23,8 +23,7 @@ pub use weir_sdk_macros::task;
 
 /// Returns the context of the running task: which task it is, of which run, and how long it may take.
 ///
-/// Outside a component it is the one set by [`testing::TestHost`](https://docs.rs/weir-sdk), or that of the only task
-/// of a run named `test`.
+/// In a native build it is the one set by `testing::TestHost`, or that of the only task of a run named `test`.
 #[must_use]
 pub fn context() -> Context {
     host::context()

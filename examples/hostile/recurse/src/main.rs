@@ -10,22 +10,22 @@ const FRAME_BYTES: usize = 4096;
 
 fn main() {
     let depth = if std::env::args().any(|argument| argument == "frames") {
-        descend_with_frame(0)
+        descend_with_frame()
     } else {
-        descend(0)
+        descend()
     };
     println!("came back from {depth}");
 }
 
 #[expect(unconditional_recursion, reason = "it is what this guest is for")]
 #[inline(never)]
-fn descend(depth: u64) -> u64 {
-    black_box(descend(depth + 1)) + 1
+fn descend() -> u64 {
+    black_box(descend()) + 1
 }
 
 #[expect(unconditional_recursion, reason = "it is what this guest is for")]
 #[inline(never)]
-fn descend_with_frame(depth: u64) -> u64 {
+fn descend_with_frame() -> u64 {
     let frame = black_box([0_u8; FRAME_BYTES]);
-    descend_with_frame(depth + 1) + u64::from(black_box(&frame)[0])
+    descend_with_frame() + u64::from(black_box(&frame)[0])
 }
