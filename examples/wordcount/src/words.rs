@@ -1,7 +1,8 @@
 //! Splitting bytes into words, and counting them.
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, DefaultHasher};
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::ops::Range;
 
@@ -13,9 +14,11 @@ const WORD_BYTES_MAX: usize = 256;
 /// How often each word occurs. A word is a run of letters and digits, with apostrophes inside; case does not count.
 #[derive(Debug, Default)]
 pub(crate) struct Words {
-    /// Ordered, because the hash map's random seed would make the fuel used differ from attempt to attempt.
-    counts: BTreeMap<String, u64>,
+    /// Hashed without a random seed, which would make the fuel used differ from attempt to attempt.
+    counts: HashMap<String, u64, BuildHasherDefault<DefaultHasher>>,
     total: u64,
+    /// The bytes of the run that is being read, at most [`WORD_BYTES_MAX`], in lower case where they are ASCII.
+    run: Vec<u8>,
 }
 
 impl Words {
@@ -29,7 +32,7 @@ impl Words {
         let mut position = range.start.saturating_sub(1);
         source.seek(SeekFrom::Start(position))?;
         let mut reader = BufReader::with_capacity(BUFFER_BYTES, source);
-        let mut run = Run::None;
+        let mut state = State::Between;
         loop {
             let buffer = reader.fill_buf()?;
             let read = buffer.len();
@@ -37,19 +40,26 @@ impl Words {
                 break;
             }
             for &byte in buffer {
-                if is_word_byte(byte) {
-                    run.push(byte.to_ascii_lowercase(), range.contains(&position));
-                } else {
-                    self.add_run(&mut run);
+                if !is_word_byte(byte) {
+                    self.end_run(&mut state);
+                } else if state == State::Between {
+                    state = if range.contains(&position) {
+                        State::InOwn
+                    } else {
+                        State::InForeign
+                    };
+                }
+                if state == State::InOwn && self.run.len() < WORD_BYTES_MAX {
+                    self.run.push(byte.to_ascii_lowercase());
                 }
                 position += 1;
-                if position >= range.end && !matches!(run, Run::Own(_)) {
+                if position >= range.end && state != State::InOwn {
                     return Ok(());
                 }
             }
             reader.consume(read);
         }
-        self.add_run(&mut run);
+        self.end_run(&mut state);
         Ok(())
     }
 
@@ -74,18 +84,24 @@ impl Words {
         words.into_iter().take(most)
     }
 
-    fn add_run(&mut self, run: &mut Run) {
-        let Run::Own(bytes) = std::mem::replace(run, Run::None) else {
-            return;
-        };
-        if bytes.is_ascii() {
-            self.add_word(&String::from_utf8_lossy(&bytes));
+    fn end_run(&mut self, state: &mut State) {
+        if std::mem::replace(state, State::Between) != State::InOwn {
             return;
         }
-        let text = String::from_utf8_lossy(&bytes).to_lowercase();
-        for word in text.split(|letter: char| !letter.is_alphanumeric() && letter != '\'') {
-            self.add_word(word);
+        let run = std::mem::take(&mut self.run);
+        let text = String::from_utf8_lossy(&run);
+        if run.is_ascii() {
+            self.add_word(&text);
+        } else {
+            for word in text
+                .to_lowercase()
+                .split(|letter: char| !letter.is_alphanumeric() && letter != '\'')
+            {
+                self.add_word(word);
+            }
         }
+        self.run = run;
+        self.run.clear();
     }
 
     /// Adds a word in lower case.
@@ -104,24 +120,14 @@ impl Words {
     }
 }
 
-/// The run of word bytes that is being read.
-enum Run {
-    None,
-    /// It begins in the range.
-    Own(Vec<u8>),
-    /// It begins before or after the range.
-    Foreign,
-}
-
-impl Run {
-    fn push(&mut self, byte: u8, in_range: bool) {
-        match self {
-            Self::None if in_range => *self = Self::Own(vec![byte]),
-            Self::None => *self = Self::Foreign,
-            Self::Own(bytes) if bytes.len() < WORD_BYTES_MAX => bytes.push(byte),
-            Self::Own(_) | Self::Foreign => {}
-        }
-    }
+/// Where in a run of word bytes the reading is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Between,
+    /// In a run that begins in the range.
+    InOwn,
+    /// In a run that begins before or after the range.
+    InForeign,
 }
 
 /// Every byte of a character beyond ASCII counts as part of a word here, so that a border is never inside a character;
