@@ -1,0 +1,348 @@
+//! The blob store: modules, large payloads, results and logs by digest, and the segment objects of the log.
+
+use std::{error::Error as StdError, fmt::Display, io, path::Path, sync::Arc};
+
+use bytes::{Bytes, BytesMut};
+use futures_util::{Stream, StreamExt, TryStreamExt, stream::BoxStream};
+use object_store::{
+    MultipartUpload, ObjectStore, ObjectStoreExt, PutMode, PutPayload, local::LocalFileSystem, path::Path as Key,
+};
+use sha2::{Digest as _, Sha256};
+use tokio::sync::Semaphore;
+use weir_wire::{blob, id::Digest, limits};
+
+/// How much of a blob is gathered before it is written, bytes: object stores want parts of 5 MiB or more.
+const PART_LEN: usize = 8 << 20;
+/// Most blobs that are being stored at the same time: each holds up to one part in memory.
+const PUTS_MAX: usize = 16;
+/// Longest store id, bytes.
+const STORE_ID_LEN_MAX: u64 = 256;
+
+/// Why the blob store could not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum BlobError {
+    /// There is no room left where the blobs are kept.
+    #[error("store a blob: the blob store is full; free some space or enlarge it")]
+    Full,
+    /// The content has another digest than it was announced with.
+    #[error("store {expected}: the content has the digest {found}")]
+    Digest {
+        /// As announced.
+        expected: Digest,
+        /// As computed.
+        found: Digest,
+    },
+    /// The content is longer than it may be.
+    #[error("store a blob: it is longer than the limit of {max} bytes")]
+    TooLong {
+        /// The limit.
+        max: u64,
+    },
+    /// The sender of the content failed.
+    #[error("receive the content of a blob: {0}")]
+    Source(String),
+    /// The store failed.
+    #[error("use the blob store: {0}")]
+    Failed(String),
+}
+
+/// What became of a blob that was put.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Stored {
+    /// Its length, bytes.
+    pub(crate) len: u64,
+    /// Whether it was not there before.
+    pub(crate) created: bool,
+}
+
+/// A blob that is being read.
+pub(crate) struct Content {
+    /// Its length, bytes.
+    pub(crate) len: u64,
+    /// Its bytes.
+    pub(crate) stream: BoxStream<'static, Result<Bytes, BlobError>>,
+}
+
+/// A handle on the blob store.
+#[derive(Clone)]
+pub(crate) struct Blobs {
+    store: Arc<dyn ObjectStore>,
+    puts: Arc<Semaphore>,
+}
+
+impl Blobs {
+    /// Opens the blob store in a local directory, which is made if it is missing. What is stored there is durable.
+    ///
+    /// # Errors
+    /// When the directory cannot be made.
+    pub(crate) fn open_local(directory: &Path) -> Result<Self, BlobError> {
+        let failed = |detail: &dyn Display| BlobError::Failed(format!("{}: {detail}", directory.display()));
+        std::fs::create_dir_all(directory).map_err(|e| failed(&e))?;
+        let store = LocalFileSystem::new_with_prefix(directory).map_err(|e| failed(&e))?;
+        Ok(Self::new(Arc::new(store.with_fsync(true))))
+    }
+
+    fn new(store: Arc<dyn ObjectStore>) -> Self {
+        Self {
+            store,
+            puts: Arc::new(Semaphore::new(PUTS_MAX)),
+        }
+    }
+
+    /// Stores a blob, unless it is there already, once its content proved to have this digest.
+    ///
+    /// # Errors
+    /// [`BlobError::Digest`], [`BlobError::TooLong`], [`BlobError::Full`], or the failure of sender or store. Nothing
+    /// is stored then.
+    pub(crate) async fn put<S, E>(&self, digest: &Digest, len_max: u64, content: S) -> Result<Stored, BlobError>
+    where
+        S: Stream<Item = Result<Bytes, E>> + Send,
+        E: Display,
+    {
+        let _permit = self.puts.acquire().await.map_err(|e| BlobError::Failed(e.to_string()))?;
+        let key = Key::from(blob::object_name(digest));
+        let wanted = self.len(digest).await?.is_none();
+        let mut sink = Sink::new(self.store.as_ref(), key, wanted);
+        match receive(&mut sink, digest, len_max.min(limits::BLOB_LEN_MAX), content).await {
+            Ok(len) => {
+                sink.finish().await?;
+                Ok(Stored { len, created: wanted })
+            }
+            Err(error) => {
+                sink.abandon().await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Stores a blob that is in memory.
+    ///
+    /// # Errors
+    /// As [`put`](Self::put).
+    pub(crate) async fn put_bytes(&self, digest: &Digest, content: Bytes) -> Result<Stored, BlobError> {
+        let content = futures_util::stream::iter([Ok::<_, BlobError>(content)]);
+        self.put(digest, limits::BLOB_LEN_MAX, content).await
+    }
+
+    /// Begins to read a blob; nothing when there is none.
+    ///
+    /// # Errors
+    /// The store's failure.
+    pub(crate) async fn get(&self, digest: &Digest) -> Result<Option<Content>, BlobError> {
+        self.open(&blob::object_name(digest)).await
+    }
+
+    /// Reads a whole blob of at most `len_max` bytes; nothing when there is none.
+    ///
+    /// # Errors
+    /// [`BlobError::TooLong`], or the store's failure.
+    pub(crate) async fn read(&self, digest: &Digest, len_max: u64) -> Result<Option<Bytes>, BlobError> {
+        self.read_object(&blob::object_name(digest), len_max).await
+    }
+
+    /// Tells the length of a blob; nothing when there is none.
+    ///
+    /// # Errors
+    /// The store's failure.
+    pub(crate) async fn len(&self, digest: &Digest) -> Result<Option<u64>, BlobError> {
+        match self.store.head(&Key::from(blob::object_name(digest))).await {
+            Ok(meta) => Ok(Some(meta.size)),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(failure(&error)),
+        }
+    }
+
+    /// Writes an object that is not named by its digest, over an older one if there is one; it is durable after.
+    ///
+    /// # Errors
+    /// [`BlobError::Full`] or the store's failure.
+    pub(crate) async fn write_object(&self, name: &str, content: Bytes) -> Result<(), BlobError> {
+        let written = self.store.put(&Key::from(name), PutPayload::from_bytes(content)).await;
+        written.map(drop).map_err(|e| failure(&e))
+    }
+
+    /// Reads an object of at most `len_max` bytes; nothing when there is none.
+    ///
+    /// # Errors
+    /// [`BlobError::TooLong`], or the store's failure.
+    pub(crate) async fn read_object(&self, name: &str, len_max: u64) -> Result<Option<Bytes>, BlobError> {
+        let Some(content) = self.open(name).await? else { return Ok(None) };
+        if content.len > len_max {
+            return Err(BlobError::TooLong { max: len_max });
+        }
+        let parts = content.stream.try_fold(BytesMut::new(), |mut whole, part| async move {
+            whole.extend_from_slice(&part);
+            Ok(whole)
+        });
+        parts.await.map(|whole| Some(whole.freeze()))
+    }
+
+    /// The names of at most `limit` objects below a directory, in no order.
+    ///
+    /// # Errors
+    /// The store's failure.
+    pub(crate) async fn list(&self, directory: &str, limit: usize) -> Result<Vec<String>, BlobError> {
+        let found = self.store.list(Some(&Key::from(directory))).take(limit);
+        let names = found.map_ok(|meta| meta.location.to_string()).try_collect();
+        names.await.map_err(|e| failure(&e))
+    }
+
+    /// The random id of this blob store, drawn when it is first asked for.
+    ///
+    /// # Errors
+    /// The store's failure.
+    pub(crate) async fn store_id(&self) -> Result<String, BlobError> {
+        let fresh = random_id()?;
+        let create = PutPayload::from_bytes(Bytes::from(fresh.clone()));
+        match self.store.put_opts(&Key::from(blob::STORE_ID), create, PutMode::Create.into()).await {
+            Ok(_) => return Ok(fresh),
+            Err(object_store::Error::AlreadyExists { .. }) => {}
+            Err(error) => return Err(failure(&error)),
+        }
+        let id = self.read_object(blob::STORE_ID, STORE_ID_LEN_MAX).await?;
+        let id = id.and_then(|id| String::from_utf8(id.to_vec()).ok()).unwrap_or_default();
+        let id = id.trim();
+        if id.is_empty() {
+            return Err(BlobError::Failed(format!("its object {:?} is empty or not text", blob::STORE_ID)));
+        }
+        Ok(id.to_owned())
+    }
+
+    async fn open(&self, name: &str) -> Result<Option<Content>, BlobError> {
+        match self.store.get(&Key::from(name)).await {
+            Ok(found) => {
+                let len = found.meta.size;
+                let stream = found.into_stream().map_err(|e| failure(&e)).boxed();
+                Ok(Some(Content { len, stream }))
+            }
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(failure(&error)),
+        }
+    }
+}
+
+/// Hashes the content on its way into the sink and returns its length.
+async fn receive<S, E>(sink: &mut Sink<'_>, digest: &Digest, len_max: u64, content: S) -> Result<u64, BlobError>
+where
+    S: Stream<Item = Result<Bytes, E>> + Send,
+    E: Display,
+{
+    let mut content = std::pin::pin!(content);
+    let mut hash = Sha256::new();
+    let mut len = 0u64;
+    while let Some(part) = content.next().await {
+        let part = part.map_err(|e| BlobError::Source(e.to_string()))?;
+        len = len.saturating_add(part.len() as u64);
+        if len > len_max {
+            return Err(BlobError::TooLong { max: len_max });
+        }
+        hash.update(&part);
+        sink.write(&part).await?;
+    }
+    let found = Digest(hash.finalize().into());
+    if found == *digest {
+        Ok(len)
+    } else {
+        Err(BlobError::Digest {
+            expected: *digest,
+            found,
+        })
+    }
+}
+
+/// A blob on its way into the store. Nothing is visible there before [`finish`](Self::finish).
+struct Sink<'a> {
+    store: &'a dyn ObjectStore,
+    key: Key,
+    /// Whether the content is to be kept; otherwise it is only looked at.
+    wanted: bool,
+    part: BytesMut,
+    upload: Option<Box<dyn MultipartUpload>>,
+}
+
+impl<'a> Sink<'a> {
+    fn new(store: &'a dyn ObjectStore, key: Key, wanted: bool) -> Self {
+        Self {
+            store,
+            key,
+            wanted,
+            part: BytesMut::new(),
+            upload: None,
+        }
+    }
+
+    async fn write(&mut self, bytes: &[u8]) -> Result<(), BlobError> {
+        if !self.wanted {
+            return Ok(());
+        }
+        self.part.extend_from_slice(bytes);
+        if self.part.len() < PART_LEN {
+            return Ok(());
+        }
+        if self.upload.is_none() {
+            self.upload = Some(self.store.put_multipart(&self.key).await.map_err(|e| failure(&e))?);
+        }
+        self.flush().await
+    }
+
+    async fn flush(&mut self) -> Result<(), BlobError> {
+        let Some(upload) = &mut self.upload else { return Ok(()) };
+        let part = self.part.split().freeze();
+        upload.put_part(PutPayload::from_bytes(part)).await.map_err(|e| failure(&e))
+    }
+
+    async fn finish(mut self) -> Result<(), BlobError> {
+        if !self.wanted {
+            return Ok(());
+        }
+        if self.upload.is_some() {
+            let result = self.complete().await;
+            if result.is_err() {
+                self.abandon().await;
+            }
+            return result;
+        }
+        let content = PutPayload::from_bytes(self.part.split().freeze());
+        match self.store.put_opts(&self.key, content, PutMode::Create.into()).await {
+            // Somebody else stored the same content meanwhile.
+            Ok(_) | Err(object_store::Error::AlreadyExists { .. }) => Ok(()),
+            Err(error) => Err(failure(&error)),
+        }
+    }
+
+    async fn complete(&mut self) -> Result<(), BlobError> {
+        if !self.part.is_empty() {
+            self.flush().await?;
+        }
+        let Some(upload) = &mut self.upload else { return Ok(()) };
+        upload.complete().await.map(drop).map_err(|e| failure(&e))
+    }
+
+    async fn abandon(&mut self) {
+        if let Some(mut upload) = self.upload.take()
+            && let Err(error) = upload.abort().await
+        {
+            tracing::debug!(%error, "a partial upload was left behind");
+        }
+    }
+}
+
+fn random_id() -> Result<String, BlobError> {
+    let mut bytes = [0; 16];
+    let random = rustls::crypto::ring::default_provider().secure_random;
+    random.fill(&mut bytes).map_err(|_| BlobError::Failed("no random numbers".to_owned()))?;
+    Ok(format!("{:032x}", u128::from_le_bytes(bytes)))
+}
+
+/// Tells a full disk from other failures: the remedy is another one.
+fn failure(error: &object_store::Error) -> BlobError {
+    let mut cause: Option<&(dyn StdError + 'static)> = Some(error);
+    while let Some(current) = cause {
+        let kind = current.downcast_ref::<io::Error>().map(io::Error::kind);
+        if matches!(kind, Some(io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)) {
+            return BlobError::Full;
+        }
+        cause = current.source();
+    }
+    BlobError::Failed(error.to_string())
+}

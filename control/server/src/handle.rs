@@ -1,0 +1,143 @@
+//! What the HTTP API holds of the control plane: questions and requests to the driver, blobs, and the state of affairs.
+
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, oneshot, watch};
+use weir_scheduler::{Reply, Request, RequestError, Scheduler};
+use weir_wire::{id::RunId, message, units::Now};
+
+use crate::{
+    blobs::Blobs,
+    metrics::Metrics,
+    status::{ClusterStatus, StatusBoard},
+};
+
+/// Most calls that wait for the driver; beyond that callers are told that the cluster is busy.
+pub(crate) const CALLS_MAX: usize = 1024;
+/// Most pieces of output that wait for one follower; beyond that pieces are dropped and counted.
+pub(crate) const FOLLOW_PIECES_MAX: usize = 256;
+
+/// One of many handles on the running control plane.
+#[derive(Clone)]
+pub(crate) struct ControlHandle {
+    calls: mpsc::Sender<Call>,
+    revision: watch::Receiver<u64>,
+    shared: Arc<Shared>,
+}
+
+/// What handles share with the rest of the process.
+pub(crate) struct Shared {
+    pub(crate) blobs: Blobs,
+    pub(crate) status: StatusBoard,
+    pub(crate) metrics: Metrics,
+}
+
+/// A question to the scheduler: called with nothing when this process does not lead.
+pub(crate) type Question = Box<dyn FnOnce(Option<(&Scheduler, Now)>) + Send>;
+
+/// What a handle sends to the driver.
+pub(crate) enum Call {
+    /// A request that changes something.
+    Request {
+        request: Request,
+        reply: oneshot::Sender<Result<Reply, RequestError>>,
+    },
+    /// A question that changes nothing.
+    Query(Question),
+    /// Somebody wants the output of a task; the reply is false when the task is not running.
+    Follow {
+        run: RunId,
+        index: u32,
+        pieces: mpsc::Sender<message::Output>,
+        reply: oneshot::Sender<Result<Reply, RequestError>>,
+    },
+}
+
+impl ControlHandle {
+    pub(crate) fn new(calls: mpsc::Sender<Call>, revision: watch::Receiver<u64>, shared: Arc<Shared>) -> Self {
+        Self {
+            calls,
+            revision,
+            shared,
+        }
+    }
+
+    /// Has the scheduler carry out a request; the answer comes after its commit.
+    ///
+    /// # Errors
+    /// [`RequestError::Busy`] when too many calls wait, [`RequestError::NotLeader`] when this process does not lead,
+    /// [`RequestError::Interrupted`] when it lost leadership before the outcome was known, or what the scheduler says.
+    pub(crate) async fn request(&self, request: Request) -> Result<Reply, RequestError> {
+        let (reply, answer) = oneshot::channel();
+        self.call(Call::Request { request, reply })?;
+        answer.await.unwrap_or(Err(RequestError::Interrupted))
+    }
+
+    /// Asks the scheduler; `question` runs between two of its inputs, so it must be short.
+    ///
+    /// # Errors
+    /// [`RequestError::Busy`] or [`RequestError::NotLeader`].
+    pub(crate) async fn query<R: Send + 'static>(
+        &self,
+        question: impl FnOnce(&Scheduler, Now) -> R + Send + 'static,
+    ) -> Result<R, RequestError> {
+        let (reply, answer) = oneshot::channel();
+        self.call(Call::Query(Box::new(move |leader| {
+            let answer = leader.map(|(scheduler, now)| question(scheduler, now));
+            // Fails only when nobody waits for the answer any more.
+            drop(reply.send(answer));
+        })))?;
+        answer.await.ok().flatten().ok_or(RequestError::NotLeader)
+    }
+
+    /// Asks for the output of a running task as it comes; the channel closes when the task ends or is not running.
+    ///
+    /// A slow reader loses pieces; a piece of the stream [`Log`](weir_wire::log::Stream::Log) then says how many.
+    ///
+    /// # Errors
+    /// [`RequestError::Busy`], [`RequestError::NotLeader`], or that there is no such run or task.
+    pub(crate) async fn follow(
+        &self,
+        run: RunId,
+        index: u32,
+    ) -> Result<mpsc::Receiver<message::Output>, RequestError> {
+        let (pieces, output) = mpsc::channel(FOLLOW_PIECES_MAX);
+        let (reply, answer) = oneshot::channel();
+        self.call(Call::Follow {
+            run,
+            index,
+            pieces,
+            reply,
+        })?;
+        answer.await.unwrap_or(Err(RequestError::Interrupted))?;
+        Ok(output)
+    }
+
+    /// The store's revision after the last change that people can see; wakes those who wait for one.
+    pub(crate) fn revision(&self) -> watch::Receiver<u64> {
+        self.revision.clone()
+    }
+
+    /// The blob store.
+    pub(crate) fn blobs(&self) -> &Blobs {
+        &self.shared.blobs
+    }
+
+    /// Who leads, and how the store is doing.
+    pub(crate) fn status(&self) -> ClusterStatus {
+        self.shared.status.read()
+    }
+
+    /// All metrics in the text format of Prometheus.
+    pub(crate) async fn metrics(&self) -> String {
+        let stats = self.query(|scheduler, _| scheduler.stats()).await.ok();
+        self.shared.metrics.render(stats, self.calls.max_capacity() - self.calls.capacity())
+    }
+
+    fn call(&self, call: Call) -> Result<(), RequestError> {
+        self.calls.try_send(call).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => RequestError::Busy("too many requests wait for the leader"),
+            mpsc::error::TrySendError::Closed(_) => RequestError::NotLeader,
+        })
+    }
+}
