@@ -36,6 +36,32 @@ impl Document for Head {
     const FORMAT: u8 = 1;
 }
 
+/// The value of [`crate::key::LEADER`]: where the leader is reached.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Leader {
+    /// The URL of its HTTP API.
+    pub http: String,
+    /// Host and port of its link to executors.
+    pub link: String,
+}
+wire_struct!(Leader { http, link });
+impl Document for Leader {
+    const NAME: &'static str = "leader";
+    const FORMAT: u8 = 1;
+}
+
+/// The value of [`crate::key::BLOB_STORE`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BlobStore {
+    /// The content of the blob store's object [`crate::blob::STORE_ID`].
+    pub id: String,
+}
+wire_struct!(BlobStore { id });
+impl Document for BlobStore {
+    const NAME: &'static str = "blob store";
+    const FORMAT: u8 = 1;
+}
+
 /// Submissions committed together; item i becomes run `RunId::from_segment(seq, i)`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct SubmissionSegment {
