@@ -27,9 +27,9 @@ pub const ATTEMPTS: RangeInclusive<u64> = 1..=100;
 /// Either end of the wait between two attempts.
 pub const BACKOFF_MS: RangeInclusive<u64> = 10..=3_600_000;
 /// Arguments of one task.
-pub const ARGS_MAX: usize = 1_024;
+pub const ARGS_MAX: usize = 256;
 /// Environment variables of one task.
-pub const ENV_MAX: usize = 1_024;
+pub const ENV_MAX: usize = 256;
 /// Bytes of all arguments and environment variables together; they travel with every grant of a new run.
 pub const ARGS_AND_ENV_BYTES_MAX: usize = 64 << 10;
 /// Granted directories.

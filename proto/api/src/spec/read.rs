@@ -162,7 +162,7 @@ fn read_args(section: &mut Section<'_>) -> Vec<String> {
 }
 
 fn read_env(section: &mut Section<'_>) -> BTreeMap<String, String> {
-    const ALLOWED: &str = "a table of at most 1024 strings; names without `=` and NUL, not starting with `WEIR_`";
+    const ALLOWED: &str = "a table of at most 256 strings; names without `=` and NUL, not starting with `WEIR_`";
     let entries = match section.take("env") {
         None => return BTreeMap::new(),
         Some(Value::Object(entries)) if entries.len() <= limits::ENV_MAX => entries,

@@ -17,13 +17,14 @@ pub struct RunRequest {
     /// A version of it; the latest by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<u32>,
-    /// A number of tasks that replaces the spec's; must be the number of lines when `items` is given.
+    /// A number of tasks that replaces the spec's; must be the number of items when `items` is given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub count: Option<u32>,
     /// What every task gets as input.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub payload: Option<Payload>,
-    /// The digest of an uploaded text whose line i is the input of task i; excludes `payload`.
+    /// The digest of an uploaded items blob (`weir_wire::items`), whose item i is the input of task i; excludes `payload`.
+    /// It decides the number of tasks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub items: Option<String>,
     /// Why, for the record.

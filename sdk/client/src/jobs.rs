@@ -1,0 +1,44 @@
+use weir_api::{Job, JobVersion, Page, PageQuery, routes, spec::Document};
+
+use crate::{Client, Result, transport::Call};
+
+/// The conditions of a write to a job.
+#[derive(Clone, Debug, Default)]
+pub struct JobWrite {
+    /// The version that the job must have; 0 means that it must not exist. Unchecked by default.
+    pub expected_version: Option<u32>,
+    /// Makes the write repeatable with the same answer.
+    pub idempotency_key: Option<String>,
+}
+
+impl Client {
+    /// Creates a job, or adds a version to it when the spec differs from its latest.
+    ///
+    /// # Errors
+    /// Fails with `invalid_spec`, `unsupported`, `not_found` (the module) or `conflict` (the version).
+    pub async fn put_job(&self, namespace: &str, spec: &Document, write: &JobWrite) -> Result<JobVersion> {
+        let mut call = Call::put(routes::job(namespace, &spec.job.name)).json(spec)?;
+        if let Some(version) = write.expected_version {
+            call = call.header(routes::IF_MATCH_HEADER, format!("\"{version}\""));
+        }
+        self.object(call.idempotency_key(write.idempotency_key.as_deref()))
+            .await
+    }
+
+    /// Reads a job: its latest version, or the one that is named.
+    ///
+    /// # Errors
+    /// Fails with `not_found` when there is none.
+    pub async fn job(&self, namespace: &str, name: &str, version: Option<u32>) -> Result<JobVersion> {
+        let query = serde_json::json!({ "version": version });
+        self.object(Call::get(routes::job(namespace, name)).query(&query)).await
+    }
+
+    /// Lists the jobs of a namespace.
+    ///
+    /// # Errors
+    /// Fails when the cluster does.
+    pub async fn jobs(&self, namespace: &str, page: &PageQuery) -> Result<Page<Job>> {
+        self.object(Call::get(routes::jobs(namespace)).query(page)).await
+    }
+}

@@ -1,0 +1,51 @@
+use weir_api::{LogsQuery, Page, StopRequest, Task, TasksQuery, routes, spec::limits};
+
+use crate::{Client, LogLines, Result, transport::Call};
+
+impl Client {
+    /// Lists the tasks of a run by index.
+    ///
+    /// # Errors
+    /// Fails with `not_found` when there is no such run.
+    pub async fn tasks(&self, namespace: &str, run: &str, query: &TasksQuery) -> Result<Page<Task>> {
+        self.object(Call::get(routes::tasks(namespace, run)).query(query)).await
+    }
+
+    /// Reads one task.
+    ///
+    /// # Errors
+    /// Fails with `not_found` when there is none.
+    pub async fn task(&self, namespace: &str, run: &str, index: u32) -> Result<Task> {
+        self.object(Call::get(routes::task(namespace, run, &index.to_string())))
+            .await
+    }
+
+    /// Reads the result of a task that succeeded.
+    ///
+    /// # Errors
+    /// Fails with `not_found` when there is no such task, and `conflict` when it has no result.
+    pub async fn task_result(&self, namespace: &str, run: &str, index: u32) -> Result<Vec<u8>> {
+        let len_max = usize::try_from(*limits::OUTPUT_BYTES.end()).unwrap_or(usize::MAX);
+        let call = Call::get(routes::task_result(namespace, run, &index.to_string()));
+        Ok(self.bytes(call, len_max).await?.1)
+    }
+
+    /// Opens the log of a task.
+    ///
+    /// # Errors
+    /// Fails with `not_found` when there is no such task.
+    pub async fn task_logs(&self, namespace: &str, run: &str, index: u32, query: &LogsQuery) -> Result<LogLines> {
+        let call = Call::get(routes::task_logs(namespace, run, &index.to_string())).query(query);
+        let (address, response) = self.send(call).await?;
+        Ok(LogLines::new(address, response))
+    }
+
+    /// Stops a task.
+    ///
+    /// # Errors
+    /// Fails with `not_found` when there is none.
+    pub async fn stop_task(&self, namespace: &str, run: &str, index: u32, request: &StopRequest) -> Result<Task> {
+        self.object(Call::post(routes::task_stop(namespace, run, &index.to_string())).json(request)?)
+            .await
+    }
+}
