@@ -8,7 +8,10 @@ use std::ops::Range;
 
 /// Bytes read at a time.
 const BUFFER_BYTES: usize = 64 * 1024;
-/// Bytes of a word that tell it from others; a file without any border would otherwise be kept whole.
+/// Bytes of a run that are looked at: a file without any border would otherwise be kept whole. Text of a language that
+/// is written without spaces has no run nearly as long.
+const RUN_BYTES_MAX: usize = 1024 * 1024;
+/// Bytes of a word that tell it from others.
 const WORD_BYTES_MAX: usize = 256;
 
 /// How often each word occurs. A word is a run of letters and digits, with apostrophes inside; case does not count.
@@ -17,7 +20,7 @@ pub(crate) struct Words {
     /// Hashed without a random seed, which would make the fuel used differ from attempt to attempt.
     counts: HashMap<String, u64, BuildHasherDefault<DefaultHasher>>,
     total: u64,
-    /// The bytes of the run that is being read, at most [`WORD_BYTES_MAX`], in lower case where they are ASCII.
+    /// The bytes of the run that is being read, at most [`RUN_BYTES_MAX`], in lower case where they are ASCII.
     run: Vec<u8>,
 }
 
@@ -49,7 +52,7 @@ impl Words {
                         State::InForeign
                     };
                 }
-                if state == State::InOwn && self.run.len() < WORD_BYTES_MAX {
+                if state == State::InOwn && self.run.len() < RUN_BYTES_MAX {
                     self.run.push(byte.to_ascii_lowercase());
                 }
                 position += 1;
@@ -111,6 +114,7 @@ impl Words {
             return;
         }
         self.total += 1;
+        let word = &word[..word.floor_char_boundary(WORD_BYTES_MAX)];
         match self.counts.get_mut(word) {
             Some(count) => *count += 1,
             None => {
@@ -226,6 +230,15 @@ mod tests {
             words.top(2).map(|(word, _)| word.len()).collect::<Vec<_>>(),
             [WORD_BYTES_MAX, 1]
         );
+    }
+
+    #[test]
+    fn long_text_without_spaces_is_counted_whole() {
+        let text = "漢字、".repeat(1000);
+        assert_eq!(list(&whole(text.as_bytes())), "漢字 1000");
+        let text = "漢".repeat(1000);
+        let words = whole(text.as_bytes());
+        assert_eq!(words.top(2).collect::<Vec<_>>(), [("漢".repeat(85).as_str(), 1)]);
     }
 
     #[test]
