@@ -2,6 +2,7 @@
 
 mod bench;
 mod ci;
+mod demo;
 mod process;
 mod setup;
 mod test;
@@ -28,6 +29,8 @@ struct Arguments {
 enum Task {
     /// Install what building, running and testing need and this machine lacks
     Setup,
+    /// Run the word count example on a cluster on this machine, from nothing to its result
+    Demo,
     /// Run all tests, those against a real etcd included; set up first
     Test,
     /// Check the rules of the repository that no compiler checks
@@ -59,6 +62,7 @@ fn main() -> ExitCode {
 fn perform(task: Task) -> Result<()> {
     match task {
         Task::Setup => setup::setup(),
+        Task::Demo => demo::demo(),
         Task::Test => test::test(),
         Task::Tidy => tidy::tidy(),
         Task::Ci => ci::ci(),

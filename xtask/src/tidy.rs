@@ -10,6 +10,7 @@ mod readme;
 mod size;
 mod text;
 
+use std::env;
 use std::fmt;
 use std::fs;
 use std::path::Path;
@@ -55,7 +56,7 @@ pub(crate) fn tidy() -> Result<()> {
     let root = workspace::root()?;
     let files = files(&root)?;
     let packages = graph::packages(&workspace::metadata(&root)?)?;
-    let machine = [root.to_string_lossy().into_owned()];
+    let machine = text::places_of_machine(&root, env::var_os("HOME").as_deref().map(Path::new));
 
     let mut findings = Vec::new();
     findings.extend(size::file_size(&files));

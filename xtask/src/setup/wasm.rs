@@ -164,12 +164,8 @@ struct Draft {
 impl Draft {
     fn new(parent: &Path, name: &str) -> Result<Self> {
         let folder = parent.join(format!(".{name}.{}", std::process::id()));
-        fs::create_dir_all(&folder).with_context(|| {
-            format!(
-                "cannot write to the Rust toolchain ({}): run setup as its owner",
-                parent.display()
-            )
-        })?;
+        fs::create_dir_all(&folder)
+            .with_context(|| format!("cannot write to {}: run setup as its owner", parent.display()))?;
         Ok(Self { folder })
     }
 }

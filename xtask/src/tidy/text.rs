@@ -1,5 +1,7 @@
 //! Words that must not stand in the text of a file.
 
+use std::path::Path;
+
 use super::size::{is_test_file, lines_with_test_mark};
 use super::{File, Finding};
 
@@ -18,9 +20,6 @@ const REGISTRY_HOSTS: [&str; 9] = [
     concat!("py", "pi.org"),
     concat!("proxy.", "golang.org"),
 ];
-
-/// Folders that exist only on somebody's machine.
-const MACHINE_FOLDERS: [&str; 2] = [concat!("/ro", "ot/"), concat!("/ho", "me/")];
 
 /// What a test that waits for time to pass calls.
 const SLEEPS: [&str; 2] = [concat!("thread::", "sleep"), concat!("time::", "sleep")];
@@ -74,7 +73,7 @@ pub(super) fn sleeping_tests(files: &[File]) -> Vec<Finding> {
 /// Refuses hosts of package registries and paths that exist only on one machine, such as that of this clone.
 pub(super) fn machine_names(files: &[File], machine: &[String]) -> Vec<Finding> {
     let own = machine.iter().map(String::as_str);
-    let needles: Vec<&str> = REGISTRY_HOSTS.into_iter().chain(MACHINE_FOLDERS).chain(own).collect();
+    let needles: Vec<&str> = REGISTRY_HOSTS.into_iter().chain(own).collect();
     let mut findings = Vec::new();
     for file in files.iter().filter(|file| !file.path.ends_with("Cargo.lock")) {
         for (number, line) in file.text.lines().enumerate() {
@@ -91,6 +90,17 @@ pub(super) fn machine_names(files: &[File], machine: &[String]) -> Vec<Finding> 
         }
     }
     findings
+}
+
+/// Paths that give this machine away: of the clone, of the user, of the superuser.
+pub(super) fn places_of_machine(clone: &Path, home: Option<&Path>) -> Vec<String> {
+    // A folder right below the root, such as `/data`, is likely to be meant as an example.
+    let telling = [Some(clone), home]
+        .into_iter()
+        .flatten()
+        .filter(|path| path.components().count() > 2);
+    let paths = telling.map(|path| path.to_string_lossy().into_owned());
+    paths.chain([concat!("/ro", "ot/").to_owned()]).collect()
 }
 
 fn forbidden(place: &str, name: &str) -> Finding {
@@ -151,9 +161,17 @@ mod tests {
     }
 
     #[test]
+    fn only_telling_paths_are_looked_for() {
+        let superuser = places_of_machine(Path::new("/weir"), None);
+        assert_eq!(superuser.len(), 1);
+        let all = places_of_machine(Path::new("/a/clone"), Some(Path::new("/users/ann")));
+        assert_eq!(all[..2], ["/a/clone", "/users/ann"]);
+    }
+
+    #[test]
     fn hosts_and_paths_of_a_machine_are_refused() {
         let machine = ["/clone/of/somebody".to_owned()];
-        for bad in [REGISTRY_HOSTS[0], MACHINE_FOLDERS[1], "/clone/of/somebody/target"] {
+        for bad in [REGISTRY_HOSTS[0], "/clone/of/somebody/target"] {
             assert_eq!(
                 machine_names(&[sample("a.md", &format!("see {bad}x"))], &machine).len(),
                 1,
