@@ -1,1 +1,29 @@
-//! Placeholder.
+//! The sandbox: runs attempts of untrusted Wasm guests on worker threads, each within its own budgets.
+//!
+//! Commands go in and batches of events come out, both plain data of [`weir_wire::attempt`]; nothing else crosses, so
+//! that the whole crate can move into a worker process. It knows no network and decides no policy: an attempt that was
+//! sent is run as soon as its worker has a free slot.
+//!
+//! One attempt is one `Store`, dropped whole at its end. A module is compiled once per machine (`compiler`, `cache`),
+//! loaded once per worker (`prepare`, `program`) and instantiated anew for every attempt (`attempt`).
+mod attempt;
+mod cache;
+mod capture;
+mod compiler;
+mod config;
+mod engine;
+mod fairness;
+mod grants;
+mod limits;
+mod prepare;
+mod program;
+mod sandbox;
+mod state;
+mod stdio;
+mod task_host;
+mod verdict;
+mod worker;
+
+pub use config::SandboxConfig;
+pub use limits::FUEL_SLICE;
+pub use sandbox::{Error, Events, Sandbox};

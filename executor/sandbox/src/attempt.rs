@@ -1,0 +1,357 @@
+//! One attempt: one `Store`, polled in slices until the guest, a limit or a command ends it.
+
+use std::{
+    any::Any,
+    cell::{Cell, RefCell},
+    future::{Future, poll_fn},
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::{Pin, pin},
+    rc::Rc,
+    sync::Arc,
+    task::{Context, Poll, Waker},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use rustix::time::{ClockId, clock_gettime};
+use tokio::time::Sleep;
+use wasmtime::{Engine, Store};
+use weir_wire::{
+    attempt::{AttemptEvent, AttemptSpec, EndedAttempt},
+    id::AttemptId,
+    limits::INLINE_CAPTURE_MAX,
+    outcome::{Captured, Failure, Outcome, Usage},
+    task::{Reason, Source, Status},
+    units::{Fuel, MemBytes},
+};
+
+use crate::{
+    capture::Capture,
+    fairness::{self, YieldInHostCalls},
+    limits::{COMPONENT_HANDLES_MAX, FUEL_SLICE, HOSTCALL_BYTES_MAX, Limiter},
+    program::Program,
+    state::{State, Work},
+    verdict::{self, Circumstances, End, Verdict},
+};
+
+/// A running attempt.
+pub(crate) struct Attempt {
+    id: AttemptId,
+    started: Instant,
+    control: Rc<Control>,
+    capture: Arc<Capture>,
+    cpu: Duration,
+    guest: Pin<Box<dyn Future<Output = Finished>>>,
+}
+
+/// How the worker reaches a running attempt.
+#[derive(Debug, Default)]
+pub(crate) struct Control {
+    cancelled: Cell<Option<Reason>>,
+    followed: Cell<bool>,
+    waker: RefCell<Option<Waker>>,
+}
+
+/// What one thread shares among its attempts.
+#[derive(Debug, Default)]
+pub(crate) struct Shared {
+    /// Events on their way to the daemon.
+    pub(crate) events: RefCell<Vec<AttemptEvent>>,
+    /// CPU time of this thread when it was last read.
+    cpu: Cell<Duration>,
+}
+
+/// Everything about an ended attempt but its times.
+struct Finished {
+    verdict: Verdict,
+    fuel: u64,
+    peak_memory: u64,
+}
+
+impl Control {
+    /// Ends the attempt at its next slice; the first reason stays.
+    pub(crate) fn cancel(&self, reason: Reason) {
+        if self.cancelled.get().is_none() {
+            self.cancelled.set(Some(reason));
+        }
+        self.wake();
+    }
+
+    /// Turns live output on, from the beginning, or off.
+    pub(crate) fn follow(&self, on: bool) {
+        self.followed.set(on);
+        self.wake();
+    }
+
+    fn wake(&self) {
+        if let Some(waker) = &*self.waker.borrow() {
+            waker.wake_by_ref();
+        }
+    }
+
+    fn park(&self, waker: &Waker) {
+        let mut parked = self.waker.borrow_mut();
+        if !parked.as_ref().is_some_and(|parked| parked.will_wake(waker)) {
+            *parked = Some(waker.clone());
+        }
+    }
+}
+
+impl Shared {
+    /// Reads the thread's CPU clock, so that what follows is charged to the attempt polled next.
+    pub(crate) fn begin_turn(&self) {
+        self.cpu.set(thread_cpu());
+    }
+
+    /// CPU time since the clock was last read.
+    fn lap(&self) -> Duration {
+        let now = thread_cpu();
+        now.saturating_sub(self.cpu.replace(now))
+    }
+}
+
+impl Attempt {
+    /// Prepares an attempt; nothing runs before it is polled.
+    pub(crate) fn new(
+        engine: &Engine,
+        program: Rc<Program>,
+        work: Rc<Work>,
+        spec: AttemptSpec,
+        memory_max: u64,
+        control: Rc<Control>,
+    ) -> Self {
+        let started = Instant::now();
+        let id = spec.id;
+        let capture = Arc::new(Capture::new(started, work.spec.budgets.output));
+        let job = Job {
+            program,
+            work,
+            spec,
+            memory_max,
+            started,
+        };
+        let guest = run(engine.clone(), job, Arc::clone(&capture), Rc::clone(&control));
+        Self {
+            id,
+            started,
+            control,
+            capture,
+            cpu: Duration::ZERO,
+            guest: Box::pin(guest),
+        }
+    }
+
+    pub(crate) const fn id(&self) -> AttemptId {
+        self.id
+    }
+
+    /// Polls the guest for one slice. A panic of the host ends this attempt alone.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>, shared: &Shared) -> Poll<Box<EndedAttempt>> {
+        fairness::poll_started(Instant::now());
+        let guest = &mut self.guest;
+        let polled = catch_unwind(AssertUnwindSafe(|| guest.as_mut().poll(cx)));
+        self.cpu += shared.lap();
+        let finished = match polled {
+            Ok(Poll::Ready(finished)) => finished,
+            Ok(Poll::Pending) => {
+                self.report_live(shared, false);
+                self.control.park(cx.waker());
+                return Poll::Pending;
+            }
+            Err(panic) => self.after_panic(&*panic),
+        };
+        self.report_live(shared, true);
+        Poll::Ready(self.conclude(finished))
+    }
+
+    fn report_live(&self, shared: &Shared, last: bool) {
+        let mut events = shared.events.borrow_mut();
+        self.capture.report_progress(self.id, last, &mut events);
+        if self.control.followed.get() {
+            self.capture.report_output(self.id, &mut events);
+        } else {
+            self.capture.rewind();
+        }
+    }
+
+    fn after_panic(&mut self, panic: &(dyn Any + Send)) -> Finished {
+        let message = panic
+            .downcast_ref::<&str>()
+            .map(ToString::to_string)
+            .or_else(|| panic.downcast_ref::<String>().cloned())
+            .unwrap_or_default();
+        tracing::error!(attempt.id = %self.id, message, "the sandbox panicked while it ran an attempt");
+        // What is left of the guest goes at once; that it may panic again must not matter.
+        let guest = std::mem::replace(&mut self.guest, Box::pin(std::future::pending()));
+        let _dropped_or_panicked = catch_unwind(AssertUnwindSafe(|| drop(guest)));
+        Finished::failed(verdict::host_error(format!("the sandbox panicked: {message}")))
+    }
+
+    fn conclude(&self, finished: Finished) -> Box<EndedAttempt> {
+        let Finished {
+            verdict,
+            fuel,
+            peak_memory,
+        } = finished;
+        let captured = self.capture.take();
+        let usage = Usage {
+            fuel: Fuel(fuel),
+            cpu_us: micros(self.cpu),
+            wall_us: micros(self.started.elapsed()),
+            peak_memory: MemBytes(peak_memory),
+            output_bytes: captured.offered,
+        };
+        let result = verdict.returned.unwrap_or_else(|| captured.stdout());
+        let (result, large_result) = placed(result);
+        let (log, large_log) = placed(captured.log);
+        let outcome = Outcome {
+            status: verdict.status,
+            failure: verdict.failure,
+            usage,
+            result,
+            log,
+        };
+        Box::new(EndedAttempt {
+            id: self.id,
+            outcome,
+            large_result,
+            large_log,
+        })
+    }
+}
+
+/// The end of an attempt that never ran.
+pub(crate) fn not_run(id: AttemptId, status: Status, failure: Failure) -> Box<EndedAttempt> {
+    let outcome = Outcome::not_run(status, failure);
+    Box::new(EndedAttempt {
+        id,
+        outcome,
+        large_result: Box::default(),
+        large_log: Box::default(),
+    })
+}
+
+impl Finished {
+    fn failed(failure: Failure) -> Self {
+        let verdict = Verdict {
+            status: Status::Failed,
+            failure: Some(Box::new(failure)),
+            returned: None,
+            fuel_exact: true,
+        };
+        Self {
+            verdict,
+            fuel: 0,
+            peak_memory: 0,
+        }
+    }
+}
+
+/// What one attempt is made of.
+struct Job {
+    program: Rc<Program>,
+    work: Rc<Work>,
+    spec: AttemptSpec,
+    memory_max: u64,
+    started: Instant,
+}
+
+async fn run(engine: Engine, mut job: Job, capture: Arc<Capture>, control: Rc<Control>) -> Finished {
+    if let Err(message) = &job.work.mounts {
+        return Finished::failed(Failure::new(Reason::CapabilityDenied, Source::Executor, message));
+    }
+    let budgets = job.work.spec.budgets;
+    let mut store = match store(&engine, &mut job, &capture) {
+        Ok(store) => store,
+        Err(error) => return Finished::failed(verdict::host_error(format!("{error:#}"))),
+    };
+    let end = {
+        let guest = pin!(job.program.run(&mut store, &job.spec.payload));
+        until_end(guest, &control, &capture, job.started + budgets.timeout).await
+    };
+    let limiter = &store.data().limiter;
+    let peak_memory = limiter.peak();
+    let known = Circumstances {
+        denied: limiter.denied,
+        output_full: capture.is_full(),
+        output_max: budgets.output,
+    };
+    let verdict = verdict::judge(end, known);
+    let fuel = verdict::charged_fuel(budgets.fuel.0, store.get_fuel().unwrap_or(0), verdict.fuel_exact);
+    Finished {
+        verdict,
+        fuel,
+        peak_memory,
+    }
+}
+
+/// A fresh store with every limit in place.
+fn store(engine: &Engine, job: &mut Job, capture: &Arc<Capture>) -> wasmtime::Result<Store<State>> {
+    let budgets = job.work.spec.budgets;
+    let limiter = Limiter::new(budgets.resources.memory.0.min(job.memory_max));
+    let deadline_ms = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .ok()
+        .and_then(|now| u64::try_from((now + budgets.timeout).as_millis()).ok());
+    let state = State::new(
+        &job.work,
+        &mut job.spec,
+        job.program.needs,
+        Arc::clone(capture),
+        limiter,
+        deadline_ms,
+    )?;
+    let mut store = Store::new(engine, state);
+    store.limiter(|state| &mut state.limiter);
+    store.set_hostcall_fuel(HOSTCALL_BYTES_MAX);
+    store.set_max_component_handles(COMPONENT_HANDLES_MAX);
+    store.set_fuel(budgets.fuel.0)?;
+    store.fuel_async_yield_interval(Some(FUEL_SLICE))?;
+    store.call_hook_async(YieldInHostCalls);
+    Ok(store)
+}
+
+/// Polls the guest until it ends or is ended. The future is dropped then, wherever the guest is.
+async fn until_end<G>(mut guest: Pin<&mut G>, control: &Control, capture: &Capture, deadline: Instant) -> End
+where
+    G: Future<Output = wasmtime::Result<crate::program::Returned>>,
+{
+    // Most attempts end in their first poll and never need a timer.
+    let mut timer: Option<Pin<Box<Sleep>>> = None;
+    poll_fn(|cx| {
+        if let Some(reason) = control.cancelled.get() {
+            return Poll::Ready(End::Cancelled(reason));
+        }
+        if let Poll::Ready(result) = guest.as_mut().poll(cx) {
+            return Poll::Ready(End::Guest(result));
+        }
+        let timer = timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline.into())));
+        if capture.is_full() || timer.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(End::TimedOut);
+        }
+        Poll::Pending
+    })
+    .await
+}
+
+/// Puts a capture where it travels: inline if small.
+fn placed(bytes: Vec<u8>) -> (Captured, Box<[u8]>) {
+    if bytes.len() <= INLINE_CAPTURE_MAX {
+        let inline = if bytes.is_empty() {
+            Captured::Empty
+        } else {
+            Captured::Inline(bytes.into_boxed_slice())
+        };
+        (inline, Box::default())
+    } else {
+        (Captured::Empty, bytes.into_boxed_slice())
+    }
+}
+
+fn thread_cpu() -> Duration {
+    let now = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(now.tv_sec.unsigned_abs(), u32::try_from(now.tv_nsec).unwrap_or(0))
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,295 @@
+//! What an attempt writes: a bounded log of records, kept in memory until the attempt ends.
+
+use std::{
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use weir_wire::{
+    attempt::{AttemptEvent, OutputChunk, Progress},
+    id::AttemptId,
+    log::{self, Record, Stream},
+};
+
+use crate::limits::PROGRESS_INTERVAL;
+
+/// Bytes of framing that every log may have on top of twice its budget.
+const FRAMING_BYTES_FREE: u64 = 64 << 10;
+
+/// The output budget is used up; the write that found out was cut short.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Full;
+
+/// The output of one attempt, shared between the guest's streams and the worker.
+#[derive(Debug)]
+pub(crate) struct Capture(Mutex<Written>);
+
+#[derive(Debug)]
+struct Written {
+    started: Instant,
+    budget: u64,
+    kept: u64,
+    offered: u64,
+    full: bool,
+    log: Vec<u8>,
+    /// The record that still grows.
+    open: Option<OpenRecord>,
+    /// How much of `log` was reported live.
+    reported: usize,
+    progress: Option<(u64, u64)>,
+    progress_reported: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct OpenRecord {
+    stream: Stream,
+    at_ms: u64,
+    bytes: Vec<u8>,
+}
+
+/// All that an attempt wrote.
+#[derive(Debug, Default)]
+pub(crate) struct Captured {
+    /// Encoded records.
+    pub(crate) log: Vec<u8>,
+    /// Bytes offered, those beyond the budget included.
+    pub(crate) offered: u64,
+}
+
+impl Capture {
+    pub(crate) const fn new(started: Instant, budget: u64) -> Self {
+        Self(Mutex::new(Written {
+            started,
+            budget,
+            kept: 0,
+            offered: 0,
+            full: false,
+            log: Vec::new(),
+            open: None,
+            reported: 0,
+            progress: None,
+            progress_reported: None,
+        }))
+    }
+
+    /// Records a write, as far as the budget goes.
+    pub(crate) fn write(&self, stream: Stream, bytes: &[u8]) -> Result<(), Full> {
+        self.with(|written| written.write(stream, bytes))
+    }
+
+    /// Records how far the guest says it is; only the latest is kept until it is reported.
+    pub(crate) fn progress(&self, done: u64, total: u64) {
+        self.with(|written| written.progress = Some((done, total)));
+    }
+
+    /// Whether the budget was passed.
+    pub(crate) fn is_full(&self) -> bool {
+        self.with(|written| written.full)
+    }
+
+    /// Reports progress, at most one event an interval unless it is the last one.
+    pub(crate) fn report_progress(&self, id: AttemptId, last: bool, events: &mut Vec<AttemptEvent>) {
+        self.with(|written| {
+            if written.progress.is_none() {
+                return;
+            }
+            let now = Instant::now();
+            let due = written
+                .progress_reported
+                .is_none_or(|then| now.duration_since(then) >= PROGRESS_INTERVAL);
+            if (due || last)
+                && let Some((done, total)) = written.progress.take()
+            {
+                written.progress_reported = Some(now);
+                events.push(AttemptEvent::Progress(Progress { id, done, total }));
+            }
+        });
+    }
+
+    /// Reports what was written since the last report.
+    pub(crate) fn report_output(&self, id: AttemptId, events: &mut Vec<AttemptEvent>) {
+        self.with(|written| {
+            written.close_record();
+            let fresh = written.log.get(written.reported..).unwrap_or_default();
+            // The log was encoded here, so it decodes.
+            for Record { stream, at_ms, bytes } in log::records(fresh).unwrap_or_default() {
+                events.push(AttemptEvent::Output(OutputChunk {
+                    id,
+                    stream,
+                    at_ms,
+                    bytes,
+                }));
+            }
+            written.reported = written.log.len();
+        });
+    }
+
+    /// Lets the next report start from the beginning.
+    pub(crate) fn rewind(&self) {
+        self.with(|written| written.reported = 0);
+    }
+
+    /// Takes everything.
+    pub(crate) fn take(&self) -> Captured {
+        self.with(|written| {
+            written.close_record();
+            Captured {
+                log: std::mem::take(&mut written.log),
+                offered: written.offered,
+            }
+        })
+    }
+
+    fn with<R>(&self, f: impl FnOnce(&mut Written) -> R) -> R {
+        // Nothing in this module panics half-way through a change.
+        f(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Written {
+    fn write(&mut self, stream: Stream, bytes: &[u8]) -> Result<(), Full> {
+        self.offered = self.offered.saturating_add(bytes.len() as u64);
+        let room = usize::try_from(self.budget - self.kept).unwrap_or(usize::MAX);
+        let kept = bytes.get(..room).unwrap_or(bytes);
+        // Many tiny writes to alternating streams would otherwise cost several times their size.
+        let framing_full = self.log.len() as u64 > self.budget.saturating_mul(2).saturating_add(FRAMING_BYTES_FREE);
+        if !self.full && !framing_full && !kept.is_empty() {
+            self.kept += kept.len() as u64;
+            self.append(stream, kept);
+        }
+        if framing_full || kept.len() < bytes.len() {
+            self.full = true;
+            return Err(Full);
+        }
+        Ok(())
+    }
+
+    fn append(&mut self, stream: Stream, bytes: &[u8]) {
+        let at_ms = millis(self.started.elapsed());
+        match &mut self.open {
+            // A line of the SDK's log is a record of its own.
+            Some(open) if open.stream == stream && open.at_ms == at_ms && !matches!(stream, Stream::Log(_)) => {
+                open.bytes.extend_from_slice(bytes);
+            }
+            _ => {
+                self.close_record();
+                self.open = Some(OpenRecord {
+                    stream,
+                    at_ms,
+                    bytes: bytes.to_vec(),
+                });
+            }
+        }
+    }
+
+    fn close_record(&mut self) {
+        if let Some(OpenRecord { stream, at_ms, bytes }) = self.open.take() {
+            Record {
+                stream,
+                at_ms,
+                bytes: bytes.into_boxed_slice(),
+            }
+            .append_to(&mut self.log);
+        }
+    }
+}
+
+impl Captured {
+    /// The bytes of standard output alone.
+    pub(crate) fn stdout(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        // The log was encoded here, so it decodes.
+        for record in log::records(&self.log).unwrap_or_default() {
+            if record.stream == Stream::Stdout {
+                bytes.extend_from_slice(&record.bytes);
+            }
+        }
+        bytes
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use weir_wire::id::{GrantSeq, RunId, TaskId, Term};
+
+    use super::*;
+
+    const ID: AttemptId = AttemptId {
+        task: TaskId {
+            run: RunId(1),
+            index: 2,
+        },
+        term: Term(3),
+        grant: GrantSeq(4),
+    };
+
+    #[test]
+    fn the_first_bytes_are_kept_and_all_are_counted() {
+        let capture = Capture::new(Instant::now(), 8);
+        assert_eq!(capture.write(Stream::Stdout, b"12345"), Ok(()));
+        assert_eq!(capture.write(Stream::Stdout, b"6789"), Err(Full));
+        assert_eq!(capture.write(Stream::Stderr, b"x"), Err(Full));
+        let captured = capture.take();
+        assert_eq!(captured.stdout(), b"12345678");
+        assert_eq!((captured.offered, capture.is_full()), (10, true));
+    }
+
+    #[test]
+    fn a_budget_met_exactly_is_not_passed() {
+        let capture = Capture::new(Instant::now(), 3);
+        assert_eq!(capture.write(Stream::Stdout, b"abc"), Ok(()));
+        assert_eq!(capture.write(Stream::Stdout, b""), Ok(()));
+        assert!(!capture.is_full());
+        assert_eq!(capture.write(Stream::Stdout, b"d"), Err(Full));
+    }
+
+    #[test]
+    fn framing_is_bounded() {
+        let capture = Capture::new(Instant::now(), 1 << 20);
+        let mut written = 0u64;
+        while capture
+            .write(
+                if written.is_multiple_of(2) {
+                    Stream::Stdout
+                } else {
+                    Stream::Stderr
+                },
+                b"x",
+            )
+            .is_ok()
+        {
+            written += 1;
+        }
+        let captured = capture.take();
+        assert!(
+            capture.is_full() && captured.log.len() < (2 << 20) + (65 << 10),
+            "{}",
+            captured.log.len()
+        );
+    }
+
+    #[test]
+    fn a_late_follower_sees_everything_once() {
+        let capture = Capture::new(Instant::now(), 100);
+        let mut events = Vec::new();
+        capture.write(Stream::Stdout, b"a").unwrap();
+        capture.rewind();
+        capture.report_output(ID, &mut events);
+        capture.write(Stream::Stderr, b"b").unwrap();
+        capture.report_output(ID, &mut events);
+        capture.report_output(ID, &mut events);
+        let bytes: Vec<_> = events
+            .iter()
+            .map(|event| match event {
+                AttemptEvent::Output(chunk) => (chunk.stream, &*chunk.bytes),
+                other => panic!("an unexpected event: {other:?}"),
+            })
+            .collect();
+        assert_eq!(bytes, [(Stream::Stdout, &b"a"[..]), (Stream::Stderr, &b"b"[..])]);
+        assert_eq!(capture.take().stdout(), b"a");
+    }
+}

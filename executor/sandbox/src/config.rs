@@ -1,0 +1,39 @@
+//! How a sandbox is set up.
+
+use std::{collections::BTreeMap, path::PathBuf, thread};
+
+use weir_wire::units::MemBytes;
+
+/// The configuration of a sandbox.
+#[derive(Debug, Clone)]
+pub struct SandboxConfig {
+    /// Worker threads, each with an engine and a pool of its own. Default: the machine's threads.
+    pub workers: usize,
+    /// Attempts that one worker holds at the same time; more wait in order. Default: 64. Each costs about 8 GiB of
+    /// address space and, while in use, what its guest touches.
+    pub lanes_per_worker: u32,
+    /// Largest linear memory of any attempt, whatever its job allows. Default and most: 4 GiB.
+    pub memory_max: MemBytes,
+    /// Where compiled modules are kept; created if missing. Has no usable default.
+    pub cache_dir: PathBuf,
+    /// The node's key: an artefact is loaded only if it was sealed with it. Has no usable default.
+    pub cache_key: [u8; 32],
+    /// Bytes of compiled modules kept on disk; the longest unused ones go first. Default: 8 GiB.
+    pub cache_bytes_max: u64,
+    /// The directories that jobs may be granted, by name. Default: none.
+    pub published: BTreeMap<String, PathBuf>,
+}
+
+impl Default for SandboxConfig {
+    fn default() -> Self {
+        Self {
+            workers: thread::available_parallelism().map_or(1, usize::from),
+            lanes_per_worker: 64,
+            memory_max: MemBytes(4 << 30),
+            cache_dir: PathBuf::new(),
+            cache_key: [0; 32],
+            cache_bytes_max: 8 << 30,
+            published: BTreeMap::new(),
+        }
+    }
+}

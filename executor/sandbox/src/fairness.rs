@@ -1,0 +1,77 @@
+//! Keeps a guest from holding its worker by host calls alone, which burn little fuel.
+
+use std::{
+    cell::Cell,
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Instant,
+};
+
+use wasmtime::{CallHook, CallHookHandler, StoreContextMut};
+
+use crate::{limits::TURN_TIME_MAX, state::State};
+
+thread_local! {
+    /// When this thread last began to poll an attempt.
+    static POLL_STARTED: Cell<Option<Instant>> = const { Cell::new(None) };
+}
+
+/// Notes that an attempt is about to be polled on this thread.
+pub(crate) fn poll_started(now: Instant) {
+    POLL_STARTED.set(Some(now));
+}
+
+/// Makes a guest yield at its next host call once its poll has lasted a turn.
+#[derive(Debug)]
+pub(crate) struct YieldInHostCalls;
+
+type Step<'a> = Pin<Box<dyn Future<Output = wasmtime::Result<()>> + Send + 'a>>;
+
+impl CallHookHandler<State> for YieldInHostCalls {
+    fn handle_call_event<'hook, 'store, 'step>(
+        &'hook self,
+        _store: StoreContextMut<'store, State>,
+        event: CallHook,
+    ) -> Step<'step>
+    where
+        'hook: 'step,
+        'store: 'step,
+    {
+        let long = matches!(event, CallHook::CallingHost)
+            && POLL_STARTED
+                .get()
+                .is_some_and(|started| started.elapsed() >= TURN_TIME_MAX);
+        // Neither future has a size worth an allocation.
+        if long {
+            Box::pin(YieldOnce(false))
+        } else {
+            Box::pin(Proceed)
+        }
+    }
+}
+
+struct Proceed;
+
+impl Future for Proceed {
+    type Output = wasmtime::Result<()>;
+
+    fn poll(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<Self::Output> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+struct YieldOnce(bool);
+
+impl Future for YieldOnce {
+    type Output = wasmtime::Result<()>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        if self.0 {
+            return Poll::Ready(Ok(()));
+        }
+        self.0 = true;
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+}

@@ -1,0 +1,256 @@
+//! Makes modules ready to run: one compile per module, then one load per worker. Runs on two threads of its own.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    fs,
+    sync::mpsc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use tokio::sync::mpsc::UnboundedSender;
+use wasmtime::Engine;
+use weir_wire::{
+    attempt::{AttemptEvent, ModuleFile, ModuleReady},
+    id::{Digest, RunId},
+    limits::MODULE_LEN_MAX,
+};
+
+use crate::{
+    cache::{Artefact, Cache},
+    compiler,
+    limits::{IDLE_MODULES_MAX, REFUSALS_MAX},
+    program::Loader,
+    sandbox::Events,
+    worker::Message,
+};
+
+/// What the preparing thread is told.
+pub(crate) enum Order {
+    Prepare(ModuleFile),
+    Define(RunId, Digest),
+    Forget(RunId),
+    Compiled(Compiled),
+    Stop,
+}
+
+/// The end of one compile.
+pub(crate) struct Compiled {
+    digest: Digest,
+    took: Duration,
+    /// Why there is no artefact in the cache, if there is none.
+    result: Result<(), Refusal>,
+}
+
+/// Why a module cannot be used.
+enum Refusal {
+    /// It never can.
+    Module(String),
+    /// The machine is at fault; the next request tries again.
+    Machine(String),
+}
+
+/// One worker as the preparing thread sees it.
+pub(crate) struct Target {
+    pub(crate) loader: Loader,
+    pub(crate) mailbox: UnboundedSender<Message>,
+}
+
+/// What the preparing thread needs from the start.
+pub(crate) struct Setup {
+    pub(crate) compiling: Engine,
+    pub(crate) cache: Cache,
+    pub(crate) targets: Vec<Target>,
+    pub(crate) events: Events,
+    /// The thread's own mailbox, for the compiler's answers.
+    pub(crate) answers: mpsc::Sender<Order>,
+}
+
+/// Starts the preparing thread and the compiling thread behind it. A compile that runs when the sandbox stops is left
+/// to itself.
+pub(crate) fn spawn(setup: Setup, orders: mpsc::Receiver<Order>) -> std::io::Result<thread::JoinHandle<()>> {
+    let Setup {
+        compiling,
+        cache,
+        targets,
+        events,
+        answers,
+    } = setup;
+    let (jobs, queue) = mpsc::channel::<ModuleFile>();
+    let compiler = Compiler {
+        engine: compiling,
+        cache: cache.clone(),
+    };
+    thread::Builder::new().name("weir-compile".to_owned()).spawn(move || {
+        for module in queue {
+            if answers.send(Order::Compiled(compiler.compile(&module))).is_err() {
+                break;
+            }
+        }
+    })?;
+    let mut preparer = Preparer {
+        cache,
+        targets,
+        events,
+        jobs,
+        loaded: BTreeSet::new(),
+        compiling: BTreeSet::new(),
+        refused: BTreeMap::new(),
+        runs: HashMap::new(),
+    };
+    thread::Builder::new().name("weir-prepare".to_owned()).spawn(move || {
+        for order in orders {
+            match order {
+                Order::Prepare(module) => preparer.prepare(module),
+                Order::Define(run, digest) => drop(preparer.runs.insert(run, digest)),
+                Order::Forget(run) => preparer.forget(run),
+                Order::Compiled(compiled) => preparer.compiled(compiled),
+                Order::Stop => break,
+            }
+        }
+    })
+}
+
+struct Compiler {
+    engine: Engine,
+    cache: Cache,
+}
+
+impl Compiler {
+    fn compile(&self, module: &ModuleFile) -> Compiled {
+        let began = Instant::now();
+        let result = self.artefact(module);
+        Compiled {
+            digest: module.digest,
+            took: began.elapsed(),
+            result,
+        }
+    }
+
+    fn artefact(&self, module: &ModuleFile) -> Result<(), Refusal> {
+        let machine = |error: std::io::Error| Refusal::Machine(format!("failed to read the module: {error}"));
+        if fs::metadata(&module.path).map_err(machine)?.len() > MODULE_LEN_MAX {
+            return Err(Refusal::Module(format!(
+                "the module is larger than {MODULE_LEN_MAX} bytes"
+            )));
+        }
+        let wasm = fs::read(&module.path).map_err(machine)?;
+        let artefact = compiler::compile(&self.engine, &wasm).map_err(Refusal::Module)?;
+        self.cache
+            .insert(&module.digest, &artefact)
+            .map_err(|error| Refusal::Machine(format!("failed to keep the compiled module: {error}")))
+    }
+}
+
+struct Preparer {
+    cache: Cache,
+    targets: Vec<Target>,
+    events: Events,
+    jobs: mpsc::Sender<ModuleFile>,
+    /// Modules that every worker has.
+    loaded: BTreeSet<Digest>,
+    /// Modules that the compiler has.
+    compiling: BTreeSet<Digest>,
+    /// Modules that cannot be run, and why.
+    refused: BTreeMap<Digest, String>,
+    /// The modules of the defined runs.
+    runs: HashMap<RunId, Digest>,
+}
+
+impl Preparer {
+    fn prepare(&mut self, module: ModuleFile) {
+        let digest = module.digest;
+        if self.loaded.contains(&digest) {
+            return self.report(digest, None, Duration::ZERO);
+        }
+        if let Some(message) = self.refused.get(&digest) {
+            return self.report(digest, Some(message.clone()), Duration::ZERO);
+        }
+        if self.compiling.contains(&digest) {
+            return;
+        }
+        match self.cache.find(&digest) {
+            Ok(Some(artefact)) => self.load(digest, &artefact, Duration::ZERO),
+            Ok(None) => self.send_to_compiler(module),
+            Err(error) => {
+                tracing::warn!(module.digest = %digest, %error, "the cache cannot be read; the module is compiled anew");
+                self.send_to_compiler(module);
+            }
+        }
+    }
+
+    fn send_to_compiler(&mut self, module: ModuleFile) {
+        let digest = module.digest;
+        if self.jobs.send(module).is_ok() {
+            self.compiling.insert(digest);
+        } else {
+            self.report(digest, Some("the compiler is gone".to_owned()), Duration::ZERO);
+        }
+    }
+
+    fn compiled(&mut self, Compiled { digest, took, result }: Compiled) {
+        self.compiling.remove(&digest);
+        match result {
+            Ok(()) => match self.cache.find(&digest) {
+                Ok(Some(artefact)) => self.load(digest, &artefact, took),
+                Ok(None) => self.report(
+                    digest,
+                    Some("the compiled module is gone from the cache".to_owned()),
+                    took,
+                ),
+                Err(error) => self.report(digest, Some(format!("failed to read the cache: {error}")), took),
+            },
+            Err(Refusal::Module(message)) => self.refuse(digest, message, took),
+            Err(Refusal::Machine(message)) => self.report(digest, Some(message), took),
+        }
+    }
+
+    fn load(&mut self, digest: Digest, artefact: &Artefact, took: Duration) {
+        let programs: Result<Vec<_>, _> = self.targets.iter().map(|target| target.loader.load(artefact)).collect();
+        match programs {
+            Ok(programs) => {
+                for (target, program) in self.targets.iter().zip(programs) {
+                    // A worker whose mailbox is closed is stopping.
+                    let _stopping = target.mailbox.send(Message::Load(digest, Box::new(program)));
+                }
+                self.loaded.insert(digest);
+                self.report(digest, None, took);
+            }
+            Err(error) => self.refuse(digest, format!("{error:#}"), took),
+        }
+    }
+
+    fn refuse(&mut self, digest: Digest, message: String, took: Duration) {
+        if self.refused.len() >= REFUSALS_MAX {
+            self.refused.pop_first();
+        }
+        self.refused.insert(digest, message.clone());
+        self.report(digest, Some(message), took);
+    }
+
+    fn forget(&mut self, run: RunId) {
+        self.runs.remove(&run);
+        if self.loaded.len() <= IDLE_MODULES_MAX {
+            return;
+        }
+        let used: BTreeSet<Digest> = self.runs.values().copied().collect();
+        let idle: Vec<Digest> = self.loaded.difference(&used).copied().collect();
+        for digest in idle.into_iter().skip(IDLE_MODULES_MAX) {
+            self.loaded.remove(&digest);
+            for target in &self.targets {
+                // A worker whose mailbox is closed is stopping.
+                let _stopping = target.mailbox.send(Message::Unload(digest));
+            }
+        }
+    }
+
+    fn report(&self, digest: Digest, refused: Option<String>, compile_time: Duration) {
+        let ready = AttemptEvent::Module(ModuleReady {
+            digest,
+            refused,
+            compile_time,
+        });
+        // A receiver that is gone has no use for events.
+        let _nobody_listens = self.events.send(vec![ready]);
+    }
+}

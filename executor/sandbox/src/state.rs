@@ -1,0 +1,127 @@
+//! What belongs to one attempt: the data of its `Store`.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use wasmtime_wasi::{WasiCtxBuilder, WasiCtxView, WasiView, p1::WasiP1Ctx, p2::pipe::MemoryInputPipe};
+use weir_wire::{attempt::AttemptSpec, log::Stream, work::WorkSpec};
+
+use crate::{
+    capture::Capture,
+    grants::Mount,
+    limits::{HANDLES_MAX, Limiter, RANDOM_BYTES_MAX},
+    program::Needs,
+    stdio::Writer,
+};
+
+/// A run that attempts belong to.
+#[derive(Debug)]
+pub(crate) struct Work {
+    /// As it was defined.
+    pub(crate) spec: Arc<WorkSpec>,
+    /// Its directories, or why they are denied.
+    pub(crate) mounts: Result<Vec<Mount>, String>,
+    /// The part of the environment that all its attempts share.
+    pub(crate) env: Vec<(String, String)>,
+}
+
+/// The data of one attempt's `Store`.
+pub(crate) struct State {
+    pub(crate) wasi: WasiP1Ctx,
+    pub(crate) limiter: Limiter,
+    pub(crate) capture: Arc<Capture>,
+    pub(crate) context: TaskContext,
+}
+
+/// What the guest may ask about itself.
+#[derive(Debug, Clone)]
+pub(crate) struct TaskContext {
+    pub(crate) work: Arc<WorkSpec>,
+    pub(crate) index: u32,
+    pub(crate) ordinal: u32,
+    pub(crate) deadline_ms: Option<u64>,
+}
+
+impl Work {
+    pub(crate) fn new(spec: Arc<WorkSpec>, mounts: Result<Vec<Mount>, String>) -> Self {
+        let mut env = spec.env.clone();
+        let own = [
+            ("WEIR_NAMESPACE", spec.namespace.to_string()),
+            ("WEIR_JOB", spec.job.to_string()),
+            ("WEIR_RUN", spec.run.to_string()),
+            ("WEIR_TASK_COUNT", spec.count.to_string()),
+        ];
+        env.retain(|(name, _)| !RESERVED.contains(&name.as_str()));
+        env.extend(own.map(|(name, value)| (name.to_owned(), value)));
+        Self { spec, mounts, env }
+    }
+}
+
+/// Names that no job's environment can take.
+const RESERVED: [&str; 6] = [
+    "WEIR_NAMESPACE",
+    "WEIR_JOB",
+    "WEIR_RUN",
+    "WEIR_TASK_INDEX",
+    "WEIR_TASK_COUNT",
+    "WEIR_ATTEMPT",
+];
+
+impl State {
+    /// Prepares the WASI context, with no more in it than the program can ask for.
+    pub(crate) fn new(
+        work: &Work,
+        attempt: &mut AttemptSpec,
+        needs: Needs,
+        capture: Arc<Capture>,
+        limiter: Limiter,
+        deadline_ms: Option<u64>,
+    ) -> wasmtime::Result<Self> {
+        let index = attempt.id.task.index;
+        let mut builder = WasiCtxBuilder::new();
+        builder.max_random_size(RANDOM_BYTES_MAX);
+        if needs.args {
+            builder.arg(work.spec.job.as_str()).args(&work.spec.args);
+        }
+        if needs.env {
+            builder.envs(&work.env);
+            builder
+                .env("WEIR_TASK_INDEX", index.to_string())
+                .env("WEIR_ATTEMPT", attempt.ordinal.to_string());
+        }
+        if needs.descriptors {
+            let writer = |stream| Writer {
+                capture: Arc::clone(&capture),
+                stream,
+            };
+            builder.stdout(writer(Stream::Stdout)).stderr(writer(Stream::Stderr));
+            if needs.stdin && !attempt.payload.is_empty() {
+                let payload = std::mem::take(&mut attempt.payload).into_vec();
+                builder.stdin(MemoryInputPipe::new(Bytes::from(payload)));
+            }
+            for mount in work.mounts.iter().flatten() {
+                mount.add_to(&mut builder)?;
+            }
+        }
+        let mut wasi = builder.build_p1();
+        wasi.ctx().table.set_max_capacity(HANDLES_MAX);
+        let context = TaskContext {
+            work: Arc::clone(&work.spec),
+            index,
+            ordinal: attempt.ordinal,
+            deadline_ms,
+        };
+        Ok(Self {
+            wasi,
+            limiter,
+            capture,
+            context,
+        })
+    }
+}
+
+impl WasiView for State {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        self.wasi.ctx()
+    }
+}

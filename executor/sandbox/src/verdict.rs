@@ -1,0 +1,282 @@
+//! Decides how an attempt ended: state, reason, message and backtrace.
+
+use wasmtime::{PoolConcurrencyLimitError, Trap, WasmBacktrace};
+use wasmtime_wasi::I32Exit;
+use weir_wire::{
+    limits::{BACKTRACE_FRAMES_MAX, MESSAGE_LEN_MAX},
+    outcome::Failure,
+    task::{Reason, Source, Status},
+};
+
+use crate::{
+    limits::{Denied, FUEL_SLICE},
+    program::Returned,
+};
+
+/// What made an attempt end.
+#[derive(Debug)]
+pub(crate) enum End {
+    /// The guest, one way or another.
+    Guest(wasmtime::Result<Returned>),
+    /// A command from outside.
+    Cancelled(Reason),
+    /// Its wall-clock time.
+    TimedOut,
+}
+
+/// How an attempt ended, without what it used.
+#[derive(Debug)]
+pub(crate) struct Verdict {
+    pub(crate) status: Status,
+    pub(crate) failure: Option<Box<Failure>>,
+    /// What a task returned; a command's result is its output.
+    pub(crate) returned: Option<Vec<u8>>,
+    /// Whether the guest's fuel is counted exactly; if not it is rounded up to a whole slice.
+    pub(crate) fuel_exact: bool,
+}
+
+/// What else is known at the end of an attempt.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Circumstances {
+    pub(crate) denied: Option<Denied>,
+    pub(crate) output_full: bool,
+    pub(crate) output_max: u64,
+}
+
+/// Judges the end of an attempt.
+pub(crate) fn judge(end: End, known: Circumstances) -> Verdict {
+    match end {
+        End::Cancelled(reason) => {
+            let source = match reason {
+                Reason::Cancelled | Reason::Preempted | Reason::DependencyFailed => Source::Control,
+                _ => Source::Executor,
+            };
+            failed(Status::Killed, Failure::new(reason, source, "ended before it was done"))
+        }
+        _ if known.output_full => output_limit(),
+        End::TimedOut => by_limit(Reason::WallTimeout, "the wall-clock timeout passed"),
+        End::Guest(Ok(Returned::Result(bytes))) if bytes.len() as u64 > known.output_max => output_limit(),
+        End::Guest(Ok(Returned::Result(bytes))) => succeeded(Some(bytes)),
+        End::Guest(Ok(Returned::Done)) => succeeded(None),
+        End::Guest(Ok(Returned::Failed)) => exited(1, "the command failed".to_owned(), known.denied),
+        End::Guest(Ok(Returned::Error(message))) => exited(1, message, known.denied),
+        End::Guest(Err(error)) => by_error(&error, known.denied),
+    }
+}
+
+/// Fuel to be charged, given how much of the budget is gone.
+pub(crate) fn charged_fuel(budget: u64, left: u64, exact: bool) -> u64 {
+    let used = budget.saturating_sub(left);
+    if exact {
+        used
+    } else {
+        used.div_ceil(FUEL_SLICE).saturating_mul(FUEL_SLICE).min(budget)
+    }
+}
+
+/// An attempt that failed before the guest could.
+pub(crate) fn host_error(message: impl Into<String>) -> Failure {
+    Failure::new(Reason::HostError, Source::Executor, clipped(message.into()))
+}
+
+fn by_error(error: &wasmtime::Error, denied: Option<Denied>) -> Verdict {
+    if let Some(&I32Exit(code)) = error.downcast_ref() {
+        return if code == 0 {
+            succeeded(None)
+        } else {
+            exited(code, format!("exited with code {code}"), denied)
+        };
+    }
+    if error.is::<PoolConcurrencyLimitError>() {
+        return failed(Status::Failed, host_error(format!("{error:#}")));
+    }
+    let trap = error.downcast_ref::<Trap>().copied();
+    let (reason, source, message) = match (trap, denied) {
+        (Some(Trap::OutOfFuel), _) => (
+            Reason::FuelExhausted,
+            Source::Executor,
+            "the fuel budget is used up".to_owned(),
+        ),
+        (Some(Trap::StackOverflow), _) => (
+            Reason::StackOverflow,
+            Source::Guest,
+            "the call stack is used up".to_owned(),
+        ),
+        (_, Some(denied)) => (
+            limit_reason(denied),
+            Source::Executor,
+            format!("{}: {}", limit_text(denied), root(error)),
+        ),
+        (Some(Trap::MemoryOutOfBounds), None) => (
+            Reason::Trap,
+            Source::Guest,
+            format!(
+                "{}; deep recursion looks like this where a compiler keeps the stack in memory",
+                root(error)
+            ),
+        ),
+        (_, None) => (Reason::Trap, Source::Guest, root(error)),
+    };
+    let failure = Failure {
+        reason,
+        source,
+        exit_code: None,
+        message: clipped(message),
+        backtrace: backtrace(error),
+    };
+    failed(Status::Failed, failure)
+}
+
+fn exited(code: i32, message: String, denied: Option<Denied>) -> Verdict {
+    let (reason, source, message) = match denied {
+        Some(denied) => (
+            limit_reason(denied),
+            Source::Executor,
+            format!("{}: {message}", limit_text(denied)),
+        ),
+        None => (Reason::ExitNonzero, Source::Guest, message),
+    };
+    let failure = Failure {
+        reason,
+        source,
+        exit_code: Some(code),
+        message: clipped(message),
+        backtrace: Vec::new(),
+    };
+    Verdict {
+        fuel_exact: true,
+        ..failed(Status::Failed, failure)
+    }
+}
+
+fn succeeded(returned: Option<Vec<u8>>) -> Verdict {
+    Verdict {
+        status: Status::Succeeded,
+        failure: None,
+        returned,
+        fuel_exact: true,
+    }
+}
+
+fn output_limit() -> Verdict {
+    by_limit(Reason::OutputLimit, "more output than its budget allows")
+}
+
+fn by_limit(reason: Reason, message: &str) -> Verdict {
+    failed(Status::Failed, Failure::new(reason, Source::Executor, message))
+}
+
+fn failed(status: Status, failure: Failure) -> Verdict {
+    Verdict {
+        status,
+        failure: Some(Box::new(failure)),
+        returned: None,
+        fuel_exact: false,
+    }
+}
+
+const fn limit_reason(denied: Denied) -> Reason {
+    match denied {
+        Denied::Memory => Reason::MemoryLimit,
+        Denied::Table => Reason::TableLimit,
+    }
+}
+
+const fn limit_text(denied: Denied) -> &'static str {
+    match denied {
+        Denied::Memory => "more memory than the limit was refused, then",
+        Denied::Table => "a larger table than the limit was refused, then",
+    }
+}
+
+fn root(error: &wasmtime::Error) -> String {
+    error.root_cause().to_string()
+}
+
+/// The names of the frames, innermost first.
+fn backtrace(error: &wasmtime::Error) -> Vec<String> {
+    let Some(backtrace) = error.downcast_ref::<WasmBacktrace>() else {
+        return Vec::new();
+    };
+    // Its text is the only place where the names come demangled: "   0:   0x2f - module!function".
+    let text = backtrace.to_string();
+    let names = text
+        .lines()
+        .filter_map(|line| line.split_once(" - ").map(|(_, name)| name));
+    names
+        .take(BACKTRACE_FRAMES_MAX)
+        .map(|name| clipped(name.to_owned()))
+        .collect()
+}
+
+fn clipped(mut text: String) -> String {
+    text.truncate(text.floor_char_boundary(MESSAGE_LEN_MAX));
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const QUIET: Circumstances = Circumstances {
+        denied: None,
+        output_full: false,
+        output_max: 10,
+    };
+
+    fn reason(end: End, known: Circumstances) -> Option<Reason> {
+        judge(end, known).failure.map(|failure| failure.reason)
+    }
+
+    #[test]
+    fn reasons_follow_from_the_end_and_its_circumstances() {
+        let trap = |trap: Trap| End::Guest(Err(wasmtime::Error::new(trap)));
+        let exit = |code| End::Guest(Err(wasmtime::Error::new(I32Exit(code))));
+        let denied = Circumstances {
+            denied: Some(Denied::Memory),
+            ..QUIET
+        };
+        let table = Circumstances {
+            denied: Some(Denied::Table),
+            ..QUIET
+        };
+        let full = Circumstances {
+            output_full: true,
+            ..QUIET
+        };
+        let cases = [
+            (exit(0), denied, None),
+            (exit(3), QUIET, Some(Reason::ExitNonzero)),
+            (exit(3), denied, Some(Reason::MemoryLimit)),
+            (trap(Trap::UnreachableCodeReached), QUIET, Some(Reason::Trap)),
+            (trap(Trap::UnreachableCodeReached), denied, Some(Reason::MemoryLimit)),
+            (trap(Trap::UnreachableCodeReached), table, Some(Reason::TableLimit)),
+            (trap(Trap::OutOfFuel), denied, Some(Reason::FuelExhausted)),
+            (trap(Trap::StackOverflow), QUIET, Some(Reason::StackOverflow)),
+            (trap(Trap::UnreachableCodeReached), full, Some(Reason::OutputLimit)),
+            (End::TimedOut, QUIET, Some(Reason::WallTimeout)),
+            (End::Cancelled(Reason::Drained), full, Some(Reason::Drained)),
+            (
+                End::Guest(Ok(Returned::Result(vec![0; 11]))),
+                QUIET,
+                Some(Reason::OutputLimit),
+            ),
+            (End::Guest(Ok(Returned::Result(vec![0; 10]))), QUIET, None),
+            (
+                End::Guest(Ok(Returned::Error("no".to_owned()))),
+                QUIET,
+                Some(Reason::ExitNonzero),
+            ),
+        ];
+        for (index, (end, known, expected)) in cases.into_iter().enumerate() {
+            assert_eq!(reason(end, known), expected, "case {index}");
+        }
+    }
+
+    #[test]
+    fn uncertain_fuel_is_charged_in_whole_slices() {
+        assert_eq!(charged_fuel(10 * FUEL_SLICE, 10 * FUEL_SLICE - 1, true), 1);
+        assert_eq!(charged_fuel(10 * FUEL_SLICE, 10 * FUEL_SLICE - 1, false), FUEL_SLICE);
+        assert_eq!(charged_fuel(500, 499, false), 500);
+    }
+}
