@@ -32,17 +32,7 @@ pub struct Hello {
     /// Most attempts that it runs at the same time.
     pub lanes_max: u32,
 }
-wire_struct!(Hello {
-    wire_min,
-    wire_max,
-    cluster,
-    node,
-    incarnation,
-    version,
-    attributes,
-    capacity,
-    lanes_max
-});
+wire_struct!(Hello { wire_min, wire_max, cluster, node, incarnation, boot, version, attributes, capacity, lanes_max });
 
 /// A node as it is registered in the store: once, and at each new incarnation.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,8 +44,4 @@ pub struct NodeRecord {
     /// When it was first seen, Unix milliseconds.
     pub first_seen_ms: u64,
 }
-wire_struct!(NodeRecord {
-    node,
-    incarnation,
-    first_seen_ms
-});
+wire_struct!(NodeRecord { node, incarnation, first_seen_ms });

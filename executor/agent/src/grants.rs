@@ -1,0 +1,180 @@
+//! What control asks for: runs, grants, stops, acknowledgements.
+
+use alloc::{boxed::Box, vec::Vec};
+
+use weir_wire::{
+    attempt::Command,
+    id::{RunId, TaskId},
+    limits as shared,
+    message::{Grant, Returned, Stop},
+    work::{Input as RunInput, WorkSpec},
+};
+
+use crate::{
+    agent::Agent,
+    limits,
+    output::{DisconnectReason, Output},
+    range::{Phase, Range, RangeKey, Run, Supply},
+};
+
+impl Agent {
+    pub(crate) fn define(&mut self, spec: Box<WorkSpec>) {
+        let run = spec.run;
+        if let Some(known) = self.runs.get_mut(&run) {
+            known.forgotten = false;
+            return;
+        }
+        if self.runs.len() >= limits::RUNS_MAX && !self.evict_run() {
+            tracing::warn!(run.id = %run, runs = self.runs.len(), "run not defined: too many are in use");
+            return;
+        }
+        // The sandbox gets each attempt's payload with its start.
+        let for_sandbox = WorkSpec { input: RunInput::None, ..(*spec).clone() };
+        self.emit(Output::Sandbox(Command::Define(Box::new(for_sandbox))));
+        let payload = match spec.input {
+            RunInput::None | RunInput::Inline(_) => Supply::Here,
+            RunInput::Blob(_) | RunInput::Items(_) => Supply::Idle,
+        };
+        self.runs.insert(run, Run { spec, ranges: 0, forgotten: false, payload });
+    }
+
+    pub(crate) fn forget(&mut self, run: RunId) {
+        if let Some(known) = self.runs.get_mut(&run) {
+            known.forgotten = true;
+            self.drop_run_if_done(run);
+        }
+    }
+
+    pub(crate) fn drop_run_if_done(&mut self, run: RunId) {
+        if self.runs.get(&run).is_some_and(|run| run.forgotten && run.ranges == 0) {
+            self.runs.remove(&run);
+            self.emit(Output::Sandbox(Command::Forget(run)));
+        }
+    }
+
+    /// Accepts a range and reserves its resources, or gives it back.
+    pub(crate) fn grant(&mut self, grant: Grant) {
+        if grant.term < self.term {
+            self.stats.grants_stale += 1;
+            tracing::warn!(run.id = %grant.run, found = grant.term.0, known = self.term.0, "grant of an old term dropped");
+            return;
+        }
+        self.term = grant.term;
+        let key = (grant.term, grant.grant);
+        if self.ranges.contains_key(&key) {
+            tracing::debug!(grant = grant.grant.0, "grant received twice");
+            return;
+        }
+        if let Err(why) = self.admit(grant) {
+            tracing::debug!(run.id = %grant.run, grant = grant.grant.0, why, "grant given back");
+            self.stats.grants_returned += 1;
+            self.stats.tasks_returned += u64::from(grant.len);
+            let Grant { run, term, grant, first, .. } = grant;
+            self.news.returned.push(Returned { run, term, grant, from: first });
+            return;
+        }
+        self.stats.grants_accepted += 1;
+        self.require(grant.run);
+        self.advance(key);
+    }
+
+    /// Ends what runs; what was not started goes back, and the control plane knows what becomes of it.
+    pub(crate) fn stop(&mut self, stop: &Stop) {
+        let concerned =
+            |range: &&Range| range.grant.run == stop.run && stop.grant.is_none_or(|grant| grant == range.grant.grant);
+        let keys: Vec<RangeKey> = self.ranges.values().filter(concerned).map(Range::key).collect();
+        for key in keys {
+            let Some(range) = self.ranges.get(&key) else { continue };
+            let (unstarted, end, started) = (range.unstarted(), range.end, range.is_started());
+            let current = range.next;
+            match stop.index {
+                None => {
+                    self.cancel(key, stop.reason);
+                    self.give_back(key, unstarted);
+                }
+                Some(index) if started && index == current => self.cancel(key, stop.reason),
+                // Only the tail of a range can be given back.
+                Some(index) if (unstarted..end).contains(&index) => self.give_back(key, index),
+                Some(_) => {}
+            }
+        }
+    }
+
+    pub(crate) fn acknowledged(&mut self, through: u64) {
+        if !self.outbox.ack(through) {
+            return self.hang_up(DisconnectReason::Protocol("an acknowledgement of what was never sent"));
+        }
+        if self.parked > 0 {
+            let parked = |range: &&Range| matches!(range.phase, Phase::Parked);
+            let keys: Vec<RangeKey> = self.ranges.values().filter(parked).map(Range::key).collect();
+            for key in keys {
+                self.advance(key);
+            }
+        }
+    }
+
+    /// Gives the tasks from `from` on back, which were not started.
+    pub(crate) fn give_back(&mut self, key: RangeKey, from: u32) {
+        let Some(range) = self.ranges.get_mut(&key) else { return };
+        assert!(from >= range.unstarted(), "gave back a task that was started");
+        if from >= range.end {
+            return;
+        }
+        let Grant { run, term, grant, .. } = range.grant;
+        let dropped = from..core::mem::replace(&mut range.end, from);
+        let over = range.next >= range.end;
+        self.news.returned.push(Returned { run, term, grant, from });
+        self.stats.tasks_returned += u64::from(dropped.end - dropped.start);
+        if !self.follows.is_empty() {
+            let first = TaskId { run, index: dropped.start };
+            let last = TaskId { run, index: dropped.end };
+            let followed: Vec<TaskId> = self.follows.range(first..last).copied().collect();
+            followed.into_iter().for_each(|task| self.follow_ended(task));
+        }
+        if over {
+            self.close(key);
+        }
+    }
+
+    pub(crate) fn give_back_all(&mut self) {
+        let keys: Vec<(RangeKey, u32)> = self.ranges.values().map(|range| (range.key(), range.unstarted())).collect();
+        for (key, unstarted) in keys {
+            self.give_back(key, unstarted);
+        }
+    }
+
+    fn admit(&mut self, grant: Grant) -> Result<(), &'static str> {
+        if self.is_draining() {
+            return Err("the node is draining");
+        }
+        let Some(run) = self.runs.get_mut(&grant.run) else {
+            return Err("the run was not defined");
+        };
+        let end = grant.first.checked_add(grant.len).filter(|end| *end <= run.spec.count);
+        let Some(end) = end.filter(|_| (1..=shared::GRANT_LEN_MAX).contains(&grant.len)) else {
+            return Err("the range is not one of the run");
+        };
+        if self.ranges.len() >= usize::try_from(self.config.lanes_max).unwrap_or(usize::MAX) {
+            return Err("every lane is taken");
+        }
+        let resources = run.spec.budgets.resources;
+        if !self.ledger.reserve(resources) {
+            return Err("the resources are not free");
+        }
+        run.ranges += 1;
+        let range = Range { grant, next: grant.first, end, resources, phase: Phase::Waiting };
+        let before = self.ranges.insert(range.key(), range);
+        assert!(before.is_none(), "a grant was admitted twice");
+        Ok(())
+    }
+
+    /// Makes room for a run by dropping one that holds nothing.
+    fn evict_run(&mut self) -> bool {
+        let idle = self.runs.iter().find(|(_, run)| run.ranges == 0).map(|(id, _)| *id);
+        if let Some(run) = idle {
+            self.runs.remove(&run);
+            self.emit(Output::Sandbox(Command::Forget(run)));
+        }
+        idle.is_some()
+    }
+}

@@ -1,0 +1,43 @@
+//! Maxima of the agent alone; those that both sides agree on are in [`weir_wire::limits`].
+
+use core::time::Duration;
+
+use weir_wire::limits;
+
+/// Most runs known at a time; a run without a held range makes room when it is reached.
+pub const RUNS_MAX: usize = 8192;
+/// Most modules remembered; one that no known run uses makes room when it is reached.
+pub const MODULES_MAX: usize = 4096;
+/// Most tasks followed live at a time.
+pub const FOLLOWS_MAX: usize = 256;
+/// Most renewals that wait for their answer; older ones count as lost.
+pub const RENEWALS_MAX: usize = 16;
+/// Estimated bytes of unacknowledged outcomes at which no further task is started: a control plane that records nothing
+/// must not use up the node's memory.
+pub const OUTBOX_BYTES_MAX: usize = 256 << 20;
+/// Estimated bytes of outcomes at which a report leaves at once, and the most that one report carries.
+pub const REPORT_BYTES_MAX: usize = 512 << 10;
+/// Most entries of each further list of a report.
+pub const REPORT_NEWS_MAX: usize = 4096;
+/// Longest piece of live output in one message, bytes.
+pub const OUTPUT_LEN_MAX: usize = 64 << 10;
+/// Longest backtrace in an outcome, bytes over all frames.
+pub const BACKTRACE_BYTES_MAX: usize = 16 << 10;
+/// Tries to fetch a module or payload, or to upload a capture, while connected.
+pub const TRIES_MAX: u32 = 10;
+/// Wait before such a try is repeated.
+pub const RETRY_DELAY: Duration = Duration::from_secs(1);
+/// Once an attempt has run this long, the tasks behind it go back so that another lane or node can start them.
+pub const GIVE_BACK_AFTER: Duration = Duration::from_millis(200);
+/// Least time between two progress messages: people read them.
+pub const PROGRESS_INTERVAL: Duration = Duration::from_millis(500);
+/// How often a draining node gives back what it is still granted; at once would be a busy loop with the leader.
+pub const DRAIN_RETURN_INTERVAL: Duration = Duration::from_secs(1);
+/// How long the peer may take to answer the first message.
+pub const GREETING_TIMEOUT: Duration = Duration::from_secs(10);
+/// Shortest renewal interval accepted from a leader.
+pub const RENEW_EVERY_MIN: Duration = Duration::from_millis(100);
+
+const _: () = assert!(REPORT_BYTES_MAX + REPORT_NEWS_MAX * 96 < limits::FRAME_LEN_MAX);
+const _: () = assert!(limits::GRANTS_PER_NODE_MAX * 64 < limits::FRAME_LEN_MAX);
+const _: () = assert!(OUTPUT_LEN_MAX + 64 < limits::FRAME_LEN_MAX);

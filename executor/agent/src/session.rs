@@ -1,0 +1,147 @@
+//! The session with the control plane: greeting, term, lease, full state.
+
+use alloc::boxed::Box;
+use core::time::Duration;
+
+use weir_wire::{
+    message::{FullState, Refuse, RefuseCode, Renew, ToControl, WIRE_MAX, WIRE_MIN, Welcome},
+    node::Hello,
+    task,
+    units::Instant,
+};
+
+use crate::{
+    agent::Agent,
+    limits,
+    output::{DisconnectReason, ExitReason, Output},
+};
+
+/// How far the session is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Session {
+    Down,
+    /// Greeted; the answer is awaited until then.
+    Greeting(Instant),
+    /// Accepted.
+    Up {
+        /// When the peer counts as silent.
+        silent_at: Instant,
+    },
+}
+
+impl Session {
+    pub(crate) const fn is_open(self) -> bool {
+        !matches!(self, Self::Down)
+    }
+
+    pub(crate) const fn silent_at(self) -> Option<Instant> {
+        match self {
+            Self::Down => None,
+            Self::Greeting(at) | Self::Up { silent_at: at } => Some(at),
+        }
+    }
+}
+
+impl Agent {
+    pub(crate) fn connected(&mut self) {
+        self.disconnected();
+        self.session = Session::Greeting(self.now.mono + limits::GREETING_TIMEOUT);
+        let config = &self.config;
+        let hello = Hello {
+            wire_min: WIRE_MIN,
+            wire_max: WIRE_MAX,
+            cluster: config.cluster.clone(),
+            node: config.node.clone(),
+            incarnation: config.incarnation,
+            boot: config.boot,
+            version: config.version.clone(),
+            attributes: config.attributes.clone(),
+            capacity: config.capacity,
+            lanes_max: config.lanes_max,
+        };
+        self.emit(Output::Send(ToControl::Hello(Box::new(hello))));
+    }
+
+    /// Forgets what belonged to the session; what runs goes on, and so does the lease.
+    pub(crate) fn disconnected(&mut self) {
+        if self.session == Session::Down {
+            return;
+        }
+        self.session = Session::Down;
+        self.lease.pause();
+        self.news.clear();
+        self.unfollow_all();
+        tracing::debug!(held = self.ranges.len(), outbox = self.outbox.len(), "session ended");
+    }
+
+    pub(crate) fn hang_up(&mut self, reason: DisconnectReason) {
+        tracing::debug!(%reason, "leaving the session");
+        self.disconnected();
+        self.emit(Output::Disconnect(reason));
+    }
+
+    pub(crate) fn refused(&mut self, refuse: Refuse) {
+        if !self.session.is_open() {
+            return;
+        }
+        let Refuse { code, message } = refuse;
+        match code {
+            RefuseCode::NotLeader => self.hang_up(DisconnectReason::NotLeader(message)),
+            RefuseCode::Superseded => {
+                self.cancel_all(task::Reason::ExecutorRestarted);
+                self.exit(ExitReason::Superseded { incarnation: self.config.incarnation, message });
+            }
+            RefuseCode::WireVersion | RefuseCode::Cluster | RefuseCode::Identity | RefuseCode::Malformed => {
+                self.exit(ExitReason::Refused { code, message });
+            }
+        }
+    }
+
+    pub(crate) fn welcomed(&mut self, welcome: &Welcome) {
+        if !matches!(self.session, Session::Greeting(_)) {
+            if self.session.is_open() {
+                self.hang_up(DisconnectReason::Protocol("a second welcome"));
+            }
+            return;
+        }
+        if !(WIRE_MIN..=WIRE_MAX).contains(&welcome.wire) {
+            return self.hang_up(DisconnectReason::Protocol("a wire version that was not offered"));
+        }
+        if welcome.term < self.term {
+            return self.hang_up(DisconnectReason::StaleTerm { found: welcome.term, known: self.term });
+        }
+        tracing::info!(term = welcome.term.0, held = self.ranges.len(), outbox = self.outbox.len(), "joined");
+        self.term = welcome.term;
+        let now = self.now.mono;
+        self.lease.begin(now, welcome.lease, welcome.renew_every);
+        self.session = Session::Up { silent_at: now + self.silence_max() };
+        self.present();
+        self.renew();
+        self.ask_again();
+    }
+
+    /// Sends what is held; everything unacknowledged follows in reports.
+    pub(crate) fn present(&mut self) {
+        let grants = self.ranges.values().map(crate::range::Range::held).collect();
+        self.stats.outcomes_resent += self.outbox.rewind() as u64;
+        let state = FullState { grants, outbox_first: self.outbox.first(), outbox_next: self.outbox.next() };
+        self.emit(Output::Send(ToControl::State(state)));
+    }
+
+    pub(crate) fn renew(&mut self) {
+        let random = self.next_random();
+        let token = self.lease.renew(self.now.mono, random);
+        self.emit(Output::Send(ToControl::Renew(Renew { token })));
+    }
+
+    pub(crate) fn renewed(&mut self, token: u64) {
+        if self.lease.renewed(token) {
+            self.session = Session::Up { silent_at: self.now.mono + self.silence_max() };
+        }
+    }
+
+    /// A peer that answers no renewal for a whole lease does not lead, whatever its connection says.
+    fn silence_max(&self) -> Duration {
+        self.lease.length()
+    }
+}
