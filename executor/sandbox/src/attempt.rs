@@ -122,22 +122,9 @@ impl Attempt {
         let started = Instant::now();
         let id = spec.id;
         let capture = Arc::new(Capture::new(started, work.spec.budgets.output));
-        let job = Job {
-            program,
-            work,
-            spec,
-            memory_max,
-            started,
-        };
+        let job = Job { program, work, spec, memory_max, started };
         let guest = run(engine.clone(), job, Arc::clone(&capture), Rc::clone(&control));
-        Self {
-            id,
-            started,
-            control,
-            capture,
-            cpu: Duration::ZERO,
-            guest: Box::pin(guest),
-        }
+        Self { id, started, control, capture, cpu: Duration::ZERO, guest: Box::pin(guest) }
     }
 
     pub(crate) const fn id(&self) -> AttemptId {
@@ -187,11 +174,7 @@ impl Attempt {
     }
 
     fn conclude(&self, finished: Finished) -> Box<EndedAttempt> {
-        let Finished {
-            verdict,
-            fuel,
-            peak_memory,
-        } = finished;
+        let Finished { verdict, fuel, peak_memory } = finished;
         let captured = self.capture.take();
         let usage = Usage {
             fuel: Fuel(fuel),
@@ -203,46 +186,22 @@ impl Attempt {
         let result = verdict.returned.unwrap_or_else(|| captured.stdout());
         let (result, large_result) = placed(result);
         let (log, large_log) = placed(captured.log);
-        let outcome = Outcome {
-            status: verdict.status,
-            failure: verdict.failure,
-            usage,
-            result,
-            log,
-        };
-        Box::new(EndedAttempt {
-            id: self.id,
-            outcome,
-            large_result,
-            large_log,
-        })
+        let outcome = Outcome { status: verdict.status, failure: verdict.failure, usage, result, log };
+        Box::new(EndedAttempt { id: self.id, outcome, large_result, large_log })
     }
 }
 
 /// The end of an attempt that never ran.
 pub(crate) fn not_run(id: AttemptId, status: Status, failure: Failure) -> Box<EndedAttempt> {
     let outcome = Outcome::not_run(status, failure);
-    Box::new(EndedAttempt {
-        id,
-        outcome,
-        large_result: Box::default(),
-        large_log: Box::default(),
-    })
+    Box::new(EndedAttempt { id, outcome, large_result: Box::default(), large_log: Box::default() })
 }
 
 impl Finished {
     fn failed(failure: Failure) -> Self {
-        let verdict = Verdict {
-            status: Status::Failed,
-            failure: Some(Box::new(failure)),
-            returned: None,
-            fuel_exact: true,
-        };
-        Self {
-            verdict,
-            fuel: 0,
-            peak_memory: 0,
-        }
+        let verdict =
+            Verdict { status: Status::Failed, failure: Some(Box::new(failure)), returned: None, fuel_exact: true };
+        Self { verdict, fuel: 0, peak_memory: 0 }
     }
 }
 
@@ -270,18 +229,10 @@ async fn run(engine: Engine, mut job: Job, capture: Arc<Capture>, control: Rc<Co
     };
     let limiter = &store.data().limiter;
     let peak_memory = limiter.peak();
-    let known = Circumstances {
-        denied: limiter.denied,
-        output_full: capture.is_full(),
-        output_max: budgets.output,
-    };
+    let known = Circumstances { denied: limiter.denied, output_full: capture.is_full(), output_max: budgets.output };
     let verdict = verdict::judge(end, known);
     let fuel = verdict::charged_fuel(budgets.fuel.0, store.get_fuel().unwrap_or(0), verdict.fuel_exact);
-    Finished {
-        verdict,
-        fuel,
-        peak_memory,
-    }
+    Finished { verdict, fuel, peak_memory }
 }
 
 /// A fresh store with every limit in place.
@@ -292,14 +243,7 @@ fn store(engine: &Engine, job: &mut Job, capture: &Arc<Capture>) -> wasmtime::Re
         .duration_since(UNIX_EPOCH)
         .ok()
         .and_then(|now| u64::try_from((now + budgets.timeout).as_millis()).ok());
-    let state = State::new(
-        &job.work,
-        &mut job.spec,
-        job.program.needs,
-        Arc::clone(capture),
-        limiter,
-        deadline_ms,
-    )?;
+    let state = State::new(&job.work, &mut job.spec, job.program.needs, Arc::clone(capture), limiter, deadline_ms)?;
     let mut store = Store::new(engine, state);
     store.limiter(|state| &mut state.limiter);
     store.set_hostcall_fuel(HOSTCALL_BYTES_MAX);
@@ -336,11 +280,7 @@ where
 /// Puts a capture where it travels: inline if small.
 fn placed(bytes: Vec<u8>) -> (Captured, Box<[u8]>) {
     if bytes.len() <= INLINE_CAPTURE_MAX {
-        let inline = if bytes.is_empty() {
-            Captured::Empty
-        } else {
-            Captured::Inline(bytes.into_boxed_slice())
-        };
+        let inline = if bytes.is_empty() { Captured::Empty } else { Captured::Inline(bytes.into_boxed_slice()) };
         (inline, Box::default())
     } else {
         (Captured::Empty, bytes.into_boxed_slice())

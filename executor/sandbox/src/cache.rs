@@ -42,12 +42,7 @@ impl Cache {
         // The hash covers the full version of wasmtime, which the check at loading does not.
         let mut hasher = ContentHasher(Sha256::new());
         engine.precompile_compatibility_hash().hash(&mut hasher);
-        Ok(Self {
-            dir,
-            key,
-            compatibility: hasher.0.finalize().into(),
-            bytes_max,
-        })
+        Ok(Self { dir, key, compatibility: hasher.0.finalize().into(), bytes_max })
     }
 
     /// Finds the artefact of a module. One with a wrong seal is reported and counts as missing.
@@ -81,10 +76,7 @@ impl Cache {
         name.update(module.0);
         name.update(self.compatibility);
         let name = Digest(name.finalize().into()).to_hex();
-        (
-            self.dir.join(format!("{name}.cwasm")),
-            self.dir.join(format!("{name}.seal")),
-        )
+        (self.dir.join(format!("{name}.cwasm")), self.dir.join(format!("{name}.seal")))
     }
 
     /// HMAC-SHA256 over the name of the artefact and its content.

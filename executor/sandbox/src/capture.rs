@@ -94,9 +94,7 @@ impl Capture {
                 return;
             }
             let now = Instant::now();
-            let due = written
-                .progress_reported
-                .is_none_or(|then| now.duration_since(then) >= PROGRESS_INTERVAL);
+            let due = written.progress_reported.is_none_or(|then| now.duration_since(then) >= PROGRESS_INTERVAL);
             if (due || last)
                 && let Some((done, total)) = written.progress.take()
             {
@@ -113,12 +111,7 @@ impl Capture {
             let fresh = written.log.get(written.reported..).unwrap_or_default();
             // The log was encoded here, so it decodes.
             for Record { stream, at_ms, bytes } in log::records(fresh).unwrap_or_default() {
-                events.push(AttemptEvent::Output(OutputChunk {
-                    id,
-                    stream,
-                    at_ms,
-                    bytes,
-                }));
+                events.push(AttemptEvent::Output(OutputChunk { id, stream, at_ms, bytes }));
             }
             written.reported = written.log.len();
         });
@@ -133,10 +126,7 @@ impl Capture {
     pub(crate) fn take(&self) -> Captured {
         self.with(|written| {
             written.close_record();
-            Captured {
-                log: std::mem::take(&mut written.log),
-                offered: written.offered,
-            }
+            Captured { log: std::mem::take(&mut written.log), offered: written.offered }
         })
     }
 
@@ -173,23 +163,14 @@ impl Written {
             }
             _ => {
                 self.close_record();
-                self.open = Some(OpenRecord {
-                    stream,
-                    at_ms,
-                    bytes: bytes.to_vec(),
-                });
+                self.open = Some(OpenRecord { stream, at_ms, bytes: bytes.to_vec() });
             }
         }
     }
 
     fn close_record(&mut self) {
         if let Some(OpenRecord { stream, at_ms, bytes }) = self.open.take() {
-            Record {
-                stream,
-                at_ms,
-                bytes: bytes.into_boxed_slice(),
-            }
-            .append_to(&mut self.log);
+            Record { stream, at_ms, bytes: bytes.into_boxed_slice() }.append_to(&mut self.log);
         }
     }
 }
@@ -218,14 +199,7 @@ mod tests {
 
     use super::*;
 
-    const ID: AttemptId = AttemptId {
-        task: TaskId {
-            run: RunId(1),
-            index: 2,
-        },
-        term: Term(3),
-        grant: GrantSeq(4),
-    };
+    const ID: AttemptId = AttemptId { task: TaskId { run: RunId(1), index: 2 }, term: Term(3), grant: GrantSeq(4) };
 
     #[test]
     fn the_first_bytes_are_kept_and_all_are_counted() {
@@ -251,25 +225,11 @@ mod tests {
     fn framing_is_bounded() {
         let capture = Capture::new(Instant::now(), 1 << 20);
         let mut written = 0u64;
-        while capture
-            .write(
-                if written.is_multiple_of(2) {
-                    Stream::Stdout
-                } else {
-                    Stream::Stderr
-                },
-                b"x",
-            )
-            .is_ok()
-        {
+        while capture.write(if written.is_multiple_of(2) { Stream::Stdout } else { Stream::Stderr }, b"x").is_ok() {
             written += 1;
         }
         let captured = capture.take();
-        assert!(
-            capture.is_full() && captured.log.len() < (2 << 20) + (65 << 10),
-            "{}",
-            captured.log.len()
-        );
+        assert!(capture.is_full() && captured.log.len() < (2 << 20) + (65 << 10), "{}", captured.log.len());
     }
 
     #[test]

@@ -39,15 +39,9 @@ impl CallHookHandler<State> for YieldInHostCalls {
         'store: 'step,
     {
         let long = matches!(event, CallHook::CallingHost)
-            && POLL_STARTED
-                .get()
-                .is_some_and(|started| started.elapsed() >= TURN_TIME_MAX);
+            && POLL_STARTED.get().is_some_and(|started| started.elapsed() >= TURN_TIME_MAX);
         // Neither future has a size worth an allocation.
-        if long {
-            Box::pin(YieldOnce(false))
-        } else {
-            Box::pin(Proceed)
-        }
+        if long { Box::pin(YieldOnce(false)) } else { Box::pin(Proceed) }
     }
 }
 

@@ -52,10 +52,7 @@ impl Published {
                 }
                 // The descriptor's own path leads to the opened directory, not to what has its name by then.
                 let host_path = PathBuf::from(format!("/proc/self/fd/{}", dir.as_raw_fd()));
-                Ok(Mount {
-                    host_path,
-                    guest_path: grant.guest_path.clone(),
-                })
+                Ok(Mount { host_path, guest_path: grant.guest_path.clone() })
             })
             .collect()
     }
@@ -63,8 +60,6 @@ impl Published {
 
 impl Mount {
     pub(crate) fn add_to(&self, builder: &mut WasiCtxBuilder) -> wasmtime::Result<()> {
-        builder
-            .preopened_dir(&self.host_path, &self.guest_path, FsPerms::ReadOnly)
-            .map(|_builder| ())
+        builder.preopened_dir(&self.host_path, &self.guest_path, FsPerms::ReadOnly).map(|_builder| ())
     }
 }

@@ -54,10 +54,7 @@ pub(crate) const GROW_FUEL_PER_PAGE: u8 = 255;
 /// Shortest time between two progress events of an attempt.
 pub(crate) const PROGRESS_INTERVAL: Duration = Duration::from_millis(50);
 
-const _: () = assert!(
-    WASM_STACK_BYTES * 2 <= FIBRE_STACK_BYTES,
-    "host functions need their half of the stack"
-);
+const _: () = assert!(WASM_STACK_BYTES * 2 <= FIBRE_STACK_BYTES, "host functions need their half of the stack");
 const _: () = assert!(HOSTCALL_BYTES_MAX as u64 > weir_wire::limits::OUTPUT_MAX);
 
 /// Bytes of one table element.
@@ -84,12 +81,7 @@ pub(crate) struct Limiter {
 
 impl Limiter {
     pub(crate) const fn new(bytes_max: u64) -> Self {
-        Self {
-            bytes: 0,
-            bytes_max,
-            peak: 0,
-            denied: None,
-        }
+        Self { bytes: 0, bytes_max, peak: 0, denied: None }
     }
 
     /// The highest sum so far.

@@ -69,18 +69,9 @@ pub(crate) struct Setup {
 /// Starts the preparing thread and the compiling thread behind it. A compile that runs when the sandbox stops is left
 /// to itself.
 pub(crate) fn spawn(setup: Setup, orders: mpsc::Receiver<Order>) -> std::io::Result<thread::JoinHandle<()>> {
-    let Setup {
-        compiling,
-        cache,
-        targets,
-        events,
-        answers,
-    } = setup;
+    let Setup { compiling, cache, targets, events, answers } = setup;
     let (jobs, queue) = mpsc::channel::<ModuleFile>();
-    let compiler = Compiler {
-        engine: compiling,
-        cache: cache.clone(),
-    };
+    let compiler = Compiler { engine: compiling, cache: cache.clone() };
     thread::Builder::new().name("weir-compile".to_owned()).spawn(move || {
         for module in queue {
             if answers.send(Order::Compiled(compiler.compile(&module))).is_err() {
@@ -120,19 +111,13 @@ impl Compiler {
     fn compile(&self, module: &ModuleFile) -> Compiled {
         let began = Instant::now();
         let result = self.artefact(module);
-        Compiled {
-            digest: module.digest,
-            took: began.elapsed(),
-            result,
-        }
+        Compiled { digest: module.digest, took: began.elapsed(), result }
     }
 
     fn artefact(&self, module: &ModuleFile) -> Result<(), Refusal> {
         let machine = |error: std::io::Error| Refusal::Machine(format!("failed to read the module: {error}"));
         if fs::metadata(&module.path).map_err(machine)?.len() > MODULE_LEN_MAX {
-            return Err(Refusal::Module(format!(
-                "the module is larger than {MODULE_LEN_MAX} bytes"
-            )));
+            return Err(Refusal::Module(format!("the module is larger than {MODULE_LEN_MAX} bytes")));
         }
         let wasm = fs::read(&module.path).map_err(machine)?;
         let artefact = compiler::compile(&self.engine, &wasm).map_err(Refusal::Module)?;
@@ -193,11 +178,7 @@ impl Preparer {
         match result {
             Ok(()) => match self.cache.find(&digest) {
                 Ok(Some(artefact)) => self.load(digest, &artefact, took),
-                Ok(None) => self.report(
-                    digest,
-                    Some("the compiled module is gone from the cache".to_owned()),
-                    took,
-                ),
+                Ok(None) => self.report(digest, Some("the compiled module is gone from the cache".to_owned()), took),
                 Err(error) => self.report(digest, Some(format!("failed to read the cache: {error}")), took),
             },
             Err(Refusal::Module(message)) => self.refuse(digest, message, took),
@@ -245,11 +226,7 @@ impl Preparer {
     }
 
     fn report(&self, digest: Digest, refused: Option<String>, compile_time: Duration) {
-        let ready = AttemptEvent::Module(ModuleReady {
-            digest,
-            refused,
-            compile_time,
-        });
+        let ready = AttemptEvent::Module(ModuleReady { digest, refused, compile_time });
         // A receiver that is gone has no use for events.
         let _nobody_listens = self.events.send(vec![ready]);
     }

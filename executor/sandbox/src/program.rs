@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use wasmtime::{Engine, ExternType, InstancePre, Linker, Module, ModuleExport, Store, component};
 use wasmtime_wasi::{
-    p1,
+    I32Exit, p1,
     p2::{self, bindings::CommandPre},
 };
 
@@ -65,14 +65,16 @@ impl Loader {
     pub(crate) fn new(engine: Engine) -> wasmtime::Result<Self> {
         let mut modules = Linker::new(&engine);
         p1::add_to_linker_async(&mut modules, |state: &mut State| &mut state.wasi)?;
+        // The one that comes with wasmtime-wasi traps on codes of 126 and more.
+        modules.allow_shadowing(true);
+        modules.func_wrap("wasi_snapshot_preview1", "proc_exit", |code: i32| -> wasmtime::Result<()> {
+            Err(wasmtime::Error::new(I32Exit(code)))
+        })?;
+        modules.allow_shadowing(false);
         let mut components = component::Linker::new(&engine);
         p2::add_to_linker_async(&mut components)?;
         task_host::add_to_linker(&mut components)?;
-        Ok(Self {
-            engine,
-            modules,
-            components,
-        })
+        Ok(Self { engine, modules, components })
     }
 
     /// Loads an artefact and links it.
@@ -115,20 +117,13 @@ impl Loader {
             stdin: true,
         };
         let linked = self.modules.instantiate_pre(module)?;
-        Ok(Program {
-            needs,
-            entry: Entry::Module(Arc::new(linked), start),
-        })
+        Ok(Program { needs, entry: Entry::Module(Arc::new(linked), start) })
     }
 
     fn link_component(&self, component: &component::Component) -> wasmtime::Result<Program> {
         let linked = self.components.instantiate_pre(component)?;
         let exports = component.component_type();
-        let exports = |interface: &str| {
-            exports
-                .exports(&self.engine)
-                .any(|(name, _)| name.starts_with(interface))
-        };
+        let exports = |interface: &str| exports.exports(&self.engine).any(|(name, _)| name.starts_with(interface));
         let is_task = exports("weir:task/run@");
         let entry = if is_task {
             Entry::Task(Arc::new(TaskPre::new(linked)?))
@@ -137,15 +132,7 @@ impl Loader {
         } else {
             wasmtime::bail!("the component exports neither `wasi:cli/run` nor `weir:task/run`");
         };
-        Ok(Program {
-            needs: Needs {
-                args: true,
-                env: true,
-                descriptors: true,
-                stdin: !is_task,
-            },
-            entry,
-        })
+        Ok(Program { needs: Needs { args: true, env: true, descriptors: true, stdin: !is_task }, entry })
     }
 }
 
@@ -155,9 +142,7 @@ impl Program {
         match &self.entry {
             Entry::Module(linked, start) => {
                 let instance = linked.instantiate_async(&mut *store).await?;
-                let Some(start) = instance
-                    .get_module_export(&mut *store, start)
-                    .and_then(wasmtime::Extern::into_func)
+                let Some(start) = instance.get_module_export(&mut *store, start).and_then(wasmtime::Extern::into_func)
                 else {
                     wasmtime::bail!("the module exports no function `_start`");
                 };
@@ -167,11 +152,7 @@ impl Program {
             Entry::Command(linked) => {
                 let command = linked.instantiate_async(&mut *store).await?;
                 let ended = command.wasi_cli_run().call_run(&mut *store).await?;
-                Ok(if ended.is_ok() {
-                    Returned::Done
-                } else {
-                    Returned::Failed
-                })
+                Ok(if ended.is_ok() { Returned::Done } else { Returned::Failed })
             }
             Entry::Task(linked) => {
                 let task = linked.instantiate_async(&mut *store).await?;

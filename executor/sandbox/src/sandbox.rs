@@ -89,17 +89,9 @@ impl Sandbox {
         let memory_max = check(&config)?;
         let engine = |error: wasmtime::Error| Error::Engine(format!("{error:#}"));
         let compiling = engine::compiling().map_err(engine)?;
-        let SandboxConfig {
-            cache_dir,
-            cache_key,
-            cache_bytes_max,
-            ..
-        } = config;
-        let cache =
-            Cache::open(cache_dir.clone(), cache_key, cache_bytes_max, &compiling).map_err(|source| Error::Cache {
-                path: cache_dir,
-                source,
-            })?;
+        let SandboxConfig { cache_dir, cache_key, cache_bytes_max, .. } = config;
+        let cache = Cache::open(cache_dir.clone(), cache_key, cache_bytes_max, &compiling)
+            .map_err(|source| Error::Cache { path: cache_dir, source })?;
         let published =
             Published::open(&config.published).map_err(|(path, source)| Error::Published { path, source })?;
         let published = Arc::new(published);
@@ -118,26 +110,13 @@ impl Sandbox {
                 load: Arc::clone(&load),
             };
             let thread = worker::spawn(format!("weir-guest-{index}"), setup, inbox).map_err(Error::Thread)?;
-            targets.push(Target {
-                loader,
-                mailbox: mailbox.clone(),
-            });
+            targets.push(Target { loader, mailbox: mailbox.clone() });
             workers.push(Worker { mailbox, load, thread });
         }
         let (orders, inbox) = std::sync::mpsc::channel();
-        let setup = prepare::Setup {
-            compiling,
-            cache,
-            targets,
-            events,
-            answers: orders.clone(),
-        };
+        let setup = prepare::Setup { compiling, cache, targets, events, answers: orders.clone() };
         let preparer = prepare::spawn(setup, inbox).map_err(Error::Thread)?;
-        Ok(Self {
-            workers,
-            orders,
-            preparer,
-        })
+        Ok(Self { workers, orders, preparer })
     }
 
     /// Passes on one command; never waits.
@@ -185,10 +164,7 @@ impl Sandbox {
     /// The list of the worker with the fewest attempts.
     fn choose<'a>(&self, starting: &'a mut [Vec<AttemptSpec>]) -> &'a mut Vec<AttemptSpec> {
         let loads = self.workers.iter().map(|worker| worker.load.load(Ordering::Relaxed));
-        let index = loads
-            .enumerate()
-            .min_by_key(|(_, load)| *load)
-            .map_or(0, |(index, _)| index);
+        let index = loads.enumerate().min_by_key(|(_, load)| *load).map_or(0, |(index, _)| index);
         self.workers[index].load.fetch_add(1, Ordering::Relaxed);
         &mut starting[index]
     }
@@ -217,10 +193,7 @@ impl Sandbox {
 
 fn tell(worker: &Worker, message: Message) {
     if worker.mailbox.send(message).is_err() {
-        tracing::error!(
-            thread.name = worker.thread.thread().name(),
-            "a worker of the sandbox is gone"
-        );
+        tracing::error!(thread.name = worker.thread.thread().name(), "a worker of the sandbox is gone");
     }
 }
 

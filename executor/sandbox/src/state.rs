@@ -58,14 +58,8 @@ impl Work {
 }
 
 /// Names that no job's environment can take.
-const RESERVED: [&str; 6] = [
-    "WEIR_NAMESPACE",
-    "WEIR_JOB",
-    "WEIR_RUN",
-    "WEIR_TASK_INDEX",
-    "WEIR_TASK_COUNT",
-    "WEIR_ATTEMPT",
-];
+const RESERVED: [&str; 6] =
+    ["WEIR_NAMESPACE", "WEIR_JOB", "WEIR_RUN", "WEIR_TASK_INDEX", "WEIR_TASK_COUNT", "WEIR_ATTEMPT"];
 
 impl State {
     /// Prepares the WASI context, with no more in it than the program can ask for.
@@ -85,15 +79,10 @@ impl State {
         }
         if needs.env {
             builder.envs(&work.env);
-            builder
-                .env("WEIR_TASK_INDEX", index.to_string())
-                .env("WEIR_ATTEMPT", attempt.ordinal.to_string());
+            builder.env("WEIR_TASK_INDEX", index.to_string()).env("WEIR_ATTEMPT", attempt.ordinal.to_string());
         }
         if needs.descriptors {
-            let writer = |stream| Writer {
-                capture: Arc::clone(&capture),
-                stream,
-            };
+            let writer = |stream| Writer { capture: Arc::clone(&capture), stream };
             builder.stdout(writer(Stream::Stdout)).stderr(writer(Stream::Stderr));
             if needs.stdin && !attempt.payload.is_empty() {
                 let payload = std::mem::take(&mut attempt.payload).into_vec();
@@ -105,18 +94,8 @@ impl State {
         }
         let mut wasi = builder.build_p1();
         wasi.ctx().table.set_max_capacity(HANDLES_MAX);
-        let context = TaskContext {
-            work: Arc::clone(&work.spec),
-            index,
-            ordinal: attempt.ordinal,
-            deadline_ms,
-        };
-        Ok(Self {
-            wasi,
-            limiter,
-            capture,
-            context,
-        })
+        let context = TaskContext { work: Arc::clone(&work.spec), index, ordinal: attempt.ordinal, deadline_ms };
+        Ok(Self { wasi, limiter, capture, context })
     }
 }
 

@@ -46,9 +46,7 @@ impl StdoutStream for Writer {
 
 impl OutputStream for Writer {
     fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
-        self.capture
-            .write(self.stream, &bytes)
-            .map_err(|_full| StreamError::trap("the output budget is used up"))
+        self.capture.write(self.stream, &bytes).map_err(|_full| StreamError::trap("the output budget is used up"))
     }
 
     fn flush(&mut self) -> StreamResult<()> {
@@ -70,11 +68,7 @@ impl Pollable for Writer {
 impl AsyncWrite for Writer {
     fn poll_write(self: Pin<&mut Self>, _cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let written = self.capture.write(self.stream, bytes);
-        Poll::Ready(
-            written
-                .map(|()| bytes.len())
-                .map_err(|_full| io::ErrorKind::QuotaExceeded.into()),
-        )
+        Poll::Ready(written.map(|()| bytes.len()).map_err(|_full| io::ErrorKind::QuotaExceeded.into()))
     }
 
     fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -67,11 +67,7 @@ pub(crate) fn judge(end: End, known: Circumstances) -> Verdict {
 /// Fuel to be charged, given how much of the budget is gone.
 pub(crate) fn charged_fuel(budget: u64, left: u64, exact: bool) -> u64 {
     let used = budget.saturating_sub(left);
-    if exact {
-        used
-    } else {
-        used.div_ceil(FUEL_SLICE).saturating_mul(FUEL_SLICE).min(budget)
-    }
+    if exact { used } else { used.div_ceil(FUEL_SLICE).saturating_mul(FUEL_SLICE).min(budget) }
 }
 
 /// An attempt that failed before the guest could.
@@ -81,81 +77,44 @@ pub(crate) fn host_error(message: impl Into<String>) -> Failure {
 
 fn by_error(error: &wasmtime::Error, denied: Option<Denied>) -> Verdict {
     if let Some(&I32Exit(code)) = error.downcast_ref() {
-        return if code == 0 {
-            succeeded(None)
-        } else {
-            exited(code, format!("exited with code {code}"), denied)
-        };
+        return if code == 0 { succeeded(None) } else { exited(code, format!("exited with code {code}"), denied) };
     }
     if error.is::<PoolConcurrencyLimitError>() {
         return failed(Status::Failed, host_error(format!("{error:#}")));
     }
     let trap = error.downcast_ref::<Trap>().copied();
     let (reason, source, message) = match (trap, denied) {
-        (Some(Trap::OutOfFuel), _) => (
-            Reason::FuelExhausted,
-            Source::Executor,
-            "the fuel budget is used up".to_owned(),
-        ),
-        (Some(Trap::StackOverflow), _) => (
-            Reason::StackOverflow,
-            Source::Guest,
-            "the call stack is used up".to_owned(),
-        ),
-        (_, Some(denied)) => (
-            limit_reason(denied),
-            Source::Executor,
-            format!("{}: {}", limit_text(denied), root(error)),
-        ),
+        (Some(Trap::OutOfFuel), _) => {
+            (Reason::FuelExhausted, Source::Executor, "the fuel budget is used up".to_owned())
+        }
+        (Some(Trap::StackOverflow), _) => {
+            (Reason::StackOverflow, Source::Guest, "the call stack is used up".to_owned())
+        }
+        (_, Some(denied)) => {
+            (limit_reason(denied), Source::Executor, format!("{}: {}", limit_text(denied), root(error)))
+        }
         (Some(Trap::MemoryOutOfBounds), None) => (
             Reason::Trap,
             Source::Guest,
-            format!(
-                "{}; deep recursion looks like this where a compiler keeps the stack in memory",
-                root(error)
-            ),
+            format!("{}; deep recursion looks like this where a compiler keeps the stack in memory", root(error)),
         ),
         (_, None) => (Reason::Trap, Source::Guest, root(error)),
     };
-    let failure = Failure {
-        reason,
-        source,
-        exit_code: None,
-        message: clipped(message),
-        backtrace: backtrace(error),
-    };
+    let failure = Failure { reason, source, exit_code: None, message: clipped(message), backtrace: backtrace(error) };
     failed(Status::Failed, failure)
 }
 
 fn exited(code: i32, message: String, denied: Option<Denied>) -> Verdict {
     let (reason, source, message) = match denied {
-        Some(denied) => (
-            limit_reason(denied),
-            Source::Executor,
-            format!("{}: {message}", limit_text(denied)),
-        ),
+        Some(denied) => (limit_reason(denied), Source::Executor, format!("{}: {message}", limit_text(denied))),
         None => (Reason::ExitNonzero, Source::Guest, message),
     };
-    let failure = Failure {
-        reason,
-        source,
-        exit_code: Some(code),
-        message: clipped(message),
-        backtrace: Vec::new(),
-    };
-    Verdict {
-        fuel_exact: true,
-        ..failed(Status::Failed, failure)
-    }
+    let failure = Failure { reason, source, exit_code: Some(code), message: clipped(message), backtrace: Vec::new() };
+    Verdict { fuel_exact: true, ..failed(Status::Failed, failure) }
 }
 
 fn succeeded(returned: Option<Vec<u8>>) -> Verdict {
-    Verdict {
-        status: Status::Succeeded,
-        failure: None,
-        returned,
-        fuel_exact: true,
-    }
+    Verdict { status: Status::Succeeded, failure: None, returned, fuel_exact: true }
 }
 
 fn output_limit() -> Verdict {
@@ -167,12 +126,7 @@ fn by_limit(reason: Reason, message: &str) -> Verdict {
 }
 
 fn failed(status: Status, failure: Failure) -> Verdict {
-    Verdict {
-        status,
-        failure: Some(Box::new(failure)),
-        returned: None,
-        fuel_exact: false,
-    }
+    Verdict { status, failure: Some(Box::new(failure)), returned: None, fuel_exact: false }
 }
 
 const fn limit_reason(denied: Denied) -> Reason {
@@ -200,13 +154,8 @@ fn backtrace(error: &wasmtime::Error) -> Vec<String> {
     };
     // Its text is the only place where the names come demangled: "   0:   0x2f - module!function".
     let text = backtrace.to_string();
-    let names = text
-        .lines()
-        .filter_map(|line| line.split_once(" - ").map(|(_, name)| name));
-    names
-        .take(BACKTRACE_FRAMES_MAX)
-        .map(|name| clipped(name.to_owned()))
-        .collect()
+    let names = text.lines().filter_map(|line| line.split_once(" - ").map(|(_, name)| name));
+    names.take(BACKTRACE_FRAMES_MAX).map(|name| clipped(name.to_owned())).collect()
 }
 
 fn clipped(mut text: String) -> String {
@@ -218,11 +167,7 @@ fn clipped(mut text: String) -> String {
 mod tests {
     use super::*;
 
-    const QUIET: Circumstances = Circumstances {
-        denied: None,
-        output_full: false,
-        output_max: 10,
-    };
+    const QUIET: Circumstances = Circumstances { denied: None, output_full: false, output_max: 10 };
 
     fn reason(end: End, known: Circumstances) -> Option<Reason> {
         judge(end, known).failure.map(|failure| failure.reason)
@@ -232,18 +177,9 @@ mod tests {
     fn reasons_follow_from_the_end_and_its_circumstances() {
         let trap = |trap: Trap| End::Guest(Err(wasmtime::Error::new(trap)));
         let exit = |code| End::Guest(Err(wasmtime::Error::new(I32Exit(code))));
-        let denied = Circumstances {
-            denied: Some(Denied::Memory),
-            ..QUIET
-        };
-        let table = Circumstances {
-            denied: Some(Denied::Table),
-            ..QUIET
-        };
-        let full = Circumstances {
-            output_full: true,
-            ..QUIET
-        };
+        let denied = Circumstances { denied: Some(Denied::Memory), ..QUIET };
+        let table = Circumstances { denied: Some(Denied::Table), ..QUIET };
+        let full = Circumstances { output_full: true, ..QUIET };
         let cases = [
             (exit(0), denied, None),
             (exit(3), QUIET, Some(Reason::ExitNonzero)),
@@ -256,17 +192,9 @@ mod tests {
             (trap(Trap::UnreachableCodeReached), full, Some(Reason::OutputLimit)),
             (End::TimedOut, QUIET, Some(Reason::WallTimeout)),
             (End::Cancelled(Reason::Drained), full, Some(Reason::Drained)),
-            (
-                End::Guest(Ok(Returned::Result(vec![0; 11]))),
-                QUIET,
-                Some(Reason::OutputLimit),
-            ),
+            (End::Guest(Ok(Returned::Result(vec![0; 11]))), QUIET, Some(Reason::OutputLimit)),
             (End::Guest(Ok(Returned::Result(vec![0; 10]))), QUIET, None),
-            (
-                End::Guest(Ok(Returned::Error("no".to_owned()))),
-                QUIET,
-                Some(Reason::ExitNonzero),
-            ),
+            (End::Guest(Ok(Returned::Error("no".to_owned()))), QUIET, Some(Reason::ExitNonzero)),
         ];
         for (index, (end, known, expected)) in cases.into_iter().enumerate() {
             assert_eq!(reason(end, known), expected, "case {index}");

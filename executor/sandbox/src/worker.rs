@@ -64,10 +64,8 @@ pub(crate) fn spawn(
     setup: Setup,
     mailbox: mpsc::UnboundedReceiver<Message>,
 ) -> std::io::Result<thread::JoinHandle<()>> {
-    let runtime = runtime::Builder::new_current_thread()
-        .enable_time()
-        .max_blocking_threads(BLOCKING_THREADS_MAX)
-        .build()?;
+    let runtime =
+        runtime::Builder::new_current_thread().enable_time().max_blocking_threads(BLOCKING_THREADS_MAX).build()?;
     thread::Builder::new().name(name).spawn(move || {
         let mut worker = Worker::new(setup, mailbox);
         runtime.block_on(poll_fn(|cx| worker.turn(cx)));
@@ -188,38 +186,21 @@ impl Worker {
     fn start(&mut self, spec: AttemptSpec, cx: &mut Context<'_>) {
         let id = spec.id;
         let Some(work) = self.works.get(&id.task.run) else {
-            return self.end(not_run(
-                id,
-                Status::Failed,
-                verdict::host_error("its run is not defined here"),
-            ));
+            return self.end(not_run(id, Status::Failed, verdict::host_error("its run is not defined here")));
         };
         let Some(program) = self.programs.get(&work.spec.module) else {
-            return self.end(not_run(
-                id,
-                Status::Failed,
-                verdict::host_error("its module is not prepared here"),
-            ));
+            return self.end(not_run(id, Status::Failed, verdict::host_error("its module is not prepared here")));
         };
         let control = Rc::<Control>::default();
         let (program, work) = (Rc::clone(program), Rc::clone(work));
-        let mut attempt = Attempt::new(
-            &self.setup.engine,
-            program,
-            work,
-            spec,
-            self.setup.memory_max,
-            Rc::clone(&control),
-        );
+        let mut attempt =
+            Attempt::new(&self.setup.engine, program, work, spec, self.setup.memory_max, Rc::clone(&control));
         // A short attempt ends here, without a place among the running ones.
         match attempt.poll(cx, &self.shared) {
             Poll::Ready(ended) => self.end(ended),
             Poll::Pending => {
                 self.controls.insert(attempt.id(), control);
-                self.running.push(Running {
-                    attempt,
-                    shared: Rc::clone(&self.shared),
-                });
+                self.running.push(Running { attempt, shared: Rc::clone(&self.shared) });
             }
         }
     }

@@ -1,1 +1,357 @@
-//! Placeholder.
+//! The bench of the isolation suite: a sandbox, guests in WAT, and their ends.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use tempfile::TempDir;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use weir_sandbox::{Sandbox, SandboxConfig};
+use weir_wire::{
+    attempt::{AttemptEvent, AttemptSpec, CancelSpec, Command, EndedAttempt, ModuleFile, ModuleReady},
+    id::{AttemptId, Digest, GrantSeq, RunId, TaskId, Term},
+    log,
+    outcome::{Captured, Failure},
+    resources::Resources,
+    task::{Reason, Status},
+    units::{CpuMillis, Fuel, MemBytes},
+    work::{Budgets, DirGrant, Input, WorkSpec},
+};
+
+/// Long enough for any machine; what is not there by then is a hang.
+const HANG: Duration = Duration::from_secs(120);
+
+/// A sandbox under test.
+#[derive(Debug)]
+pub struct Bench {
+    sandbox: Option<Sandbox>,
+    events: UnboundedReceiver<Vec<AttemptEvent>>,
+    runtime: tokio::runtime::Runtime,
+    dir: TempDir,
+    runs: u64,
+    modules: u8,
+    /// Events that arrived while another one was waited for.
+    seen: Vec<AttemptEvent>,
+}
+
+/// A module and the conditions under which it is run.
+#[derive(Debug, Clone)]
+pub struct Guest {
+    /// The module, as text or binary.
+    pub wasm: Vec<u8>,
+    /// Arguments.
+    pub args: Vec<String>,
+    /// Environment.
+    pub env: Vec<(String, String)>,
+    /// The payload.
+    pub payload: Vec<u8>,
+    /// Directories.
+    pub dirs: Vec<DirGrant>,
+    /// Budgets.
+    pub budgets: Budgets,
+}
+
+/// How a guest ended, with its captures in one place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct End {
+    /// As it was reported.
+    pub ended: EndedAttempt,
+    /// The result.
+    pub result: Vec<u8>,
+    /// The log.
+    pub log: Vec<log::Record>,
+}
+
+impl Guest {
+    /// A guest with budgets that a well-behaved one never meets.
+    #[must_use]
+    pub fn new(wasm: impl AsRef<[u8]>) -> Self {
+        let resources = Resources {
+            cpu: CpuMillis(1000),
+            memory: MemBytes(16 << 20),
+        };
+        Self {
+            wasm: wasm.as_ref().to_vec(),
+            args: Vec::new(),
+            env: Vec::new(),
+            payload: Vec::new(),
+            dirs: Vec::new(),
+            budgets: Budgets {
+                resources,
+                fuel: Fuel(10_000_000_000),
+                timeout: Duration::from_secs(100),
+                output: 1 << 20,
+            },
+        }
+    }
+
+    /// With a fuel budget.
+    #[must_use]
+    pub const fn fuel(mut self, fuel: u64) -> Self {
+        self.budgets.fuel = Fuel(fuel);
+        self
+    }
+
+    /// With a wall-clock timeout.
+    #[must_use]
+    pub const fn timeout(mut self, timeout: Duration) -> Self {
+        self.budgets.timeout = timeout;
+        self
+    }
+
+    /// With a memory limit.
+    #[must_use]
+    pub const fn memory(mut self, bytes: u64) -> Self {
+        self.budgets.resources.memory = MemBytes(bytes);
+        self
+    }
+
+    /// With an output budget.
+    #[must_use]
+    pub const fn output(mut self, bytes: u64) -> Self {
+        self.budgets.output = bytes;
+        self
+    }
+
+    /// With a payload.
+    #[must_use]
+    pub fn payload(mut self, payload: &[u8]) -> Self {
+        self.payload = payload.to_vec();
+        self
+    }
+
+    /// With a directory at `/data`.
+    #[must_use]
+    pub fn dir(mut self, name: &str, writable: bool) -> Self {
+        self.dirs.push(DirGrant {
+            name: name.to_owned(),
+            guest_path: "/data".to_owned(),
+            writable,
+        });
+        self
+    }
+}
+
+impl End {
+    /// The status.
+    #[must_use]
+    pub const fn status(&self) -> Status {
+        self.ended.outcome.status
+    }
+
+    /// The reason, unless it succeeded.
+    #[must_use]
+    pub fn reason(&self) -> Option<Reason> {
+        self.failure().map(|failure| failure.reason)
+    }
+
+    /// The failure, unless it succeeded.
+    #[must_use]
+    pub fn failure(&self) -> Option<&Failure> {
+        self.ended.outcome.failure.as_deref()
+    }
+
+    /// The exit code, if the guest gave one.
+    #[must_use]
+    pub fn exit_code(&self) -> Option<i32> {
+        self.failure().and_then(|failure| failure.exit_code)
+    }
+
+    /// The result as text.
+    #[must_use]
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.result).into_owned()
+    }
+}
+
+impl Bench {
+    /// A sandbox with one worker, on which all guests meet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::with(BTreeMap::new())
+    }
+
+    /// A sandbox with one worker and published directories.
+    #[must_use]
+    pub fn with(published: BTreeMap<String, PathBuf>) -> Self {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let (sender, events) = unbounded_channel();
+        let config = SandboxConfig {
+            workers: 1,
+            lanes_per_worker: 16,
+            memory_max: MemBytes(1 << 30),
+            cache_dir: dir.path().join("cache"),
+            cache_key: [7; 32],
+            published,
+            ..SandboxConfig::default()
+        };
+        let sandbox = Sandbox::start(config, sender).expect("a sandbox");
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .expect("a runtime");
+        Self {
+            sandbox: Some(sandbox),
+            events,
+            runtime,
+            dir,
+            runs: 0,
+            modules: 0,
+            seen: Vec::new(),
+        }
+    }
+
+    /// The directory of the bench.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Sends commands to the sandbox.
+    pub fn send(&self, commands: Vec<Command>) {
+        self.sandbox.as_ref().expect("a running sandbox").send_many(commands);
+    }
+
+    /// Prepares a module and says how that went.
+    pub fn prepare(&mut self, wasm: &[u8]) -> ModuleReady {
+        let wasm = if wasm.starts_with(b"\0asm") || wasm.first().is_none_or(|byte| !b"(; \n".contains(byte)) {
+            wasm.to_vec()
+        } else {
+            wat::parse_bytes(wasm).expect("valid WAT").into_owned()
+        };
+        self.modules += 1;
+        let digest = Digest([self.modules; 32]);
+        let path = self.dir.path().join(format!("{}.wasm", digest.to_hex()));
+        std::fs::write(&path, wasm).expect("a module file");
+        let path = path.to_str().expect("a path in UTF-8").to_owned();
+        self.send(vec![Command::Prepare(ModuleFile { digest, path })]);
+        let ready = self.wait(|event| match event {
+            AttemptEvent::Module(ready) => Some(ready.clone()),
+            AttemptEvent::Output(_) | AttemptEvent::Progress(_) | AttemptEvent::Ended(_) => None,
+        });
+        assert_eq!(ready.digest, digest);
+        ready
+    }
+
+    /// Starts an attempt of a guest whose module is accepted.
+    ///
+    /// # Panics
+    /// The module is refused.
+    pub fn start(&mut self, guest: &Guest) -> AttemptId {
+        let ready = self.prepare(&guest.wasm);
+        assert_eq!(ready.refused, None);
+        self.start_prepared(guest, ready.digest)
+    }
+
+    /// Starts an attempt of a guest whose module is prepared.
+    pub fn start_prepared(&mut self, guest: &Guest, module: Digest) -> AttemptId {
+        self.runs += 1;
+        let run = RunId(self.runs);
+        let work = WorkSpec {
+            run,
+            namespace: "isolation".parse().expect("a name"),
+            job: "guest".parse().expect("a name"),
+            count: 9,
+            module,
+            args: guest.args.clone(),
+            env: guest.env.clone(),
+            budgets: guest.budgets,
+            dirs: guest.dirs.clone(),
+            input: Input::None,
+        };
+        let id = AttemptId {
+            task: TaskId { run, index: 4 },
+            term: Term(1),
+            grant: GrantSeq(1),
+        };
+        let attempt = AttemptSpec {
+            id,
+            ordinal: 2,
+            payload: guest.payload.clone().into_boxed_slice(),
+        };
+        self.send(vec![Command::Define(Box::new(work)), Command::Start(attempt)]);
+        id
+    }
+
+    /// Waits for the end of an attempt.
+    pub fn end(&mut self, id: AttemptId) -> End {
+        let ended = self.wait(|event| match event {
+            AttemptEvent::Ended(ended) if ended.id == id => Some((**ended).clone()),
+            AttemptEvent::Ended(_) | AttemptEvent::Module(_) | AttemptEvent::Output(_) | AttemptEvent::Progress(_) => {
+                None
+            }
+        });
+        let result = whole(&ended.outcome.result, &ended.large_result);
+        let log = log::records(&whole(&ended.outcome.log, &ended.large_log)).expect("a log");
+        End { ended, result, log }
+    }
+
+    /// Runs a guest to its end.
+    pub fn run(&mut self, guest: &Guest) -> End {
+        let id = self.start(guest);
+        self.end(id)
+    }
+
+    /// Ends an attempt.
+    pub fn cancel(&self, id: AttemptId, reason: Reason) {
+        self.send(vec![Command::Cancel(CancelSpec { id, reason })]);
+    }
+
+    /// Waits for an event, and keeps the others.
+    ///
+    /// # Panics
+    /// It does not come.
+    pub fn wait<T>(&mut self, mut wanted: impl FnMut(&AttemptEvent) -> Option<T>) -> T {
+        if let Some((at, found)) = self
+            .seen
+            .iter()
+            .enumerate()
+            .find_map(|(at, event)| Some((at, wanted(event)?)))
+        {
+            self.seen.remove(at);
+            return found;
+        }
+        loop {
+            let next = self
+                .runtime
+                .block_on(async { tokio::time::timeout(HANG, self.events.recv()).await });
+            let mut found = None;
+            for event in next.expect("no hang").expect("a running sandbox") {
+                if found.is_none() {
+                    found = wanted(&event);
+                    if found.is_some() {
+                        continue;
+                    }
+                }
+                self.seen.push(event);
+            }
+            if let Some(found) = found {
+                return found;
+            }
+        }
+    }
+}
+
+impl Default for Bench {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Drop for Bench {
+    fn drop(&mut self) {
+        if let Some(sandbox) = self.sandbox.take() {
+            sandbox.shutdown();
+        }
+    }
+}
+
+fn whole(inline: &Captured, large: &[u8]) -> Vec<u8> {
+    match inline {
+        Captured::Empty => large.to_vec(),
+        Captured::Inline(bytes) => bytes.to_vec(),
+        Captured::Blob(_) => panic!("the sandbox has no blob store"),
+    }
+}
