@@ -28,6 +28,7 @@ mod output;
 mod phase;
 mod place;
 mod plan;
+mod query;
 mod queue;
 mod request;
 mod retry;
@@ -36,6 +37,7 @@ mod run;
 mod scheduler;
 mod session;
 mod view;
+mod why;
 
 pub use config::Config;
 pub use deadline::Reason as DeadlineReason;
@@ -44,5 +46,5 @@ pub use output::{Output, Reply, RequestError};
 pub use plan::{Plan, PlannedGrant};
 pub use scheduler::Scheduler;
 pub use view::{
-    Counts, EntryLocation, NodeState, NodeView, Pending, RunState, RunView, SchedulerStats, TaskView, WhyPending,
+    Counts, EntryLocation, NodeState, NodeView, RunState, RunView, SchedulerStats, SegmentObject, TaskView, WhyPending,
 };

@@ -208,13 +208,15 @@ pub struct WhyPending {
     pub ahead: u32,
 }
 
-/// A page of runs waiting, for tests and the simulator.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Pending {
-    /// The run.
-    pub run: RunId,
-    /// Its waiting tasks.
-    pub tasks: u32,
+/// A segment object with results of a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SegmentObject {
+    /// Its name in the blob store.
+    pub name: String,
+    /// Lowest task of the run in it.
+    pub first: u32,
+    /// Highest task of the run in it.
+    pub last: u32,
 }
 
 /// Sizes and totals, for metrics.

@@ -106,11 +106,7 @@ pub struct ModuleReady {
     /// How long compiling took; zero when it came from the cache.
     pub compile_time: Duration,
 }
-wire_struct!(ModuleReady {
-    digest,
-    refused,
-    compile_time
-});
+wire_struct!(ModuleReady { digest, refused, compile_time });
 
 /// A piece of live output.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -124,12 +120,7 @@ pub struct OutputChunk {
     /// The bytes.
     pub bytes: Box<[u8]>,
 }
-wire_struct!(OutputChunk {
-    id,
-    stream,
-    at_ms,
-    bytes
-});
+wire_struct!(OutputChunk { id, stream, at_ms, bytes });
 
 /// How far a guest says it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -155,12 +146,7 @@ pub struct EndedAttempt {
     /// The log, where it is too large to travel inline.
     pub large_log: Box<[u8]>,
 }
-wire_struct!(EndedAttempt {
-    id,
-    outcome,
-    large_result,
-    large_log
-});
+wire_struct!(EndedAttempt { id, outcome, large_result, large_log });
 
 macro_rules! boxed {
     ($($name:ident),*) => { $(

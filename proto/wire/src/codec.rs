@@ -86,11 +86,7 @@ pub trait Document: Wire {
         let mut input = Reader::new(bytes);
         let found = input.u8()?;
         if found != Self::FORMAT {
-            return Err(Error::UnknownFormat {
-                what: Self::NAME,
-                found,
-                known: Self::FORMAT,
-            });
+            return Err(Error::UnknownFormat { what: Self::NAME, found, known: Self::FORMAT });
         }
         let value = Self::decode(&mut input)?;
         input.finish()?;
@@ -168,11 +164,7 @@ impl<'a> Reader<'a> {
         let len = self.varint()?;
         let checked = usize::try_from(len).ok().filter(|len| *len <= limit);
         let Some(checked) = checked else {
-            return Err(Error::TooLong {
-                what,
-                len,
-                limit: limit as u64,
-            });
+            return Err(Error::TooLong { what, len, limit: limit as u64 });
         };
         if checked > self.rest.len() {
             return Err(Error::UnexpectedEnd);
@@ -185,11 +177,7 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// [`Error::TrailingBytes`].
     pub const fn finish(&self) -> Result<(), Error> {
-        if self.rest.is_empty() {
-            Ok(())
-        } else {
-            Err(Error::TrailingBytes(self.rest.len()))
-        }
+        if self.rest.is_empty() { Ok(()) } else { Err(Error::TrailingBytes(self.rest.len())) }
     }
 }
 
@@ -264,10 +252,7 @@ impl Wire for bool {
         match input.u8()? {
             0 => Ok(false),
             1 => Ok(true),
-            tag => Err(Error::UnknownTag {
-                what: "bool",
-                tag: u64::from(tag),
-            }),
+            tag => Err(Error::UnknownTag { what: "bool", tag: u64::from(tag) }),
         }
     }
 }
@@ -278,9 +263,7 @@ impl Wire for String {
     }
     fn decode(input: &mut Reader<'_>) -> Result<Self, Error> {
         let len = input.length("a string", limits::STRING_LEN_MAX)?;
-        core::str::from_utf8(input.raw(len)?)
-            .map(Self::from)
-            .map_err(|_| Error::NotUtf8)
+        core::str::from_utf8(input.raw(len)?).map(Self::from).map_err(|_| Error::NotUtf8)
     }
 }
 
@@ -303,11 +286,7 @@ impl<T: Wire> Wire for Option<T> {
         }
     }
     fn decode(input: &mut Reader<'_>) -> Result<Self, Error> {
-        if bool::decode(input)? {
-            T::decode(input).map(Some)
-        } else {
-            Ok(None)
-        }
+        if bool::decode(input)? { T::decode(input).map(Some) } else { Ok(None) }
     }
 }
 
@@ -403,14 +382,8 @@ mod tests {
         let overlong = [0xff; 11];
         assert_eq!(Reader::new(&overlong).varint(), Err(Error::IntegerRange("u64")));
         assert_eq!(Reader::new(&[]).varint(), Err(Error::UnexpectedEnd));
-        assert_eq!(
-            u32::decode(&mut Reader::new(&[0xff, 0xff, 0xff, 0xff, 0x7f])),
-            Err(Error::IntegerRange("u32"))
-        );
-        assert_eq!(
-            bool::decode(&mut Reader::new(&[2])),
-            Err(Error::UnknownTag { what: "bool", tag: 2 })
-        );
+        assert_eq!(u32::decode(&mut Reader::new(&[0xff, 0xff, 0xff, 0xff, 0x7f])), Err(Error::IntegerRange("u32")));
+        assert_eq!(bool::decode(&mut Reader::new(&[2])), Err(Error::UnknownTag { what: "bool", tag: 2 }));
         assert_eq!(String::decode(&mut Reader::new(&[1, 0xff])), Err(Error::NotUtf8));
     }
 
@@ -418,16 +391,10 @@ mod tests {
     fn a_claimed_length_is_checked_before_allocating() {
         let mut claim = Vec::new();
         put_varint(&mut claim, u64::MAX);
-        assert!(matches!(
-            Vec::<u64>::decode(&mut Reader::new(&claim)),
-            Err(Error::TooLong { .. })
-        ));
+        assert!(matches!(Vec::<u64>::decode(&mut Reader::new(&claim)), Err(Error::TooLong { .. })));
         let mut claim = Vec::new();
         put_varint(&mut claim, 1000);
         assert_eq!(Vec::<u64>::decode(&mut Reader::new(&claim)), Err(Error::UnexpectedEnd));
-        assert_eq!(
-            Box::<[u8]>::decode(&mut Reader::new(&[5, 1, 2])),
-            Err(Error::UnexpectedEnd)
-        );
+        assert_eq!(Box::<[u8]>::decode(&mut Reader::new(&[5, 1, 2])), Err(Error::UnexpectedEnd));
     }
 }

@@ -175,10 +175,7 @@ impl FromStr for RunId {
         }
         let mut value = 0u128;
         for byte in text.bytes() {
-            let digit = BASE32
-                .iter()
-                .position(|b| *b == byte.to_ascii_lowercase())
-                .ok_or_else(bad)?;
+            let digit = BASE32.iter().position(|b| *b == byte.to_ascii_lowercase()).ok_or_else(bad)?;
             value = (value << 5) | digit as u128;
         }
         u64::try_from(value).map(Self).map_err(|_| bad())
@@ -218,10 +215,7 @@ impl FromStr for TaskId {
     fn from_str(text: &str) -> Result<Self, ParseError> {
         let bad = || ParseError::new("task id", text, "a run id, a dot and an index");
         let (run, index) = text.split_once('.').ok_or_else(bad)?;
-        Ok(Self {
-            run: run.parse()?,
-            index: index.parse().map_err(|_| bad())?,
-        })
+        Ok(Self { run: run.parse()?, index: index.parse().map_err(|_| bad())? })
     }
 }
 
@@ -342,10 +336,7 @@ mod tests {
 
     #[test]
     fn task_ids_and_digests_round_trip_as_text() {
-        let task = TaskId {
-            run: RunId(7),
-            index: 12,
-        };
+        let task = TaskId { run: RunId(7), index: 12 };
         assert_eq!(task.to_string().parse(), Ok(task));
         let digest = Digest([0xa7; 32]);
         assert_eq!(digest.to_string().parse(), Ok(digest));

@@ -9,7 +9,8 @@ use crate::limits;
 
 const MAGIC: &[u8; 4] = b"WIRI";
 const FORMAT: u8 = 1;
-const HEAD_LEN: usize = 9;
+/// The bytes that [`prefix_len`] needs.
+pub const HEAD_LEN: usize = 9;
 
 /// Why a blob is not an items blob.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -21,11 +22,7 @@ pub enum Error {
     #[error("read the items: the blob is truncated or its offsets are wrong")]
     Malformed,
     /// Too many items or bytes.
-    #[error(
-        "build the items: more than {} items or {} bytes",
-        limits::TASKS_PER_RUN_MAX,
-        limits::ITEMS_LEN_MAX
-    )]
+    #[error("build the items: more than {} items or {} bytes", limits::TASKS_PER_RUN_MAX, limits::ITEMS_LEN_MAX)]
     TooLarge,
 }
 
@@ -36,10 +33,7 @@ pub enum Error {
 pub fn encode<'a>(items: impl Iterator<Item = &'a [u8]> + Clone) -> Result<Vec<u8>, Error> {
     let (mut count, mut total) = (0u32, 0u64);
     for item in items.clone() {
-        count = count
-            .checked_add(1)
-            .filter(|count| *count <= limits::TASKS_PER_RUN_MAX)
-            .ok_or(Error::TooLarge)?;
+        count = count.checked_add(1).filter(|count| *count <= limits::TASKS_PER_RUN_MAX).ok_or(Error::TooLarge)?;
         total += item.len() as u64;
     }
     if total > limits::ITEMS_LEN_MAX {
@@ -75,6 +69,40 @@ pub fn count(blob: &[u8]) -> Result<u32, Error> {
         return Err(Error::Malformed);
     }
     Ok(count)
+}
+
+/// The length of everything before the content, bytes, read from the first [`HEAD_LEN`] bytes of a blob.
+///
+/// # Errors
+/// [`Error::NotItems`] or [`Error::Malformed`].
+pub fn prefix_len(head: &[u8]) -> Result<u64, Error> {
+    let head = head.get(..HEAD_LEN).ok_or(Error::NotItems)?;
+    if &head[..4] != MAGIC || head[4] != FORMAT {
+        return Err(Error::NotItems);
+    }
+    let count = u32::from_le_bytes([head[5], head[6], head[7], head[8]]);
+    if count > limits::TASKS_PER_RUN_MAX {
+        return Err(Error::Malformed);
+    }
+    Ok(HEAD_LEN as u64 + (u64::from(count) + 1) * 8)
+}
+
+/// Checks all offsets of a blob of `len` bytes, given the first [`prefix_len`] of them, and returns the number of items.
+///
+/// # Errors
+/// [`Error::NotItems`] or [`Error::Malformed`].
+pub fn check(prefix: &[u8], len: u64) -> Result<u32, Error> {
+    let content = prefix_len(prefix)?;
+    let count = count(prefix)?;
+    let mut before = 0;
+    for index in 0..=count {
+        let at = offset(prefix, index).ok_or(Error::Malformed)? as u64;
+        if at < before || (index == 0 && at != 0) {
+            return Err(Error::Malformed);
+        }
+        before = at;
+    }
+    if content.checked_add(before) == Some(len) { Ok(count) } else { Err(Error::Malformed) }
 }
 
 /// Item `index` of a blob.
@@ -114,6 +142,22 @@ mod tests {
             assert_eq!(get(&blob, u32::try_from(index).expect("small")), Ok(*item));
         }
         assert_eq!(get(&blob, 4), Err(Error::Malformed));
+    }
+
+    #[test]
+    fn a_prefix_is_enough_to_check_a_blob() {
+        let blob = encode([b"abc".as_slice(), b"", b"d"].into_iter()).expect("small");
+        let len = blob.len() as u64;
+        let prefix = usize::try_from(prefix_len(&blob).expect("whole")).expect("small");
+        assert_eq!(prefix, blob.len() - 4);
+        assert_eq!(check(&blob[..prefix], len), Ok(3));
+        assert_eq!(check(&blob[..prefix - 1], len), Err(Error::Malformed));
+        assert_eq!(check(&blob[..prefix], len - 1), Err(Error::Malformed));
+        let mut backwards = blob;
+        backwards[HEAD_LEN + 8] = 4;
+        assert_eq!(check(&backwards, len), Err(Error::Malformed));
+        assert_eq!(prefix_len(b"WIRI\x01\xff\xff\xff\xff"), Err(Error::Malformed));
+        assert_eq!(prefix_len(b"WIRI"), Err(Error::NotItems));
     }
 
     #[test]

@@ -87,9 +87,7 @@ pub fn parse_checkpoint(key: &str) -> Option<Checkpoint> {
     let run = run.parse().ok()?;
     match rest {
         "meta" => Some(Checkpoint::Meta(run)),
-        block => u32::from_str_radix(block, 16)
-            .ok()
-            .map(|block| Checkpoint::Block(run, block)),
+        block => u32::from_str_radix(block, 16).ok().map(|block| Checkpoint::Block(run, block)),
     }
 }
 
@@ -102,10 +100,7 @@ mod tests {
         assert!(log(Seq(255)) < log(Seq(256)));
         assert_eq!(parse_seq(&log(Seq(77))), Some(Seq(77)));
         assert_eq!(parse_seq("log/zz"), None);
-        assert_eq!(
-            parse_checkpoint(&block(RunId(5), 3)),
-            Some(Checkpoint::Block(RunId(5), 3))
-        );
+        assert_eq!(parse_checkpoint(&block(RunId(5), 3)), Some(Checkpoint::Block(RunId(5), 3)));
         assert_eq!(parse_checkpoint(&run_meta(RunId(5))), Some(Checkpoint::Meta(RunId(5))));
         assert_eq!(parse_checkpoint("ckpt/x/meta"), None);
     }

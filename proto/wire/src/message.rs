@@ -84,12 +84,7 @@ pub struct Welcome {
     /// How often to renew.
     pub renew_every: Duration,
 }
-wire_struct!(Welcome {
-    wire,
-    term,
-    lease,
-    renew_every
-});
+wire_struct!(Welcome { wire, term, lease, renew_every });
 
 /// See [`ToExecutor::Refuse`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -143,14 +138,7 @@ pub struct Grant {
     /// The ordinal of these attempts.
     pub ordinal: u32,
 }
-wire_struct!(Grant {
-    run,
-    term,
-    grant,
-    first,
-    len,
-    ordinal
-});
+wire_struct!(Grant { run, term, grant, first, len, ordinal });
 
 /// See [`ToExecutor::Stop`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -164,12 +152,7 @@ pub struct Stop {
     /// The reason to report.
     pub reason: Reason,
 }
-wire_struct!(Stop {
-    run,
-    index,
-    grant,
-    reason
-});
+wire_struct!(Stop { run, index, grant, reason });
 
 /// See [`ToExecutor::Ack`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -219,12 +202,7 @@ pub struct HeldGrant {
     /// Whether the task `next` is running.
     pub running: bool,
 }
-wire_struct!(HeldGrant {
-    grant,
-    next,
-    end,
-    running
-});
+wire_struct!(HeldGrant { grant, next, end, running });
 
 /// See [`ToControl::State`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -237,11 +215,7 @@ pub struct FullState {
     /// neither among them nor in `grants` is known not to be here.
     pub outbox_next: u64,
 }
-wire_struct!(FullState {
-    grants,
-    outbox_first,
-    outbox_next
-});
+wire_struct!(FullState { grants, outbox_first, outbox_next });
 
 /// See [`ToControl::Report`].
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -257,13 +231,7 @@ pub struct Report {
     /// The newest progress of running attempts.
     pub progress: Vec<TaskProgress>,
 }
-wire_struct!(Report {
-    first,
-    groups,
-    started,
-    returned,
-    progress
-});
+wire_struct!(Report { first, groups, started, returned, progress });
 
 /// Outcomes of one grant.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -277,12 +245,7 @@ pub struct OutcomeGroup {
     /// Index and outcome of each attempt.
     pub outcomes: Vec<(u32, Outcome)>,
 }
-wire_struct!(OutcomeGroup {
-    run,
-    term,
-    grant,
-    outcomes
-});
+wire_struct!(OutcomeGroup { run, term, grant, outcomes });
 
 /// An attempt that is running.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -318,12 +281,7 @@ pub struct TaskProgress {
     /// Units in all; 0 when unknown.
     pub total: u64,
 }
-wire_struct!(TaskProgress {
-    run,
-    index,
-    done,
-    total
-});
+wire_struct!(TaskProgress { run, index, done, total });
 
 /// See [`ToControl::Output`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -341,14 +299,7 @@ pub struct Output {
     /// The attempt is over, or is not running here.
     pub last: bool,
 }
-wire_struct!(Output {
-    run,
-    index,
-    stream,
-    at_ms,
-    bytes,
-    last
-});
+wire_struct!(Output { run, index, stream, at_ms, bytes, last });
 
 /// The head of a blob stream, executor → control plane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -23,13 +23,7 @@ pub struct Usage {
     /// Bytes written to stdout, stderr and log, dropped ones included.
     pub output_bytes: u64,
 }
-wire_struct!(Usage {
-    fuel,
-    cpu_us,
-    wall_us,
-    peak_memory,
-    output_bytes
-});
+wire_struct!(Usage { fuel, cpu_us, wall_us, peak_memory, output_bytes });
 
 /// Bytes that came out of an attempt: small ones travel with the report, large ones are uploaded first.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -48,11 +42,7 @@ impl Captured {
     /// Wraps bytes that are small enough to travel inline.
     #[must_use]
     pub fn inline(bytes: &[u8]) -> Self {
-        if bytes.is_empty() {
-            Self::Empty
-        } else {
-            Self::Inline(bytes.into())
-        }
+        if bytes.is_empty() { Self::Empty } else { Self::Inline(bytes.into()) }
     }
 
     /// The number of bytes captured.
@@ -96,25 +86,13 @@ pub struct Failure {
     /// Wasm frames by name, innermost first; at most [`crate::limits::BACKTRACE_FRAMES_MAX`].
     pub backtrace: Vec<String>,
 }
-wire_struct!(Failure {
-    reason,
-    source,
-    exit_code,
-    message,
-    backtrace
-});
+wire_struct!(Failure { reason, source, exit_code, message, backtrace });
 
 impl Failure {
     /// A failure without exit code and backtrace.
     #[must_use]
     pub fn new(reason: Reason, source: Source, message: impl Into<String>) -> Self {
-        Self {
-            reason,
-            source,
-            exit_code: None,
-            message: message.into(),
-            backtrace: Vec::new(),
-        }
+        Self { reason, source, exit_code: None, message: message.into(), backtrace: Vec::new() }
     }
 }
 
@@ -137,13 +115,7 @@ impl Outcome {
     /// A success with a result.
     #[must_use]
     pub const fn succeeded(usage: Usage, result: Captured, log: Captured) -> Self {
-        Self {
-            status: Status::Succeeded,
-            failure: None,
-            usage,
-            result,
-            log,
-        }
+        Self { status: Status::Succeeded, failure: None, usage, result, log }
     }
 
     /// An end before anything ran.
@@ -167,10 +139,4 @@ impl crate::codec::Wire for Box<Failure> {
         Failure::decode(input).map(Self::new)
     }
 }
-wire_struct!(Outcome {
-    status,
-    failure,
-    usage,
-    result,
-    log
-});
+wire_struct!(Outcome { status, failure, usage, result, log });

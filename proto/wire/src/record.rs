@@ -4,7 +4,7 @@ use alloc::{string::String, vec::Vec};
 
 use crate::{
     codec::Document,
-    id::{NodeId, RunId, Seq},
+    id::{NodeId, RunId, Seq, Term},
     node::NodeRecord,
     outcome::{Failure, Usage},
     segment::Entry,
@@ -88,22 +88,19 @@ pub struct IdempotencyRecord {
     /// The number of its items.
     pub count: u32,
 }
-wire_struct!(IdempotencyRecord {
-    key,
-    fingerprint,
-    first,
-    count
-});
+wire_struct!(IdempotencyRecord { key, fingerprint, first, count });
 
 /// One batch of changes.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Delta {
+    /// The leader that wrote it: part of the name of its segment object.
+    pub term: Term,
     /// When it was put together, Unix milliseconds.
     pub wall_ms: u64,
     /// The changes by run.
     pub runs: Vec<RunDelta>,
 }
-wire_struct!(Delta { wall_ms, runs });
+wire_struct!(Delta { term, wall_ms, runs });
 impl Document for Delta {
     const NAME: &'static str = "delta";
     const FORMAT: u8 = 1;
@@ -127,15 +124,7 @@ pub struct RunDelta {
     /// Results, logs and usage are in the segment object of this sequence number.
     pub in_segment: bool,
 }
-wire_struct!(RunDelta {
-    run,
-    ended,
-    exceptions,
-    usage,
-    stop,
-    inline,
-    in_segment
-});
+wire_struct!(RunDelta { run, ended, exceptions, usage, stop, inline, in_segment });
 
 /// Neighbouring tasks with the same terminal status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -163,13 +152,7 @@ pub struct Exception {
     /// Where that happened.
     pub node: Option<NodeId>,
 }
-wire_struct!(Exception {
-    index,
-    failures,
-    status,
-    failure,
-    node
-});
+wire_struct!(Exception { index, failures, status, failure, node });
 
 /// Usage summed over attempts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -187,14 +170,7 @@ pub struct UsageSum {
     /// Output bytes.
     pub output_bytes: u64,
 }
-wire_struct!(UsageSum {
-    attempts,
-    fuel,
-    cpu_us,
-    wall_us,
-    peak_memory_max,
-    output_bytes
-});
+wire_struct!(UsageSum { attempts, fuel, cpu_us, wall_us, peak_memory_max, output_bytes });
 
 impl UsageSum {
     /// Adds one attempt; saturates.
@@ -234,13 +210,7 @@ pub struct Block {
     /// Results and logs kept in line.
     pub inline: Vec<Entry>,
 }
-wire_struct!(Block {
-    applied,
-    len,
-    states,
-    exceptions,
-    inline
-});
+wire_struct!(Block { applied, len, states, exceptions, inline });
 impl Document for Block {
     const NAME: &'static str = "state block";
     const FORMAT: u8 = 1;
@@ -260,13 +230,7 @@ pub struct RunMeta {
     /// The segments that hold results of this run.
     pub segments: Vec<SegmentRef>,
 }
-wire_struct!(RunMeta {
-    applied,
-    usage,
-    stop,
-    ended_ms,
-    segments
-});
+wire_struct!(RunMeta { applied, usage, stop, ended_ms, segments });
 impl Document for RunMeta {
     const NAME: &'static str = "run checkpoint";
     const FORMAT: u8 = 1;
@@ -277,9 +241,11 @@ impl Document for RunMeta {
 pub struct SegmentRef {
     /// The sequence number in its name.
     pub seq: Seq,
+    /// The term in its name.
+    pub term: Term,
     /// Lowest task in it.
     pub first: u32,
     /// Highest task in it.
     pub last: u32,
 }
-wire_struct!(SegmentRef { seq, first, last });
+wire_struct!(SegmentRef { seq, term, first, last });

@@ -45,9 +45,7 @@ impl Resources {
     /// How many times `self` fits into `free`; a component of zero does not limit.
     #[must_use]
     pub fn times_in(&self, free: &Self) -> u64 {
-        let cpu = u64::from(free.cpu.0)
-            .checked_div(u64::from(self.cpu.0))
-            .unwrap_or(u64::MAX);
+        let cpu = u64::from(free.cpu.0).checked_div(u64::from(self.cpu.0)).unwrap_or(u64::MAX);
         let memory = free.memory.0.checked_div(self.memory.0).unwrap_or(u64::MAX);
         cpu.min(memory)
     }
@@ -64,10 +62,7 @@ mod tests {
     use super::*;
 
     fn of(cpu: u32, memory: u64) -> Resources {
-        Resources {
-            cpu: CpuMillis(cpu),
-            memory: MemBytes(memory),
-        }
+        Resources { cpu: CpuMillis(cpu), memory: MemBytes(memory) }
     }
 
     #[test]

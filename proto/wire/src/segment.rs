@@ -31,12 +31,7 @@ pub struct Entry {
     /// Its log.
     pub log: Captured,
 }
-wire_struct!(Entry {
-    index,
-    usage,
-    result,
-    log
-});
+wire_struct!(Entry { index, usage, result, log });
 
 /// Appends entries of any runs to a segment.
 #[derive(Debug, Default)]
@@ -91,11 +86,7 @@ impl<'a> Entries<'a> {
         if input.remaining() > 0 {
             let found = input.u8()?;
             if found != FORMAT {
-                return Err(Error::UnknownFormat {
-                    what: "result segment",
-                    found,
-                    known: FORMAT,
-                });
+                return Err(Error::UnknownFormat { what: "result segment", found, known: FORMAT });
             }
         }
         Ok(Self { input })

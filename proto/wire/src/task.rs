@@ -47,10 +47,7 @@ impl TaskState {
     /// Whether the state is final.
     #[must_use]
     pub const fn is_terminal(self) -> bool {
-        matches!(
-            self,
-            Self::Succeeded | Self::Failed | Self::Killed | Self::Lost | Self::Rejected
-        )
+        matches!(self, Self::Succeeded | Self::Failed | Self::Killed | Self::Lost | Self::Rejected)
     }
 
     /// The word for it in the API.

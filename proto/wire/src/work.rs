@@ -23,12 +23,7 @@ pub struct Budgets {
     /// Bytes of stdout, stderr and log together.
     pub output: u64,
 }
-wire_struct!(Budgets {
-    resources,
-    fuel,
-    timeout,
-    output
-});
+wire_struct!(Budgets { resources, fuel, timeout, output });
 
 /// A directory that the node's operator published, mounted for the guest.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,11 +35,7 @@ pub struct DirGrant {
     /// Whether the guest may write.
     pub writable: bool,
 }
-wire_struct!(DirGrant {
-    name,
-    guest_path,
-    writable
-});
+wire_struct!(DirGrant { name, guest_path, writable });
 
 /// How failed attempts are repeated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,12 +49,7 @@ pub struct RetryPolicy {
     /// Whether deterministic failures are repeated too.
     pub retry_deterministic: bool,
 }
-wire_struct!(RetryPolicy {
-    attempts,
-    backoff_min,
-    backoff_max,
-    retry_deterministic
-});
+wire_struct!(RetryPolicy { attempts, backoff_min, backoff_max, retry_deterministic });
 
 /// One condition on a node's attributes.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -160,15 +146,7 @@ pub struct RunRecord {
     /// When it was submitted, Unix milliseconds.
     pub submitted_ms: u64,
 }
-wire_struct!(RunRecord {
-    namespace,
-    job,
-    version,
-    count,
-    args,
-    input,
-    submitted_ms
-});
+wire_struct!(RunRecord { namespace, job, version, count, args, input, submitted_ms });
 
 /// All an executor needs to run tasks of one run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -194,18 +172,7 @@ pub struct WorkSpec {
     /// The payload.
     pub input: Input,
 }
-wire_struct!(WorkSpec {
-    run,
-    namespace,
-    job,
-    count,
-    module,
-    args,
-    env,
-    budgets,
-    dirs,
-    input
-});
+wire_struct!(WorkSpec { run, namespace, job, count, module, args, env, budgets, dirs, input });
 
 impl WorkSpec {
     /// Joins a run with its job's spec.

@@ -1,0 +1,127 @@
+//! What waits to be committed together.
+
+use alloc::{collections::BTreeMap, string::String, vec::Vec};
+
+use weir_wire::{
+    id::RunId,
+    node::NodeRecord,
+    record::{EndedRange, Exception, UsageSum},
+    segment::Entry,
+    task::{Reason, Status},
+    work::{JobRecord, RunRecord},
+};
+
+use crate::{
+    input::{RequestId, SessionId},
+    limits::{DELTA_BYTES_TARGET, SEGMENT_BYTES_TARGET},
+    output::Reply,
+};
+
+/// Changes of one run.
+#[derive(Debug, Default)]
+pub(crate) struct RunChanges {
+    pub(crate) ended: Vec<EndedRange>,
+    pub(crate) exceptions: Vec<Exception>,
+    pub(crate) usage: UsageSum,
+    pub(crate) stop: Option<Reason>,
+    pub(crate) entries: Vec<Entry>,
+}
+
+/// A submission that waits for its commit.
+#[derive(Debug)]
+pub(crate) struct PendingSubmission {
+    pub(crate) id: RequestId,
+    pub(crate) key: Option<String>,
+    pub(crate) fingerprint: u64,
+    /// The first of its items in the segment.
+    pub(crate) first: usize,
+    pub(crate) count: usize,
+}
+
+/// One transaction in the making.
+#[derive(Debug, Default)]
+pub(crate) struct Batch {
+    /// Counts batches; acknowledgements wait for one.
+    pub(crate) id: u64,
+    pub(crate) jobs: Vec<JobRecord>,
+    pub(crate) nodes: Vec<NodeRecord>,
+    pub(crate) submitted: Vec<RunRecord>,
+    pub(crate) submissions: Vec<PendingSubmission>,
+    pub(crate) runs: BTreeMap<RunId, RunChanges>,
+    /// Answers that depend on this batch.
+    pub(crate) replies: Vec<(RequestId, Reply)>,
+    /// Sessions to welcome once their registration is durable.
+    pub(crate) welcomes: Vec<SessionId>,
+    pub(crate) outcomes: usize,
+    /// Somebody waits for this batch: it is not held back.
+    pub(crate) urgent: bool,
+    delta_bytes: usize,
+    pub(crate) entry_bytes: usize,
+}
+
+impl Batch {
+    /// An empty batch.
+    pub(crate) fn new(id: u64) -> Self {
+        Self { id, ..Self::default() }
+    }
+
+    /// Whether nothing depends on this batch.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.jobs.is_empty()
+            && self.nodes.is_empty()
+            && self.submitted.is_empty()
+            && self.runs.is_empty()
+            && self.replies.is_empty()
+            && self.welcomes.is_empty()
+    }
+
+    /// Whether more goes into the next batch.
+    pub(crate) const fn is_full(&self) -> bool {
+        self.delta_bytes >= DELTA_BYTES_TARGET || self.entry_bytes >= SEGMENT_BYTES_TARGET
+    }
+
+    /// Accounts for bytes that something else adds to the transaction.
+    pub(crate) const fn charge(&mut self, bytes: usize) {
+        self.delta_bytes += bytes;
+    }
+
+    /// The changes of a run.
+    pub(crate) fn run(&mut self, run: RunId) -> &mut RunChanges {
+        if !self.runs.contains_key(&run) {
+            self.delta_bytes += 48;
+        }
+        self.runs.entry(run).or_default()
+    }
+
+    /// Stages the end of a task.
+    pub(crate) fn end(&mut self, run: RunId, index: u32, status: Status) {
+        let mut bytes = 0;
+        let changes = self.run(run);
+        match changes.ended.last_mut() {
+            Some(last) if last.status == status && last.first + last.len == index => last.len += 1,
+            Some(_) | None => {
+                changes.ended.push(EndedRange { first: index, len: 1, status });
+                bytes = 8;
+            }
+        }
+        self.delta_bytes += bytes;
+    }
+
+    /// Stages an exception.
+    pub(crate) fn except(&mut self, run: RunId, exception: Exception) {
+        let frames: usize = exception.failure.backtrace.iter().map(String::len).sum();
+        self.delta_bytes += 96 + exception.failure.message.len() + frames;
+        self.run(run).exceptions.push(exception);
+    }
+
+    /// Stages what is kept of an ended task.
+    pub(crate) fn keep(&mut self, run: RunId, entry: Entry) {
+        let inline = |captured: &weir_wire::outcome::Captured| match captured {
+            weir_wire::outcome::Captured::Inline(bytes) => bytes.len(),
+            weir_wire::outcome::Captured::Empty => 0,
+            weir_wire::outcome::Captured::Blob(_) => 40,
+        };
+        self.entry_bytes += 32 + inline(&entry.result) + inline(&entry.log);
+        self.run(run).entries.push(entry);
+    }
+}

@@ -1,0 +1,153 @@
+//! Checkpoints: state blocks take the place of the log that led to them.
+
+use alloc::{collections::BTreeMap, string::String, vec::Vec};
+
+use weir_wire::{
+    codec::Document,
+    id::{RunId, Seq},
+    key, limits,
+    record::{Block, RunMeta},
+    txn::{KeyRange, Txn},
+};
+
+use crate::{
+    batch::Batch,
+    config::Config,
+    phase::Phase,
+    run::Run,
+    scheduler::{InFlight, Leading},
+};
+
+/// The state of checkpointing.
+#[derive(Debug, Default)]
+pub(crate) struct Checkpoint {
+    /// Deltas in the log.
+    pub(crate) log_len: usize,
+    /// Their bytes.
+    pub(crate) log_bytes: usize,
+    /// The checkpoint being written.
+    running: Option<Running>,
+}
+
+#[derive(Debug)]
+struct Running {
+    /// All deltas through this one are in the blocks when the queue is empty.
+    through: Seq,
+    /// Deltas in the log when it began, to be taken off when it ends.
+    log_len: usize,
+    log_bytes: usize,
+    /// What is still to be written.
+    queue: Vec<Item>,
+    /// The transaction in flight is the one that deletes the log.
+    deleting: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Item {
+    Block(RunId, u32),
+    Meta(RunId),
+}
+
+impl Checkpoint {
+    /// A delta was added to the log.
+    pub(crate) const fn grew(&mut self, bytes: usize) {
+        if bytes > 0 {
+            self.log_len += 1;
+            self.log_bytes += bytes;
+        }
+    }
+
+    /// A transaction of the running checkpoint is durable.
+    pub(crate) fn committed(&mut self, _seq: Seq) {
+        if let Some(done) = self.running.take_if(|running| running.deleting) {
+            self.log_len -= done.log_len;
+            self.log_bytes -= done.log_bytes;
+        }
+    }
+
+    fn begin(&mut self, head: Seq, runs: &mut BTreeMap<RunId, Run>) {
+        let mut queue = Vec::new();
+        for run in runs.values_mut() {
+            queue.extend(core::mem::take(&mut run.dirty_blocks).into_iter().map(|block| Item::Block(run.id, block)));
+            if core::mem::take(&mut run.meta_dirty) {
+                queue.push(Item::Meta(run.id));
+            }
+        }
+        let (log_len, log_bytes) = (self.log_len, self.log_bytes);
+        self.running = Some(Running { through: head, log_len, log_bytes, queue, deleting: false });
+    }
+}
+
+impl Leading {
+    /// The next transaction of a checkpoint, if one is running or due.
+    pub(crate) fn next_checkpoint_txn(&mut self, config: &Config) -> Option<InFlight> {
+        let checkpoint = &mut self.checkpoint;
+        let due =
+            checkpoint.log_len >= config.checkpoint_log_len || checkpoint.log_bytes >= config.checkpoint_log_bytes;
+        if checkpoint.running.is_none() && due {
+            checkpoint.begin(self.head, &mut self.runs);
+        }
+        let running = checkpoint.running.as_mut()?;
+        let mut txn = Txn { term: self.term, seq: Seq(self.head.0 + 1), puts: Vec::new(), deletes: Vec::new() };
+        let mut bytes = 0;
+        while let Some(item) = running.queue.last() {
+            let (key, value) = encode(*item, &self.runs, self.head);
+            bytes += key.len() + value.len();
+            if !txn.puts.is_empty() && (bytes > limits::TXN_BYTES_MAX / 2 || txn.puts.len() + 2 > limits::TXN_OPS_MAX) {
+                break;
+            }
+            txn.puts.push((key, value));
+            running.queue.pop();
+        }
+        if running.queue.is_empty() {
+            running.deleting = true;
+            let end = key::log(Seq(running.through.0 + 1));
+            txn.deletes.push(KeyRange { start: key::log(Seq(0)), end });
+        }
+        Some(InFlight { txn, object: None, batch: Batch::default(), checkpoint: true })
+    }
+}
+
+fn encode(item: Item, runs: &BTreeMap<RunId, Run>, applied: Seq) -> (String, Vec<u8>) {
+    match item {
+        Item::Block(id, block) => {
+            let run = runs.get(&id).expect("runs with dirty blocks exist");
+            (key::block(id, block), block_of(run, block, applied).to_bytes())
+        }
+        Item::Meta(id) => {
+            let run = runs.get(&id).expect("runs with a dirty checkpoint exist");
+            let meta = RunMeta {
+                applied,
+                usage: run.usage,
+                stop: run.stop.filter(|_| run.stop_recorded),
+                ended_ms: run.ended_ms,
+                segments: run.segments.clone(),
+            };
+            (key::run_meta(id), meta.to_bytes())
+        }
+    }
+}
+
+/// The recorded state of a block; staged outcomes are open in it, since their deltas come later in the log.
+fn block_of(run: &Run, block: u32, applied: Seq) -> Block {
+    let first = block * limits::BLOCK_LEN;
+    let end = (first + limits::BLOCK_LEN).min(run.count());
+    let mut states: Vec<(u32, u8)> = Vec::new();
+    for index in first..end {
+        let code = match run.phase(index) {
+            Phase::Recorded(status) => status as u8,
+            Phase::Pending | Phase::Backoff | Phase::Granted | Phase::Running | Phase::Stopping | Phase::Staged(_) => 0,
+        };
+        match states.last_mut() {
+            Some(last) if last.1 == code => last.0 += 1,
+            Some(_) | None => states.push((1, code)),
+        }
+    }
+    Block {
+        applied,
+        len: end - first,
+        states,
+        exceptions: run.exceptions.range(first..end).map(|(_, exception)| exception.clone()).collect(),
+        inline: run.inline.range(first..end).map(|(_, entry)| entry.clone()).collect(),
+    }
+}

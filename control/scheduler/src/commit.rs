@@ -1,0 +1,372 @@
+//! The commit pipeline: batches become transactions, one at a time, and take effect when they are durable.
+
+use alloc::{boxed::Box, collections::VecDeque, sync::Arc, vec::Vec};
+
+use weir_wire::{
+    codec::Document,
+    id::{RunId, Seq, Term},
+    key,
+    message::{Ack, ToExecutor},
+    record::{Delta, IdempotencyRecord, RunDelta, SegmentRef, SubmissionSegment},
+    segment,
+    task::Status,
+    txn::{CommitResult, Txn},
+    units::Instant,
+    work::RunRecord,
+};
+
+use crate::{
+    batch::{Batch, PendingSubmission, RunChanges},
+    limits,
+    output::{Output, Reply},
+    phase::Phase,
+    run::Run,
+    scheduler::{InFlight, KeyState, Leading, Scheduler},
+};
+
+/// How long to wait before an unknown commit is submitted again.
+const COMMIT_RETRY: core::time::Duration = core::time::Duration::from_millis(200);
+
+impl Leading {
+    /// The batch that takes the next change.
+    pub(crate) fn open_batch(&mut self) -> &mut Batch {
+        if self.batches.back().is_none_or(Batch::is_full) {
+            return self.new_batch();
+        }
+        let last = self.batches.len() - 1;
+        &mut self.batches[last]
+    }
+
+    /// Closes the open batch, and gives the next one.
+    pub(crate) fn new_batch(&mut self) -> &mut Batch {
+        self.next_batch += 1;
+        self.batches.push_back(Batch::new(self.next_batch));
+        let last = self.batches.len() - 1;
+        &mut self.batches[last]
+    }
+
+    /// When the first batch is to leave; `None` if nothing waits or something is in flight.
+    pub(crate) fn batch_deadline(&self) -> Option<Instant> {
+        if self.in_flight.is_some() {
+            return None;
+        }
+        let batch = self.batches.front().filter(|batch| !batch.is_empty())?;
+        let hold = self.last_batch_busy && !batch.urgent && !batch.is_full() && self.batches.len() == 1;
+        Some(if hold { self.next_window } else { Instant(0) })
+    }
+
+    /// Turns the oldest batch into a transaction.
+    fn build(&mut self, wall_ms: u64) -> Option<InFlight> {
+        let mut batch = self.batches.pop_front()?;
+        let seq = Seq(self.head.0 + 1);
+        let mut puts = Vec::new();
+        for job in &batch.jobs {
+            puts.push((key::job(&job.namespace, &job.job, job.version), job.to_bytes()));
+        }
+        for node in &batch.nodes {
+            puts.push((key::node(&node.node), node.to_bytes()));
+        }
+        if !batch.submitted.is_empty() {
+            puts.push((key::submission(seq), submission_segment(&batch).to_bytes()));
+        }
+        let mut object = None;
+        if !batch.runs.is_empty() {
+            let in_segment = self.wants_segment(&batch);
+            let mut builder = segment::Builder::default();
+            if in_segment {
+                for (run, changes) in &batch.runs {
+                    changes.entries.iter().for_each(|entry| builder.push(*run, entry));
+                }
+            }
+            let runs = batch.runs.iter_mut().map(|(run, changes)| delta_of(*run, changes, in_segment)).collect();
+            puts.push((key::log(seq), Delta { term: self.term, wall_ms, runs }.to_bytes()));
+            object = (!builder.is_empty()).then(|| (segment::object_name(seq, self.term), builder.finish()));
+        }
+        let txn = Txn { term: self.term, seq, puts, deletes: Vec::new() };
+        assert!(txn.len_bytes() < weir_wire::limits::TXN_BYTES_MAX, "a batch outgrew the transaction limit");
+        Some(InFlight { txn, object, batch, checkpoint: false })
+    }
+
+    /// Whether results go into a segment object: when they are many, or when one of the runs has many already.
+    fn wants_segment(&self, batch: &Batch) -> bool {
+        let crowded = |(run, changes): (&RunId, &RunChanges)| {
+            !changes.entries.is_empty()
+                && self
+                    .runs
+                    .get(run)
+                    .is_some_and(|run| run.inline.len() + changes.entries.len() > limits::INLINE_RESULTS_PER_RUN_MAX)
+        };
+        batch.entry_bytes > limits::INLINE_RESULTS_BYTES_MAX || batch.runs.iter().any(crowded)
+    }
+}
+
+fn submission_segment(batch: &Batch) -> SubmissionSegment {
+    let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+    let keys = batch.submissions.iter().filter_map(|submission| {
+        let PendingSubmission { key, fingerprint, first, count, .. } = submission;
+        let (first, count) = (number(*first), number(*count));
+        key.clone().map(|key| IdempotencyRecord { key, fingerprint: *fingerprint, first, count })
+    });
+    SubmissionSegment { runs: batch.submitted.clone(), keys: keys.collect() }
+}
+
+fn delta_of(run: RunId, changes: &mut RunChanges, in_segment: bool) -> RunDelta {
+    RunDelta {
+        run,
+        ended: changes.ended.clone(),
+        exceptions: changes.exceptions.clone(),
+        usage: changes.usage,
+        stop: changes.stop,
+        inline: if in_segment { Vec::new() } else { changes.entries.clone() },
+        in_segment: in_segment && !changes.entries.is_empty(),
+    }
+}
+
+impl Scheduler {
+    /// Hands out the next transaction if none is in flight and it is time.
+    pub(crate) fn flush(&mut self) {
+        let now = self.now;
+        let Some(leading) = self.leading.as_deref_mut() else {
+            return;
+        };
+        if leading.commit_retry_at.is_some_and(|at| at <= now.mono) {
+            leading.commit_retry_at = None;
+            self.submit();
+            return;
+        }
+        if leading.in_flight.is_some() {
+            return;
+        }
+        if leading.batch_deadline().is_some_and(|at| at <= now.mono) {
+            leading.in_flight = leading.build(now.wall_ms);
+        } else if leading.batches.front().is_none_or(Batch::is_empty) {
+            leading.in_flight = leading.next_checkpoint_txn(&self.config);
+        }
+        if leading.in_flight.is_some() {
+            leading.next_window = now.mono + self.config.batch_window;
+            self.submit();
+        }
+    }
+
+    /// Emits the transaction in flight: the first time, or identically again.
+    fn submit(&mut self) {
+        let Some(in_flight) = self.leading.as_ref().and_then(|leading| leading.in_flight.as_ref()) else {
+            return;
+        };
+        let (txn, object) = (Box::new(in_flight.txn.clone()), in_flight.object.clone());
+        self.outputs.push_back(Output::Commit { txn, object });
+    }
+
+    pub(crate) fn commit_done(&mut self, seq: Seq, result: CommitResult) {
+        let Some(leading) = self.leading.as_deref_mut() else {
+            return;
+        };
+        if leading.in_flight.as_ref().is_none_or(|in_flight| in_flight.txn.seq != seq) {
+            return;
+        }
+        match result {
+            CommitResult::Committed { revision } => self.committed(revision),
+            CommitResult::Deposed => self.deposed(),
+            CommitResult::Gap { head } => {
+                tracing::error!(
+                    head = head.0,
+                    seq = seq.0,
+                    "the store's head is behind what this leader has committed"
+                );
+                self.deposed();
+            }
+            CommitResult::Unknown => leading.commit_retry_at = Some(self.now.mono + COMMIT_RETRY),
+        }
+    }
+
+    fn committed(&mut self, revision: u64) {
+        let Some(leading) = self.leading.as_deref_mut() else {
+            return;
+        };
+        let Some(InFlight { txn, mut batch, checkpoint, object }) = leading.in_flight.take() else {
+            return;
+        };
+        leading.commit_retry_at = None;
+        leading.head = txn.seq;
+        leading.revision = leading.revision.max(revision);
+        leading.commits += 1;
+        if checkpoint {
+            leading.checkpoint.committed(txn.seq);
+            return;
+        }
+        leading.last_batch_busy = batch.outcomes >= limits::BUSY_BATCH_OUTCOMES;
+        let log_bytes = txn.puts.iter().find(|(key, _)| key.starts_with(key::LOG)).map_or(0, |(_, value)| value.len());
+        leading.checkpoint.grew(log_bytes);
+        let segment = object.map(|_| (txn.seq, txn.term));
+        let wall_ms = self.now.wall_ms;
+        for job in core::mem::take(&mut batch.jobs) {
+            leading.job_committed(job);
+        }
+        let mut ended = Vec::new();
+        for (run, changes) in core::mem::take(&mut batch.runs) {
+            if leading.run_committed(run, changes, segment, wall_ms) {
+                ended.push(run);
+            }
+        }
+        for run in ended {
+            self.run_ended(run);
+        }
+        self.submissions_committed(&mut batch, txn.seq);
+        for (id, reply) in core::mem::take(&mut batch.replies) {
+            self.outputs.push_back(Output::Reply { id, result: Ok(reply) });
+        }
+        for session in core::mem::take(&mut batch.welcomes) {
+            self.welcome(session, txn.term);
+        }
+        self.acknowledge_batch(batch.id);
+        self.changed();
+    }
+
+    fn submissions_committed(&mut self, batch: &mut Batch, seq: Seq) {
+        let Some(leading) = self.leading.as_deref_mut() else {
+            return;
+        };
+        for (item, record) in core::mem::take(&mut batch.submitted).into_iter().enumerate() {
+            leading.start_run(seq, item, record, false);
+        }
+        for submission in core::mem::take(&mut batch.submissions) {
+            let items = submission.first..submission.first + submission.count;
+            let runs: Vec<RunId> = items.map(|item| run_id(seq, item)).collect();
+            let mut waiting = Vec::new();
+            if let Some(key) = submission.key {
+                let state = KeyState::Committed { fingerprint: submission.fingerprint, runs: runs.clone() };
+                if let Some(KeyState::Pending { waiting: others, .. }) = leading.keys.insert(key, state) {
+                    waiting = others;
+                }
+            }
+            let reply = |runs: Vec<RunId>, repeated| Ok(Reply::Runs { runs, repeated });
+            for id in waiting {
+                self.outputs.push_back(Output::Reply { id, result: reply(runs.clone(), true) });
+            }
+            self.outputs.push_back(Output::Reply { id: submission.id, result: reply(runs, false) });
+        }
+    }
+
+    /// Sends the acknowledgements that waited for a batch.
+    fn acknowledge_batch(&mut self, batch: u64) {
+        let Some(leading) = self.leading.as_deref_mut() else {
+            return;
+        };
+        let mut acks = Vec::new();
+        for slot in 0..leading.nodes.len() {
+            let node = leading.nodes.get_mut(slot);
+            let mut through = None;
+            while node.acks.front().is_some_and(|(needed, _)| *needed <= batch) {
+                through = node.acks.pop_front().map(|(_, through)| through);
+            }
+            if let (Some(through), Some(session)) = (through, node.session) {
+                acks.push((session, through));
+            }
+        }
+        for (session, through) in acks {
+            self.send(session, ToExecutor::Ack(Ack { through }));
+        }
+    }
+
+    fn run_ended(&mut self, id: RunId) {
+        let Some(leading) = self.leading.as_deref_mut() else {
+            return;
+        };
+        leading.dequeue(id);
+        let Some(run) = leading.runs.get_mut(&id) else { return };
+        tracing::info!(run.id = %id, state = run.state().as_str(), tasks = run.count(), "run ended");
+        let mut forget = VecDeque::new();
+        for slot in core::mem::take(&mut run.defined_on) {
+            let node = leading.nodes.get_mut(slot);
+            if node.defined.remove(&id)
+                && let Some(session) = node.session
+            {
+                forget.push_back(session);
+            }
+        }
+        for session in forget {
+            self.send(session, ToExecutor::Forget(id));
+        }
+    }
+}
+
+/// The id of an item of a submission segment.
+pub(crate) fn run_id(seq: Seq, item: usize) -> RunId {
+    let item = u16::try_from(item).expect("segments are bounded");
+    RunId::from_segment(seq, item)
+}
+
+impl Leading {
+    /// A run exists from here on.
+    pub(crate) fn start_run(&mut self, seq: Seq, item: usize, record: RunRecord, restored: bool) -> Option<RunId> {
+        let id = run_id(seq, item);
+        let versions = self.jobs.get(&(record.namespace.clone(), record.job.clone()))?;
+        let job = versions.iter().find(|job| job.version == record.version).map(Arc::clone)?;
+        let class = self.class_of(&job);
+        self.next_position += 1;
+        let position = self.next_position;
+        self.open_tasks += u64::from(record.count);
+        self.open_runs += 1;
+        let mut run = Run::new(id, record, job, class);
+        run.restored = restored;
+        self.order.insert(position, id);
+        self.runs.insert(id, run);
+        self.requeue(id);
+        Some(id)
+    }
+
+    /// Applies the durable changes of a run; true when its last task has ended with them.
+    fn run_committed(&mut self, id: RunId, changes: RunChanges, segment: Option<(Seq, Term)>, wall_ms: u64) -> bool {
+        let Some(run) = self.runs.get_mut(&id) else {
+            return false;
+        };
+        let open_before = run.open();
+        for range in &changes.ended {
+            for index in range.first..range.first + range.len {
+                run.record(index, range.status);
+            }
+        }
+        for exception in changes.exceptions {
+            run.touch(exception.index);
+            run.exceptions.insert(exception.index, exception);
+        }
+        run.keep_entries(changes.entries, segment);
+        run.usage.merge(&changes.usage);
+        run.stop_recorded |= changes.stop.is_some();
+        run.meta_dirty = true;
+        let open = run.open();
+        let ended = open == 0 && open_before > 0;
+        if ended {
+            run.ended_ms = Some(wall_ms);
+            self.open_runs -= 1;
+        }
+        self.open_tasks -= u64::from(open_before - open);
+        ended
+    }
+}
+
+impl Run {
+    /// Keeps what is known of ended tasks, or where it is.
+    pub(crate) fn keep_entries(&mut self, entries: Vec<segment::Entry>, segment: Option<(Seq, Term)>) {
+        if let Some((seq, term)) = segment {
+            let indices = || entries.iter().map(|entry| entry.index);
+            if let (Some(first), Some(last)) = (indices().min(), indices().max()) {
+                self.add_segment(SegmentRef { seq, term, first, last });
+            }
+            return;
+        }
+        for entry in entries {
+            self.touch(entry.index);
+            self.inline.insert(entry.index, entry);
+        }
+    }
+
+    /// Applies a stored delta while loading: the same steps, from recorded bytes.
+    pub(crate) fn replay(&mut self, status: Status, first: u32, len: u32) {
+        for index in first..first.saturating_add(len).min(self.count()) {
+            if !matches!(self.phase(index), Phase::Recorded(_)) {
+                self.record(index, status);
+            }
+        }
+    }
+}

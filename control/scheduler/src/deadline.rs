@@ -1,0 +1,42 @@
+//! When the scheduler wants to be called again, and why.
+
+use weir_wire::units::Instant;
+
+use crate::scheduler::Scheduler;
+
+/// Why a deadline was set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reason {
+    /// More can be placed than one turn allows.
+    Placement,
+    /// A batch of outcomes has been gathered for long enough.
+    Batch,
+    /// An unknown commit is submitted again.
+    CommitRetry,
+    /// The back-off of a task has passed.
+    Backoff,
+    /// A node has been silent for too long.
+    NodeSilence,
+    /// A node that gave a grant back may get grants again.
+    Holdoff,
+    /// The wait for registered nodes after an election is over.
+    Reconciliation,
+}
+
+impl Scheduler {
+    /// The earliest moment at which [`crate::Input::Tick`] has an effect, and why.
+    #[must_use]
+    pub fn poll_deadline(&self) -> Option<(Instant, Reason)> {
+        let leading = self.leading.as_ref()?;
+        let candidates = [
+            leading.more_to_place.then_some((self.now.mono, Reason::Placement)),
+            leading.batch_deadline().map(|at| (at, Reason::Batch)),
+            leading.commit_retry_at.map(|at| (at, Reason::CommitRetry)),
+            leading.backoffs.first().map(|(at, ..)| (*at, Reason::Backoff)),
+            leading.silences.first().map(|(at, _)| (*at, Reason::NodeSilence)),
+            leading.holdoffs.first().map(|(at, _)| (*at, Reason::Holdoff)),
+            leading.reconcile_until.map(|at| (at, Reason::Reconciliation)),
+        ];
+        candidates.into_iter().flatten().min()
+    }
+}

@@ -1,0 +1,246 @@
+//! The start of a term: the tables are built from what the store holds.
+
+use alloc::{
+    boxed::Box,
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    vec::Vec,
+};
+
+use weir_wire::{
+    id::{GrantSeq, RunId, Seq, Term},
+    limits,
+    record::{Block, RunDelta, RunMeta, SegmentRef},
+    task::Status,
+    units::Instant,
+};
+
+use crate::{
+    checkpoint::Checkpoint,
+    commit::run_id,
+    input::Loaded,
+    node::Nodes,
+    output::Output,
+    phase::Phase,
+    queue::Queue,
+    run::Tries,
+    scheduler::{KeyState, Leading, Scheduler},
+};
+
+impl Scheduler {
+    pub(crate) fn elected(&mut self, term: Term, loaded: Loaded) {
+        assert!(self.term().is_none_or(|old| old < term), "terms only grow: this process already leads in a later one");
+        self.deposed();
+        let now = self.now.mono;
+        let mut leading = Leading::empty(term, loaded.head);
+        leading.checkpoint.log_len = loaded.deltas.len();
+        leading.checkpoint.log_bytes = loaded.log_bytes;
+        let mut jobs = loaded.jobs;
+        jobs.sort_by_key(|job| job.version);
+        for job in jobs {
+            leading.job_committed(job);
+        }
+        // Registered nodes may be running anything that is open: it waits until they have said so.
+        leading.reconcile_until = (!loaded.nodes.is_empty()).then_some(now + self.config.node_timeout);
+        for record in loaded.nodes {
+            let slot = leading.nodes.register(record, now);
+            leading.watch(slot, now + self.config.node_timeout);
+        }
+        leading.load_submissions(loaded.submissions);
+        let mut applied = Applied::default();
+        leading.load_checkpoints(loaded.metas, loaded.blocks, &mut applied);
+        for (seq, delta) in loaded.deltas {
+            for run in &delta.runs {
+                leading.replay(seq, delta.term, delta.wall_ms, run, &applied);
+            }
+        }
+        leading.finish_load();
+        tracing::info!(
+            term = term.0,
+            head = leading.head.0,
+            runs = leading.runs.len(),
+            open_tasks = leading.open_tasks,
+            nodes = leading.nodes.len(),
+            "leading"
+        );
+        self.leading = Some(Box::new(leading));
+        self.outputs.push_back(Output::Changed { revision: 0 });
+    }
+}
+
+/// The last delta inside each checkpointed part.
+#[derive(Debug, Default)]
+struct Applied {
+    metas: BTreeMap<RunId, Seq>,
+    blocks: BTreeMap<(RunId, u32), Seq>,
+}
+
+impl Applied {
+    fn meta(&self, run: RunId, seq: Seq) -> bool {
+        self.metas.get(&run).is_some_and(|applied| *applied >= seq)
+    }
+
+    fn task(&self, run: RunId, index: u32, seq: Seq) -> bool {
+        self.blocks.get(&(run, index / limits::BLOCK_LEN)).is_some_and(|applied| *applied >= seq)
+    }
+}
+
+impl Leading {
+    fn empty(term: Term, head: Seq) -> Self {
+        Self {
+            term,
+            head,
+            revision: 0,
+            jobs: BTreeMap::new(),
+            staged_jobs: BTreeMap::new(),
+            runs: BTreeMap::new(),
+            order: BTreeMap::new(),
+            next_position: 0,
+            keys: BTreeMap::new(),
+            queue: Queue::default(),
+            nodes: Nodes::default(),
+            grants: BTreeMap::new(),
+            next_grant: GrantSeq(0),
+            batches: VecDeque::new(),
+            next_batch: 0,
+            in_flight: None,
+            next_window: Instant(0),
+            last_batch_busy: false,
+            commit_retry_at: None,
+            backoffs: BTreeSet::new(),
+            silences: BTreeSet::new(),
+            holdoffs: BTreeSet::new(),
+            reconcile_until: None,
+            more_to_place: false,
+            checkpoint: Checkpoint::default(),
+            open_tasks: 0,
+            open_runs: 0,
+            outcomes: 0,
+            outcomes_ignored: 0,
+            commits: 0,
+        }
+    }
+
+    fn load_submissions(&mut self, submissions: Vec<(Seq, weir_wire::record::SubmissionSegment)>) {
+        for (seq, segment) in submissions {
+            for (item, record) in segment.runs.into_iter().enumerate() {
+                let name = record.job.clone();
+                if self.start_run(seq, item, record, true).is_none() {
+                    tracing::error!(seq = seq.0, item, job = %name, "a stored run has no job spec; it is left out");
+                }
+            }
+            for record in segment.keys {
+                let items = record.first..record.first.saturating_add(record.count);
+                let runs = items.map(|item| run_id(seq, item as usize)).collect();
+                self.keys.insert(record.key, KeyState::Committed { fingerprint: record.fingerprint, runs });
+            }
+        }
+    }
+
+    fn load_checkpoints(
+        &mut self,
+        metas: Vec<(RunId, RunMeta)>,
+        blocks: Vec<(RunId, u32, Block)>,
+        applied: &mut Applied,
+    ) {
+        for (id, meta) in metas {
+            let Some(run) = self.runs.get_mut(&id) else { continue };
+            applied.metas.insert(id, meta.applied);
+            run.usage = meta.usage;
+            run.stop = meta.stop;
+            run.stop_recorded = meta.stop.is_some();
+            run.ended_ms = meta.ended_ms;
+            run.segments = meta.segments;
+        }
+        for (id, number, block) in blocks {
+            let Some(run) = self.runs.get_mut(&id) else { continue };
+            applied.blocks.insert((id, number), block.applied);
+            let mut index = number.saturating_mul(limits::BLOCK_LEN);
+            for (len, code) in block.states {
+                if let Some(status) = Status::from_code(code) {
+                    run.replay(status, index, len);
+                }
+                index = index.saturating_add(len);
+            }
+            run.exceptions.extend(block.exceptions.into_iter().map(|exception| (exception.index, exception)));
+            run.inline.extend(block.inline.into_iter().map(|entry| (entry.index, entry)));
+        }
+    }
+
+    fn replay(&mut self, seq: Seq, term: Term, wall_ms: u64, delta: &RunDelta, applied: &Applied) {
+        let Some(run) = self.runs.get_mut(&delta.run) else {
+            return;
+        };
+        for range in &delta.ended {
+            for index in range.first..range.first.saturating_add(range.len) {
+                if !applied.task(delta.run, index, seq) {
+                    run.replay(range.status, index, 1);
+                }
+            }
+        }
+        for exception in &delta.exceptions {
+            if exception.index < run.count() && !applied.task(delta.run, exception.index, seq) {
+                run.touch(exception.index);
+                run.exceptions.insert(exception.index, exception.clone());
+            }
+        }
+        for entry in &delta.inline {
+            if entry.index < run.count() && !applied.task(delta.run, entry.index, seq) {
+                run.touch(entry.index);
+                run.inline.insert(entry.index, entry.clone());
+            }
+        }
+        if applied.meta(delta.run, seq) {
+            return;
+        }
+        run.meta_dirty = true;
+        run.usage.merge(&delta.usage);
+        if delta.stop.is_some() {
+            run.stop = delta.stop;
+            run.stop_recorded = true;
+        }
+        if delta.in_segment {
+            let first = delta.ended.iter().map(|range| range.first).min().unwrap_or(0);
+            let last = delta.ended.iter().map(|range| range.first + range.len.max(1) - 1).max().unwrap_or(u32::MAX);
+            run.add_segment(SegmentRef { seq, term, first, last });
+        }
+        if run.open() == 0 {
+            run.ended_ms.get_or_insert(wall_ms);
+        }
+    }
+
+    /// Derives what is not stored: open counts, tries, and the end of tasks of stopped runs.
+    fn finish_load(&mut self) {
+        let ids: Vec<RunId> = self.runs.keys().copied().collect();
+        for id in ids {
+            let Some(run) = self.runs.get_mut(&id) else { continue };
+            let open = run.open();
+            self.open_tasks -= u64::from(run.count() - open);
+            if open == 0 {
+                self.open_runs -= 1;
+                self.dequeue(id);
+                continue;
+            }
+            for exception in run.exceptions.values().filter(|exception| exception.status.is_none()) {
+                run.tries.insert(exception.index, Tries { counted: exception.failures, free: 0 });
+            }
+            if run.stop.is_some() {
+                self.dequeue(id);
+                self.end_pending(id);
+            } else {
+                self.dequeue(id);
+                self.requeue(id);
+            }
+        }
+    }
+
+    /// Ends what waits of a stopped run; what a node still runs is stopped when the node presents it.
+    fn end_pending(&mut self, id: RunId) {
+        let Some(run) = self.runs.get(&id) else { return };
+        let waiting: Vec<u32> = (0..run.count()).filter(|index| run.phase(*index) == Phase::Pending).collect();
+        for index in waiting {
+            let Some(run) = self.runs.get_mut(&id) else { return };
+            run.set_phase(index, Phase::Staged(Status::Killed));
+            self.open_batch().end(id, index, Status::Killed);
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! The state of one task in one byte.
+
+use weir_wire::task::{Status, TaskState};
+
+/// Where a task stands inside the scheduler: finer than [`TaskState`], because an outcome is staged before it is
+/// recorded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// Waits for a place.
+    Pending,
+    /// Waits for its back-off.
+    Backoff,
+    /// In a live grant.
+    Granted,
+    /// In a live grant, and seen running.
+    Running,
+    /// In a live grant, and asked to stop.
+    Stopping,
+    /// Ended; the commit that says so is not confirmed.
+    Staged(Status),
+    /// Ended for ever.
+    Recorded(Status),
+}
+
+const STAGED: u8 = 0x10;
+const RECORDED: u8 = 0x20;
+/// One above the highest code.
+pub(crate) const CODES: usize = 0x28;
+
+impl Phase {
+    /// The byte for it.
+    pub(crate) const fn code(self) -> u8 {
+        match self {
+            Self::Pending => 0,
+            Self::Backoff => 1,
+            Self::Granted => 2,
+            Self::Running => 3,
+            Self::Stopping => 4,
+            Self::Staged(status) => STAGED | status as u8,
+            Self::Recorded(status) => RECORDED | status as u8,
+        }
+    }
+
+    /// The phase of a byte written by [`Phase::code`].
+    ///
+    /// # Panics
+    /// On any other byte: the table belongs to this crate alone.
+    pub(crate) fn from_code(code: u8) -> Self {
+        let status = || Status::from_code(code & 0x0f).expect("phase bytes are written by `code`");
+        match code {
+            0 => Self::Pending,
+            1 => Self::Backoff,
+            2 => Self::Granted,
+            3 => Self::Running,
+            4 => Self::Stopping,
+            code if code & 0xf0 == STAGED => Self::Staged(status()),
+            code => {
+                assert!(code & 0xf0 == RECORDED, "phase byte {code:#x} was never written");
+                Self::Recorded(status())
+            }
+        }
+    }
+
+    /// Whether an outcome would change something.
+    pub(crate) const fn is_open(self) -> bool {
+        !matches!(self, Self::Staged(_) | Self::Recorded(_))
+    }
+
+    /// Whether a grant holds the task.
+    pub(crate) const fn is_granted(self) -> bool {
+        matches!(self, Self::Granted | Self::Running | Self::Stopping)
+    }
+
+    /// What people see; staged tasks count as running until their end is durable.
+    pub(crate) const fn state(self) -> TaskState {
+        match self {
+            Self::Pending | Self::Backoff => TaskState::Pending,
+            Self::Granted => TaskState::Assigned,
+            Self::Running | Self::Staged(_) => TaskState::Running,
+            Self::Stopping => TaskState::Stopping,
+            Self::Recorded(status) => status.state(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_distinct_and_round_trip() {
+        let mut phases = alloc::vec![Phase::Pending, Phase::Backoff, Phase::Granted, Phase::Running, Phase::Stopping];
+        for status in Status::ALL {
+            phases.extend([Phase::Staged(status), Phase::Recorded(status)]);
+        }
+        for (at, phase) in phases.iter().enumerate() {
+            assert_eq!(Phase::from_code(phase.code()), *phase);
+            assert!(usize::from(phase.code()) < CODES);
+            assert!(phases[..at].iter().all(|other| other.code() != phase.code()));
+        }
+    }
+}

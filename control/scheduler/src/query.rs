@@ -1,0 +1,292 @@
+//! Reading: plain data for those who ask, at no cost while nobody does.
+
+use alloc::{string::ToString, vec::Vec};
+
+use weir_wire::{
+    id::{Digest, JobName, JobVersion, Namespace, RunId},
+    outcome::Failure,
+    segment::{self, Entry},
+    task::{Source, Status, TaskState},
+    units::Now,
+    work::{Input, JobRecord, RunRecord},
+};
+
+use crate::{
+    input::SessionId,
+    phase::Phase,
+    run::Run,
+    scheduler::{Leading, Scheduler},
+    view::{EntryLocation, NodeView, RunView, SchedulerStats, SegmentObject, TaskView},
+};
+
+impl Scheduler {
+    /// A version of a job; the newest if none is named.
+    #[must_use]
+    pub fn job(&self, namespace: &Namespace, job: &JobName, version: Option<JobVersion>) -> Option<&JobRecord> {
+        let versions = self.leading.as_ref()?.jobs.get(&(namespace.clone(), job.clone()))?;
+        match version {
+            None => versions.last().map(AsRef::as_ref),
+            Some(version) => versions.iter().find(|job| job.version == version).map(AsRef::as_ref),
+        }
+    }
+
+    /// The newest version of each job of a namespace, by name.
+    #[must_use]
+    pub fn jobs(&self, namespace: &Namespace) -> Vec<&JobRecord> {
+        let Some(leading) = self.leading.as_ref() else {
+            return Vec::new();
+        };
+        let newest = |(name, versions): (&(Namespace, JobName), &'_ crate::scheduler::Versions)| {
+            (name.0 == *namespace).then(|| versions.len() - 1)
+        };
+        leading
+            .jobs
+            .iter()
+            .filter_map(|(name, versions)| newest((name, versions)).map(|last| versions[last].as_ref()))
+            .collect()
+    }
+
+    /// All digests of modules that jobs refer to, without repetition.
+    #[must_use]
+    pub fn modules(&self) -> Vec<Digest> {
+        let Some(leading) = self.leading.as_ref() else {
+            return Vec::new();
+        };
+        let mut modules: Vec<Digest> = leading.jobs.values().flatten().map(|job| job.module).collect();
+        modules.sort_unstable();
+        modules.dedup();
+        modules
+    }
+
+    /// A run.
+    #[must_use]
+    pub fn run(&self, run: RunId) -> Option<RunView> {
+        let leading = self.leading.as_ref()?;
+        leading.runs.get(&run).map(|run| leading.run_view(run))
+    }
+
+    /// A run as it was submitted.
+    #[must_use]
+    pub fn run_record(&self, run: RunId) -> Option<&RunRecord> {
+        self.leading.as_ref()?.runs.get(&run).map(|run| &run.record)
+    }
+
+    /// Runs, newest first, from before a cursor of an earlier page.
+    #[must_use]
+    pub fn runs(
+        &self,
+        namespace: Option<&Namespace>,
+        job: Option<&JobName>,
+        before: Option<u64>,
+        limit: usize,
+    ) -> Vec<(u64, RunView)> {
+        let Some(leading) = self.leading.as_ref() else {
+            return Vec::new();
+        };
+        let order = leading.order.range(..before.unwrap_or(u64::MAX)).rev();
+        let runs = order.filter_map(|(position, id)| leading.runs.get(id).map(|run| (*position, run)));
+        runs.filter(|(_, run)| namespace.is_none_or(|namespace| run.record.namespace == *namespace))
+            .filter(|(_, run)| job.is_none_or(|job| run.record.job == *job))
+            .take(limit)
+            .map(|(position, run)| (position, leading.run_view(run)))
+            .collect()
+    }
+
+    /// Runs whose id begins with a text, at most `limit` of them.
+    #[must_use]
+    pub fn runs_by_prefix(&self, prefix: &str, limit: usize) -> Vec<RunId> {
+        let Some(leading) = self.leading.as_ref() else {
+            return Vec::new();
+        };
+        let matches = |id: &RunId| id.to_string().starts_with(prefix);
+        leading.runs.keys().copied().filter(matches).take(limit).collect()
+    }
+
+    /// A task.
+    #[must_use]
+    pub fn task(&self, now: Now, run: RunId, index: u32) -> Option<TaskView> {
+        let leading = self.leading.as_ref()?;
+        let run = leading.runs.get(&run).filter(|run| index < run.count())?;
+        Some(leading.task_view(now, run, index))
+    }
+
+    /// Tasks of a run from an index on, in one state or in any.
+    #[must_use]
+    pub fn tasks(&self, now: Now, run: RunId, state: Option<TaskState>, from: u32, limit: usize) -> Vec<TaskView> {
+        let Some(leading) = self.leading.as_ref() else {
+            return Vec::new();
+        };
+        let Some(run) = leading.runs.get(&run) else {
+            return Vec::new();
+        };
+        let wanted = |index: &u32| state.is_none_or(|state| leading.task_state(run, *index) == state);
+        let page = (from..run.count()).filter(wanted).take(limit);
+        page.map(|index| leading.task_view(now, run, index)).collect()
+    }
+
+    /// Where the result, log and usage of an ended task are.
+    #[must_use]
+    pub fn entry(&self, run: RunId, index: u32) -> EntryLocation {
+        let run = self.leading.as_ref().and_then(|leading| leading.runs.get(&run));
+        let Some(run) = run.filter(|run| index < run.count()) else {
+            return EntryLocation::None;
+        };
+        if let Some(entry) = run.inline.get(&index) {
+            return EntryLocation::Inline(entry.clone());
+        }
+        if !matches!(run.phase(index), Phase::Recorded(_)) {
+            return EntryLocation::None;
+        }
+        let holds = run.segments.iter().rev().filter(|segment| (segment.first..=segment.last).contains(&index));
+        let names: Vec<_> = holds.map(|segment| segment::object_name(segment.seq, segment.term)).collect();
+        if names.is_empty() { EntryLocation::None } else { EntryLocation::Segments(names) }
+    }
+
+    /// The entries of a run that are kept in line, by index.
+    #[must_use]
+    pub fn inline_entries(&self, run: RunId) -> Vec<Entry> {
+        let run = self.leading.as_ref().and_then(|leading| leading.runs.get(&run));
+        run.map(|run| run.inline.values().cloned().collect()).unwrap_or_default()
+    }
+
+    /// The segment objects with entries of a run, oldest first.
+    #[must_use]
+    pub fn segments(&self, run: RunId) -> Vec<SegmentObject> {
+        let run = self.leading.as_ref().and_then(|leading| leading.runs.get(&run));
+        let Some(run) = run else { return Vec::new() };
+        let object = |segment: &weir_wire::record::SegmentRef| SegmentObject {
+            name: segment::object_name(segment.seq, segment.term),
+            first: segment.first,
+            last: segment.last,
+        };
+        run.segments.iter().map(object).collect()
+    }
+
+    /// All nodes, in the order in which they were first seen.
+    #[must_use]
+    pub fn nodes(&self, now: Now) -> Vec<NodeView> {
+        let Some(leading) = self.leading.as_ref() else {
+            return Vec::new();
+        };
+        let view = |node: &crate::node::Node| NodeView {
+            node: node.id().clone(),
+            state: node.state(),
+            incarnation: node.record.incarnation,
+            version: node.version.clone(),
+            attributes: node.attributes.clone(),
+            capacity: node.capacity,
+            reserved: node.reserved,
+            grants: node.grants.len(),
+            silent_ms: u64::try_from(now.mono.since(node.last_seen).as_millis()).unwrap_or(u64::MAX),
+            first_seen_ms: node.record.first_seen_ms,
+        };
+        leading.nodes.iter().map(view).collect()
+    }
+
+    /// Whether the node behind a session may read a blob: the module or the payload of a run it works for.
+    #[must_use]
+    pub fn may_fetch(&self, session: SessionId, digest: &Digest) -> bool {
+        let Some(leading) = self.leading.as_ref() else {
+            return false;
+        };
+        let Some(slot) = leading.nodes.of_session(session) else {
+            return false;
+        };
+        let needs = |run: &Run| {
+            run.work.module == *digest
+                || match &run.work.input {
+                    Input::Blob(blob) | Input::Items(blob) => blob.digest == *digest,
+                    Input::None | Input::Inline(_) => false,
+                }
+        };
+        leading.nodes.get(slot).defined.iter().filter_map(|id| leading.runs.get(id)).any(needs)
+    }
+
+    /// Sizes and totals.
+    #[must_use]
+    pub fn stats(&self) -> SchedulerStats {
+        let Some(leading) = self.leading.as_ref() else {
+            return SchedulerStats::default();
+        };
+        SchedulerStats {
+            open_runs: leading.open_runs,
+            open_tasks: leading.open_tasks,
+            grants: leading.grants.len(),
+            nodes_connected: leading.nodes.iter().filter(|node| node.session.is_some()).count(),
+            outcomes: leading.outcomes,
+            outcomes_ignored: leading.outcomes_ignored,
+            commits: leading.commits,
+            batches_waiting: leading.batches.len(),
+            log_len: leading.checkpoint.log_len,
+        }
+    }
+}
+
+impl Leading {
+    fn run_view(&self, run: &Run) -> RunView {
+        let mut counts = run.counts();
+        for key in run.lanes.values() {
+            let Some(grant) = self.grants.get(key) else { continue };
+            if self.nodes.get(grant.node).session.is_some() {
+                continue;
+            }
+            for index in grant.next..grant.end {
+                match run.phase(index) {
+                    Phase::Granted => counts.assigned -= 1,
+                    Phase::Running => counts.running -= 1,
+                    Phase::Stopping => counts.stopping -= 1,
+                    Phase::Pending | Phase::Backoff | Phase::Staged(_) | Phase::Recorded(_) => continue,
+                }
+                counts.unknown += 1;
+            }
+        }
+        RunView {
+            run: run.id,
+            namespace: run.record.namespace.clone(),
+            job: run.record.job.clone(),
+            version: run.record.version,
+            state: run.state(),
+            count: run.count(),
+            counts,
+            usage: run.usage,
+            submitted_ms: run.record.submitted_ms,
+            ended_ms: run.ended_ms,
+        }
+    }
+
+    fn task_state(&self, run: &Run, index: u32) -> TaskState {
+        let phase = run.phase(index);
+        let grant = run.lane_of(index).filter(|_| phase.is_granted()).and_then(|key| self.grants.get(&key));
+        match grant {
+            Some(grant) if self.nodes.get(grant.node).session.is_none() => TaskState::Unknown,
+            Some(_) | None => phase.state(),
+        }
+    }
+
+    fn task_view(&self, now: Now, run: &Run, index: u32) -> TaskView {
+        let phase = run.phase(index);
+        let grant = run.lane_of(index).filter(|_| phase.is_granted()).and_then(|key| self.grants.get(&key));
+        let exception = run.exceptions.get(&index);
+        let tries = run.tries.get(&index).map_or(0, |tries| tries.counted);
+        let failures = exception.map_or(tries, |exception| exception.failures.max(tries));
+        let mut failure = exception.map(|exception| exception.failure.clone());
+        if failure.is_none()
+            && let (Phase::Recorded(Status::Killed), Some(reason)) = (phase, run.stop)
+        {
+            failure = Some(Failure::new(reason, Source::Control, "stopped before it was started"));
+        }
+        let ended_badly = matches!(phase, Phase::Recorded(Status::Failed));
+        let running_on = grant.map(|grant| self.nodes.get(grant.node).id().clone());
+        let retry = run.backoff.get(&index).map(|at| at.since(now.mono));
+        TaskView {
+            index,
+            state: self.task_state(run, index),
+            attempt: if ended_badly { failures.max(1) } else { failures + 1 },
+            failures,
+            failure,
+            node: running_on.or_else(|| exception.and_then(|exception| exception.node.clone())),
+            progress: run.progress.get(&index).copied(),
+            next_retry_ms: retry.map(|left| u64::try_from(left.as_millis()).unwrap_or(u64::MAX)),
+        }
+    }
+}

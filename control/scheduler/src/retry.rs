@@ -1,0 +1,88 @@
+//! What becomes of a task whose attempt did not succeed.
+
+use core::time::Duration;
+
+use weir_wire::{
+    task::{Reason, RetryClass, Status},
+    work::RetryPolicy,
+};
+
+use crate::{limits::FREE_RETRY_DELAY_MAX, rng::Rng, run::Tries};
+
+/// The verdict on a failed attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// The task ends.
+    End(Status),
+    /// The task is tried again after a delay; whether the failure counts.
+    Again {
+        /// The delay.
+        delay: Duration,
+        /// Whether it uses up an attempt.
+        counted: bool,
+    },
+}
+
+/// Judges a failed attempt.
+pub(crate) fn judge(policy: &RetryPolicy, tries: Tries, status: Status, reason: Reason, rng: &mut Rng) -> Verdict {
+    let left = tries.counted + 1 < policy.attempts;
+    match reason.retry_class() {
+        RetryClass::Free => {
+            let delay = backoff(policy, tries.free).min(FREE_RETRY_DELAY_MAX);
+            // The first platform failure says little about the task: place it again at once.
+            let delay = if tries.free == 0 { Duration::ZERO } else { rng.jitter(delay) };
+            Verdict::Again { delay, counted: false }
+        }
+        RetryClass::Counted if left => again(policy, tries, rng),
+        RetryClass::Deterministic if left && policy.retry_deterministic => again(policy, tries, rng),
+        RetryClass::Counted | RetryClass::Deterministic | RetryClass::Final => Verdict::End(status),
+    }
+}
+
+fn again(policy: &RetryPolicy, tries: Tries, rng: &mut Rng) -> Verdict {
+    Verdict::Again { delay: rng.jitter(backoff(policy, tries.counted)), counted: true }
+}
+
+/// The delay after `before` earlier failures: doubled each time, up to the maximum.
+fn backoff(policy: &RetryPolicy, before: u32) -> Duration {
+    policy.backoff_min.saturating_mul(1 << before.min(20)).min(policy.backoff_max)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const POLICY: RetryPolicy = RetryPolicy {
+        attempts: 3,
+        backoff_min: Duration::from_secs(1),
+        backoff_max: Duration::from_secs(30),
+        retry_deterministic: false,
+    };
+
+    #[test]
+    fn reasons_decide() {
+        let mut rng = Rng::new(1, 1);
+        let mut verdict =
+            |counted, free, reason| judge(&POLICY, Tries { counted, free }, Status::Failed, reason, &mut rng);
+        assert!(matches!(verdict(0, 0, Reason::ExitNonzero), Verdict::Again { counted: true, .. }));
+        assert_eq!(verdict(2, 0, Reason::ExitNonzero), Verdict::End(Status::Failed));
+        assert_eq!(verdict(0, 0, Reason::Trap), Verdict::End(Status::Failed));
+        assert_eq!(verdict(2, 0, Reason::NodeLost), Verdict::Again { delay: Duration::ZERO, counted: false });
+        assert!(matches!(verdict(0, 90, Reason::HostError), Verdict::Again { delay, .. } if delay > Duration::ZERO));
+    }
+
+    #[test]
+    fn delays_double_up_to_the_maximum_with_jitter() {
+        let mut rng = Rng::new(7, 1);
+        for (failures, upper) in [(0, 1), (1, 2)] {
+            let Verdict::Again { delay, .. } =
+                judge(&POLICY, Tries { counted: failures, free: 0 }, Status::Failed, Reason::ExitNonzero, &mut rng)
+            else {
+                panic!("retried")
+            };
+            let upper = Duration::from_secs(upper);
+            assert!(delay >= upper / 2 && delay <= upper, "{delay:?}");
+        }
+        assert_eq!(backoff(&POLICY, 40), Duration::from_secs(30));
+    }
+}

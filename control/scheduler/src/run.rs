@@ -1,0 +1,287 @@
+//! One run: the states of its tasks and what is left to place.
+
+use alloc::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    vec,
+    vec::Vec,
+};
+
+use weir_wire::{
+    id::RunId,
+    limits,
+    record::{Exception, SegmentRef, UsageSum},
+    segment::Entry,
+    task::{Reason, Status},
+    units::Instant,
+    work::{JobRecord, RunRecord, WorkSpec},
+};
+
+use crate::{
+    grant::GrantKey,
+    phase::{CODES, Phase},
+    queue::{ClassId, Ticket},
+    view::{Counts, RunState},
+};
+
+/// How often a task was tried without success.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Tries {
+    /// Failures that count against the retry budget.
+    pub(crate) counted: u32,
+    /// Failures of the platform.
+    pub(crate) free: u32,
+}
+
+/// Everything known about one run.
+#[derive(Debug)]
+pub(crate) struct Run {
+    pub(crate) id: RunId,
+    pub(crate) record: RunRecord,
+    pub(crate) job: Arc<JobRecord>,
+    pub(crate) work: WorkSpec,
+    pub(crate) class: ClassId,
+    /// Its place in the queue, while it waits there.
+    pub(crate) ticket: Option<Ticket>,
+    phases: Vec<u8>,
+    counts: [u32; CODES],
+    /// Tasks from here on were never granted.
+    fresh: u32,
+    /// Pending tasks below `fresh`.
+    requeued: BTreeSet<u32>,
+    /// When each back-off passes.
+    pub(crate) backoff: BTreeMap<u32, Instant>,
+    pub(crate) tries: BTreeMap<u32, Tries>,
+    /// Recorded exceptions, and unrecorded ones of free failures.
+    pub(crate) exceptions: BTreeMap<u32, Exception>,
+    pub(crate) inline: BTreeMap<u32, Entry>,
+    pub(crate) segments: Vec<SegmentRef>,
+    pub(crate) usage: UsageSum,
+    /// A stop was asked for (and is recorded once `stop_recorded`).
+    pub(crate) stop: Option<Reason>,
+    pub(crate) stop_recorded: bool,
+    /// Single tasks that were asked to stop while in a grant.
+    pub(crate) stopping: BTreeMap<u32, Reason>,
+    /// Live grants by their first task; their ranges never overlap.
+    pub(crate) lanes: BTreeMap<u32, GrantKey>,
+    pub(crate) progress: BTreeMap<u32, (u64, u64)>,
+    /// Smoothed wall-clock time of a task, microseconds.
+    pub(crate) task_us: Option<u64>,
+    pub(crate) ended_ms: Option<u64>,
+    /// It was open when this leader was elected, so its tasks may be running somewhere.
+    pub(crate) restored: bool,
+    /// Nodes that know the run's work.
+    pub(crate) defined_on: BTreeSet<usize>,
+    pub(crate) dirty_blocks: BTreeSet<u32>,
+    pub(crate) meta_dirty: bool,
+}
+
+impl Run {
+    /// A run of which no task has ended.
+    pub(crate) fn new(id: RunId, record: RunRecord, job: Arc<JobRecord>, class: ClassId) -> Self {
+        let work = WorkSpec::new(id, &record, &job);
+        let count = record.count;
+        let mut counts = [0; CODES];
+        counts[usize::from(Phase::Pending.code())] = count;
+        Self {
+            id,
+            record,
+            job,
+            work,
+            class,
+            ticket: None,
+            phases: vec![Phase::Pending.code(); count as usize],
+            counts,
+            fresh: 0,
+            requeued: BTreeSet::new(),
+            backoff: BTreeMap::new(),
+            tries: BTreeMap::new(),
+            exceptions: BTreeMap::new(),
+            inline: BTreeMap::new(),
+            segments: Vec::new(),
+            usage: UsageSum::default(),
+            stop: None,
+            stop_recorded: false,
+            stopping: BTreeMap::new(),
+            lanes: BTreeMap::new(),
+            progress: BTreeMap::new(),
+            task_us: None,
+            ended_ms: None,
+            restored: false,
+            defined_on: BTreeSet::new(),
+            dirty_blocks: BTreeSet::new(),
+            meta_dirty: false,
+        }
+    }
+
+    /// The number of tasks.
+    pub(crate) const fn count(&self) -> u32 {
+        self.record.count
+    }
+
+    /// The phase of a task.
+    pub(crate) fn phase(&self, index: u32) -> Phase {
+        Phase::from_code(self.phases[index as usize])
+    }
+
+    /// How many tasks are in a phase.
+    pub(crate) const fn in_phase(&self, phase: Phase) -> u32 {
+        self.counts[phase.code() as usize]
+    }
+
+    /// Moves a task to another phase.
+    ///
+    /// # Panics
+    /// If a recorded task would change: a terminal status is for ever.
+    pub(crate) fn set_phase(&mut self, index: u32, phase: Phase) {
+        let slot = &mut self.phases[index as usize];
+        let before = Phase::from_code(*slot);
+        assert!(
+            !matches!(before, Phase::Recorded(_)) || before == phase,
+            "task {}.{index} is {before:?} for ever, and was to become {phase:?}",
+            self.id
+        );
+        self.counts[usize::from(*slot)] -= 1;
+        *slot = phase.code();
+        self.counts[usize::from(phase.code())] += 1;
+        if phase == Phase::Pending {
+            if index < self.fresh {
+                self.requeued.insert(index);
+            }
+        } else if before == Phase::Pending {
+            self.requeued.remove(&index);
+        }
+        if before == Phase::Backoff {
+            self.backoff.remove(&index);
+        }
+    }
+
+    /// Tasks that have not ended for ever.
+    pub(crate) fn open(&self) -> u32 {
+        let recorded: u32 = Status::ALL.iter().map(|status| self.in_phase(Phase::Recorded(*status))).sum();
+        self.count() - recorded
+    }
+
+    /// Whether a task could be placed now.
+    pub(crate) fn wants_lane(&self) -> bool {
+        let limit = self.job.max_running;
+        self.stop.is_none()
+            && self.in_phase(Phase::Pending) > 0
+            && (limit == 0 || u32::try_from(self.lanes.len()).unwrap_or(u32::MAX) < limit)
+    }
+
+    /// The ordinal of a task's next attempt.
+    pub(crate) fn ordinal(&self, index: u32) -> u32 {
+        self.tries.get(&index).map_or(0, |tries| tries.counted) + 1
+    }
+
+    /// The next tasks to grant: neighbours with the same ordinal, at most `len_max` of them.
+    pub(crate) fn next_range(&self, len_max: u32) -> Option<(u32, u32)> {
+        if let Some(&first) = self.requeued.first() {
+            let ordinal = self.ordinal(first);
+            let mut end = first + 1;
+            while end - first < len_max && self.requeued.contains(&end) && self.ordinal(end) == ordinal {
+                end += 1;
+            }
+            return Some((first, end - first));
+        }
+        let mut first = self.fresh;
+        while first < self.count() && self.phase(first) != Phase::Pending {
+            first += 1;
+        }
+        let mut end = first;
+        while end < self.count() && end - first < len_max && self.phase(end) == Phase::Pending {
+            end += 1;
+        }
+        (end > first).then_some((first, end - first))
+    }
+
+    /// Marks a range as granted.
+    pub(crate) fn take_range(&mut self, first: u32, len: u32, key: GrantKey) {
+        for index in first..first + len {
+            assert!(
+                matches!(self.phase(index), Phase::Pending | Phase::Backoff),
+                "task {}.{index} is granted twice",
+                self.id
+            );
+            self.set_phase(index, Phase::Granted);
+        }
+        self.fresh = self.fresh.max(first + len);
+        // A range that starts above the old mark leaves tasks below it: they are found through `requeued`.
+        let replaced = self.lanes.insert(first, key);
+        assert!(replaced.is_none(), "two live grants of run {} start at task {first}", self.id);
+    }
+
+    /// Marks tasks from `fresh` up to `index` as seen, when a range beyond the mark is adopted.
+    pub(crate) fn raise_fresh(&mut self, index: u32) {
+        for below in self.fresh..index {
+            if self.phase(below) == Phase::Pending {
+                self.requeued.insert(below);
+            }
+        }
+        self.fresh = self.fresh.max(index);
+    }
+
+    /// The live grant that may hold a task.
+    pub(crate) fn lane_of(&self, index: u32) -> Option<GrantKey> {
+        self.lanes.range(..=index).next_back().map(|(_, key)| *key)
+    }
+
+    /// Smooths the task time with one more measurement.
+    pub(crate) fn measure(&mut self, wall_us: u64) {
+        let sample = wall_us.max(1);
+        self.task_us = Some(self.task_us.map_or(sample, |old| (old * 7 + sample) / 8));
+    }
+
+    /// Records that a task ended; the commit that says so is durable.
+    pub(crate) fn record(&mut self, index: u32, status: Status) {
+        self.set_phase(index, Phase::Recorded(status));
+        self.touch(index);
+        self.tries.remove(&index);
+        self.stopping.remove(&index);
+        self.progress.remove(&index);
+    }
+
+    /// Notes that a task's checkpoint block is out of date.
+    pub(crate) fn touch(&mut self, index: u32) {
+        self.dirty_blocks.insert(index / limits::BLOCK_LEN);
+        self.meta_dirty = true;
+    }
+
+    /// Notes a segment object with entries of some tasks.
+    pub(crate) fn add_segment(&mut self, segment: SegmentRef) {
+        self.segments.push(segment);
+        self.meta_dirty = true;
+    }
+
+    /// The state that people see.
+    pub(crate) fn state(&self) -> RunState {
+        let open = self.open() > 0;
+        match (open, self.stop.is_some()) {
+            (true, true) => RunState::Stopping,
+            (true, false) => RunState::Active,
+            (false, true) if self.in_phase(Phase::Recorded(Status::Killed)) > 0 => RunState::Stopped,
+            (false, _) if self.in_phase(Phase::Recorded(Status::Succeeded)) == self.count() => RunState::Succeeded,
+            (false, _) => RunState::Failed,
+        }
+    }
+
+    /// Tasks by state; `unknown` is left to the caller, who knows the nodes.
+    pub(crate) fn counts(&self) -> Counts {
+        let recorded = |status| self.in_phase(Phase::Recorded(status));
+        let staged: u32 = Status::ALL.iter().map(|status| self.in_phase(Phase::Staged(*status))).sum();
+        Counts {
+            pending: self.in_phase(Phase::Pending) + self.in_phase(Phase::Backoff),
+            backoff: self.in_phase(Phase::Backoff),
+            assigned: self.in_phase(Phase::Granted),
+            running: self.in_phase(Phase::Running) + staged,
+            stopping: self.in_phase(Phase::Stopping),
+            unknown: 0,
+            succeeded: recorded(Status::Succeeded),
+            failed: recorded(Status::Failed),
+            killed: recorded(Status::Killed),
+            lost: recorded(Status::Lost),
+            rejected: recorded(Status::Rejected),
+        }
+    }
+}

@@ -1,0 +1,386 @@
+//! The state machine: its tables, and the dispatch of inputs.
+
+use alloc::{
+    boxed::Box,
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    string::String,
+    sync::Arc,
+    vec::Vec,
+};
+
+use weir_wire::{
+    id::{GrantSeq, JobName, JobVersion, Namespace, RunId, Seq, Term},
+    message::{Refuse, RefuseCode, ToExecutor},
+    resources::Resources,
+    txn::Txn,
+    units::{Instant, Now},
+    work::JobRecord,
+};
+
+use crate::{
+    batch::Batch,
+    check,
+    checkpoint::Checkpoint,
+    config::Config,
+    grant::{Grant, GrantKey},
+    input::{Input, RequestId, SessionId},
+    limits,
+    node::Nodes,
+    output::{Output, RequestError},
+    place,
+    plan::{Plan, PlannedGrant},
+    queue::{ClassId, ClassKey, Queue},
+    rng::Rng,
+    run::Run,
+};
+
+/// The scheduler. See the crate's documentation for how to drive it.
+#[derive(Debug)]
+pub struct Scheduler {
+    pub(crate) config: Config,
+    pub(crate) now: Now,
+    pub(crate) outputs: VecDeque<Output>,
+    pub(crate) rng: Rng,
+    pub(crate) leadership_until: Instant,
+    pub(crate) leading: Option<Box<Leading>>,
+}
+
+/// All versions of one job, oldest first; never empty.
+pub(crate) type Versions = Vec<Arc<JobRecord>>;
+
+/// A submission's idempotency key.
+#[derive(Debug)]
+pub(crate) enum KeyState {
+    /// Its commit is pending; these requests wait for it besides the first.
+    Pending {
+        /// The hash of the request.
+        fingerprint: u64,
+        /// Repeated requests.
+        waiting: Vec<RequestId>,
+    },
+    /// Its runs exist.
+    Committed {
+        /// The hash of the request.
+        fingerprint: u64,
+        /// The runs.
+        runs: Vec<RunId>,
+    },
+}
+
+/// A transaction that was handed out.
+#[derive(Debug)]
+pub(crate) struct InFlight {
+    pub(crate) txn: Txn,
+    pub(crate) object: Option<(String, Vec<u8>)>,
+    pub(crate) batch: Batch,
+    /// It carries checkpoint blocks and no batch.
+    pub(crate) checkpoint: bool,
+}
+
+/// What exists only while this process leads.
+#[derive(Debug)]
+pub(crate) struct Leading {
+    pub(crate) term: Term,
+    /// The last transaction that is durable.
+    pub(crate) head: Seq,
+    pub(crate) revision: u64,
+    pub(crate) jobs: BTreeMap<(Namespace, JobName), Versions>,
+    /// Newest versions that wait for their commit.
+    pub(crate) staged_jobs: BTreeMap<(Namespace, JobName), (JobVersion, JobRecord)>,
+    pub(crate) runs: BTreeMap<RunId, Run>,
+    /// Runs in the order of submission.
+    pub(crate) order: BTreeMap<u64, RunId>,
+    pub(crate) next_position: u64,
+    pub(crate) keys: BTreeMap<String, KeyState>,
+    pub(crate) queue: Queue,
+    pub(crate) nodes: Nodes,
+    pub(crate) grants: BTreeMap<GrantKey, Grant>,
+    pub(crate) next_grant: GrantSeq,
+    pub(crate) batches: VecDeque<Batch>,
+    pub(crate) next_batch: u64,
+    pub(crate) in_flight: Option<InFlight>,
+    /// A batch that may be held back leaves at this time.
+    pub(crate) next_window: Instant,
+    pub(crate) last_batch_busy: bool,
+    pub(crate) commit_retry_at: Option<Instant>,
+    pub(crate) backoffs: BTreeSet<(Instant, RunId, u32)>,
+    pub(crate) silences: BTreeSet<(Instant, usize)>,
+    pub(crate) holdoffs: BTreeSet<(Instant, usize)>,
+    /// Until then, or until all registered nodes have presented their state, restored runs are not granted.
+    pub(crate) reconcile_until: Option<Instant>,
+    pub(crate) more_to_place: bool,
+    pub(crate) checkpoint: Checkpoint,
+    pub(crate) open_tasks: u64,
+    pub(crate) open_runs: usize,
+    pub(crate) outcomes: u64,
+    pub(crate) outcomes_ignored: u64,
+    pub(crate) commits: u64,
+}
+
+impl Scheduler {
+    /// A scheduler that does not lead yet.
+    #[must_use]
+    pub fn new(config: Config, seed: u64) -> Self {
+        Self {
+            config,
+            now: Now::default(),
+            outputs: VecDeque::new(),
+            rng: Rng::new(seed, 1),
+            leadership_until: Instant(0),
+            leading: None,
+        }
+    }
+
+    /// Takes in one thing that happened.
+    pub fn handle(&mut self, now: Now, input: Input) {
+        self.now = Now { mono: now.mono.max(self.now.mono), wall_ms: now.wall_ms };
+        match input {
+            Input::Elected { term, loaded } => self.elected(term, *loaded),
+            Input::Deposed => self.deposed(),
+            Input::LeadershipUntil(until) => self.leadership_until = until,
+            Input::CommitDone { seq, result } => self.commit_done(seq, result),
+            Input::Request { id, request } => self.request(id, request),
+            Input::NodeConnected { session, hello } => self.node_connected(session, &hello),
+            Input::NodeMessage { session, message } => self.node_message(session, *message),
+            Input::NodeDisconnected { session } => self.node_disconnected(session),
+            Input::Tick => {}
+        }
+        self.run_timers();
+        self.place();
+        self.flush();
+    }
+
+    /// The next thing to do, in order.
+    #[must_use]
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// Whether this process leads.
+    #[must_use]
+    pub const fn is_leader(&self) -> bool {
+        self.leading.is_some()
+    }
+
+    /// The term in which this process leads.
+    #[must_use]
+    pub fn term(&self) -> Option<Term> {
+        self.leading.as_ref().map(|leading| leading.term)
+    }
+
+    /// The store's revision after the last transaction that is visible here.
+    #[must_use]
+    pub fn revision(&self) -> u64 {
+        self.leading.as_ref().map_or(0, |leading| leading.revision)
+    }
+
+    pub(crate) fn send(&mut self, session: SessionId, message: ToExecutor) {
+        self.outputs.push_back(Output::Send { session, message: Box::new(message) });
+    }
+
+    pub(crate) fn refuse(&mut self, session: SessionId, code: RefuseCode, message: &str) {
+        self.send(session, ToExecutor::Refuse(Refuse { code, message: message.into() }));
+        self.outputs.push_back(Output::Close { session });
+    }
+
+    pub(crate) fn reply_error(&mut self, id: RequestId, error: RequestError) {
+        self.outputs.push_back(Output::Reply { id, result: Err(error) });
+    }
+
+    /// Drops all soft state; whoever waits is told.
+    pub(crate) fn deposed(&mut self) {
+        let Some(leading) = self.leading.take() else { return };
+        tracing::warn!(term = leading.term.0, "leadership lost");
+        let in_flight = leading.in_flight.into_iter().map(|in_flight| in_flight.batch);
+        for batch in in_flight.chain(leading.batches) {
+            let submissions = batch.submissions.iter().map(|submission| submission.id);
+            for id in submissions.chain(batch.replies.iter().map(|(id, _)| *id)) {
+                self.outputs.push_back(Output::Reply { id, result: Err(RequestError::Interrupted) });
+            }
+        }
+        for state in leading.keys.into_values() {
+            if let KeyState::Pending { waiting, .. } = state {
+                for id in waiting {
+                    self.outputs.push_back(Output::Reply { id, result: Err(RequestError::Interrupted) });
+                }
+            }
+        }
+        for session in leading.nodes.iter().filter_map(|node| node.session) {
+            let refuse = Refuse { code: RefuseCode::NotLeader, message: "this replica lost its leadership".into() };
+            self.outputs.push_back(Output::Send { session, message: Box::new(ToExecutor::Refuse(refuse)) });
+            self.outputs.push_back(Output::Close { session });
+        }
+    }
+
+    fn run_timers(&mut self) {
+        let now = self.now.mono;
+        let Some(leading) = self.leading.as_deref_mut() else {
+            return;
+        };
+        while let Some(&(at, run, index)) = leading.backoffs.first()
+            && at <= now
+        {
+            leading.backoffs.pop_first();
+            leading.backoff_passed(at, run, index);
+        }
+        while let Some(&(at, slot)) = leading.holdoffs.first()
+            && at <= now
+        {
+            leading.holdoffs.pop_first();
+            leading.nodes.get_mut(slot).holdoff = None;
+            leading.node_freed(slot);
+        }
+        if leading.reconcile_until.is_some_and(|at| at <= now) {
+            leading.end_reconciliation();
+        }
+        while let Some(&(at, slot)) = self.leading.as_ref().and_then(|leading| leading.silences.first())
+            && at <= now
+        {
+            self.node_silent(at, slot);
+        }
+    }
+
+    /// Places what can be placed, up to the turn's limit.
+    fn place(&mut self) {
+        let Some(leading) = self.leading.as_deref_mut() else {
+            return;
+        };
+        leading.more_to_place = false;
+        place::refresh_lanes(&mut leading.queue, &leading.nodes);
+        for _ in 0..limits::GRANTS_PER_TURN_MAX {
+            let Some(leading) = self.leading.as_deref_mut() else {
+                return;
+            };
+            match place::next(&self.config, &leading.queue, &leading.runs, &leading.nodes) {
+                Plan::Idle => return,
+                Plan::Block(class) => leading.queue.get_mut(class.0).blocked = true,
+                Plan::Grant(grant) => {
+                    if cfg!(debug_assertions) {
+                        let verdict = check::grant(&grant, &leading.runs, &leading.nodes, &leading.grants);
+                        assert_eq!(verdict, Ok(()), "placement is wrong: {}", Plan::Grant(grant));
+                    }
+                    self.apply(&grant);
+                }
+            }
+        }
+        if let Some(leading) = self.leading.as_deref_mut() {
+            leading.more_to_place = leading.queue.first().is_some();
+        }
+    }
+
+    /// Carries out a planned grant: the only place where grants come into being.
+    fn apply(&mut self, plan: &PlannedGrant) {
+        let Some(leading) = self.leading.as_deref_mut() else {
+            return;
+        };
+        leading.next_grant.0 += 1;
+        let key = GrantKey { term: leading.term, grant: leading.next_grant };
+        let run = leading.runs.get_mut(&plan.run).expect("planned runs exist");
+        run.take_range(plan.first, plan.len, key);
+        let define = run.defined_on.insert(plan.slot).then(|| Box::new(run.work.clone()));
+        leading.dequeue(plan.run);
+        leading.requeue(plan.run);
+        let PlannedGrant { first, len, ordinal, .. } = *plan;
+        leading.add_grant(key, Grant { run: plan.run, node: plan.slot, first, next: first, end: first + len });
+        let node = leading.nodes.get_mut(plan.slot);
+        let session = node.session.expect("ready nodes are connected");
+        if define.is_some() {
+            node.defined.insert(plan.run);
+        }
+        if let Some(work) = define {
+            self.send(session, ToExecutor::Define(work));
+        }
+        let grant = weir_wire::message::Grant { run: plan.run, term: key.term, grant: key.grant, first, len, ordinal };
+        self.send(session, ToExecutor::Grant(grant));
+    }
+}
+
+impl Leading {
+    /// The resources of a run's tasks.
+    pub(crate) fn resources_of(&self, run: RunId) -> Resources {
+        self.runs.get(&run).map(|run| run.work.budgets.resources).unwrap_or_default()
+    }
+
+    /// The class of a job's runs.
+    pub(crate) fn class_of(&mut self, job: &JobRecord) -> ClassId {
+        let mut constraints = job.constraints.clone();
+        constraints.sort();
+        self.queue.class(ClassKey { resources: job.budgets.resources, constraints })
+    }
+
+    /// Puts a run into its queue if it waits for a place and is not there.
+    pub(crate) fn requeue(&mut self, id: RunId) {
+        let held = self.reconcile_until.is_some();
+        let Some(run) = self.runs.get_mut(&id) else { return };
+        if run.ticket.is_none() && run.wants_lane() && !(run.restored && held) {
+            run.ticket = Some(self.queue.push(run.class, run.job.priority, id));
+        }
+    }
+
+    /// Takes a run out of its queue.
+    pub(crate) fn dequeue(&mut self, id: RunId) {
+        let Some(run) = self.runs.get_mut(&id) else { return };
+        if let Some(ticket) = run.ticket.take() {
+            self.queue.remove(run.class, ticket, id);
+        }
+    }
+
+    /// Enters a grant into the tables of its node.
+    pub(crate) fn add_grant(&mut self, key: GrantKey, grant: Grant) {
+        let resources = self.resources_of(grant.run);
+        let node = self.nodes.get_mut(grant.node);
+        node.reserved = node.reserved.checked_add(&resources).unwrap_or(node.reserved);
+        let new = node.grants.insert(key);
+        assert!(new, "grant {key:?} is entered twice");
+        self.grants.insert(key, grant);
+        self.nodes.update_order(grant.node);
+    }
+
+    /// Removes a grant of which nothing is left, and wakes what may fit where it was.
+    pub(crate) fn remove_grant(&mut self, key: GrantKey) {
+        let Some(grant) = self.grants.remove(&key) else { return };
+        let resources = self.resources_of(grant.run);
+        let node = self.nodes.get_mut(grant.node);
+        let held = node.grants.remove(&key);
+        assert!(held, "grant {key:?} was not in its node's table");
+        node.reserved = node.reserved.checked_sub(&resources).unwrap_or_default();
+        if let Some(run) = self.runs.get_mut(&grant.run) {
+            let lane = run.lanes.remove(&grant.first);
+            assert_eq!(lane, Some(key), "the run's table of lanes disagrees");
+        }
+        self.requeue(grant.run);
+        self.node_freed(grant.node);
+    }
+
+    /// Something on a node became free: classes that fit there are tried again.
+    pub(crate) fn node_freed(&mut self, slot: usize) {
+        self.nodes.update_order(slot);
+        let node = self.nodes.get(slot);
+        if !node.is_ready() {
+            return;
+        }
+        for class in self.queue.classes_mut() {
+            if class.blocked && node.takes(&class.key) {
+                class.blocked = false;
+            }
+        }
+    }
+
+    fn backoff_passed(&mut self, at: Instant, id: RunId, index: u32) {
+        let Some(run) = self.runs.get_mut(&id) else { return };
+        if run.backoff.get(&index) != Some(&at) {
+            return;
+        }
+        run.set_phase(index, crate::phase::Phase::Pending);
+        self.requeue(id);
+    }
+
+    /// Lets restored runs be granted.
+    pub(crate) fn end_reconciliation(&mut self) {
+        self.reconcile_until = None;
+        let restored: Vec<RunId> = self.runs.values().filter(|run| run.restored).map(|run| run.id).collect();
+        for id in restored {
+            self.requeue(id);
+        }
+    }
+}
