@@ -12,7 +12,7 @@ pub const IDEMPOTENCY_HEADER: &str = "idempotency-key";
 pub const IF_MATCH_HEADER: &str = "if-match";
 /// The media type of errors.
 pub const PROBLEM_TYPE: &str = "application/problem+json";
-/// The media type of logs.
+/// The media type of logs and of the results of a run.
 pub const NDJSON_TYPE: &str = "application/x-ndjson";
 /// The port of the HTTP API.
 pub const HTTP_PORT: u16 = 4640;
@@ -27,8 +27,8 @@ macro_rules! routes {
         $($(#[$doc])+ pub fn $builder($($arg: &str),*) -> String {
             fill($template, &[$((stringify!($arg), $arg)),*])
         })+
-        #[cfg(test)]
-        const TEMPLATES: &[&str] = &[$($template),+];
+        /// Every path of the API.
+        pub const TEMPLATES: &[&str] = &[$($template),+];
     };
 }
 
@@ -53,6 +53,8 @@ routes! {
     RUN_STOP, run_stop(ns, run) = "/v1/namespaces/{ns}/runs/{run}/stop";
     /// `GET`: why tasks of a run are pending.
     RUN_WHY, run_why(ns, run) = "/v1/namespaces/{ns}/runs/{run}/why";
+    /// `GET`: the results of a run's ended tasks as NDJSON.
+    RUN_RESULTS, run_results(ns, run) = "/v1/namespaces/{ns}/runs/{run}/results";
     /// `GET`: the tasks of a run.
     TASKS, tasks(ns, run) = "/v1/namespaces/{ns}/runs/{run}/tasks";
     /// `GET`: one task.

@@ -10,6 +10,7 @@ mod module;
 mod node;
 mod page;
 mod problem;
+mod result;
 mod run;
 mod search;
 mod submit;
@@ -24,6 +25,7 @@ pub use module::{Blob, Import, Module, ModuleKind};
 pub use node::{Node, NodeState, NodeTotals};
 pub use page::{LIMIT_DEFAULT, LIMIT_MAX, Page, PageQuery};
 pub use problem::{Code, Detail, Problem};
+pub use result::TaskResult;
 pub use run::{Run, RunQuery, RunState, RunUsage, TaskCounts, Until};
 pub use search::{Found, FoundKind, SearchQuery, SearchResult};
 pub use submit::{
