@@ -1,0 +1,136 @@
+use std::path::PathBuf;
+
+use clap::Args;
+
+/// `wctl deploy`.
+#[derive(Debug, Args)]
+pub(crate) struct DeployArgs {
+    /// A Wasm module, a job spec (TOML or JSON), or `-` for either on stdin
+    #[arg(value_name = "m.wasm|job.toml|-")]
+    pub(crate) source: String,
+    #[command(flatten)]
+    pub(crate) spec: SpecArgs,
+    #[command(flatten)]
+    pub(crate) input: InputArgs,
+    #[command(flatten)]
+    pub(crate) follow: FollowArgs,
+    /// Check everything locally and show the spec with its defaults; nothing is sent
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Update the job only if its latest version is this one; 0 means that it must not exist
+    #[arg(long, value_name = "VERSION")]
+    pub(crate) check_revision: Option<u32>,
+}
+
+/// `wctl run`.
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    /// A Wasm module, a job spec, `-`, or the name of a job
+    #[arg(value_name = "m.wasm|job.toml|JOB|-")]
+    pub(crate) source: String,
+    #[command(flatten)]
+    pub(crate) spec: SpecArgs,
+    #[command(flatten)]
+    pub(crate) input: InputArgs,
+    #[command(flatten)]
+    pub(crate) follow: FollowArgs,
+    /// Write the result to this file; the results of several tasks follow each other, each ending its line
+    #[arg(long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    /// Exit with the guest's own code (one task)
+    #[arg(long)]
+    pub(crate) propagate_exit: bool,
+    /// Arguments of the program, after `--`; they replace the spec's
+    #[arg(last = true, value_name = "ARG")]
+    pub(crate) program_args: Vec<String>,
+}
+
+/// Flags that set or replace fields of the job spec.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Job spec")]
+pub(crate) struct SpecArgs {
+    /// Name of the job [default: from the file's name]
+    #[arg(long)]
+    pub(crate) name: Option<String>,
+    /// Kind of the job [default: batch]
+    #[arg(long)]
+    pub(crate) kind: Option<String>,
+    /// Number of tasks [default: 1]
+    #[arg(long, value_name = "N")]
+    pub(crate) count: Option<String>,
+    /// Most tasks that run at once
+    #[arg(long, value_name = "N")]
+    pub(crate) max_running: Option<String>,
+    /// CPU rate of a task in cores, 0.01 to 1 [default: 0.1]
+    #[arg(long, value_name = "CORES")]
+    pub(crate) cpu: Option<String>,
+    /// Memory of a task [default: 64MiB]
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) memory: Option<String>,
+    /// Fuel of an attempt [default: 10e9]
+    #[arg(long, value_name = "N")]
+    pub(crate) fuel: Option<String>,
+    /// Wall clock of an attempt [default: 30s]
+    #[arg(long, value_name = "DURATION")]
+    pub(crate) timeout: Option<String>,
+    /// Captured output of an attempt [default: 1MiB]
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) output_limit: Option<String>,
+    /// Environment variable (repeatable)
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub(crate) env: Vec<String>,
+    /// Argument of the program (repeatable)
+    #[arg(long, value_name = "ARG", allow_hyphen_values = true)]
+    pub(crate) arg: Vec<String>,
+    /// Published directory that the guest may read: dir:NAME:GUEST[:ro] (repeatable)
+    #[arg(long, value_name = "GRANT")]
+    pub(crate) grant: Vec<String>,
+    /// Times that a failed attempt is tried again [default: 2; with `run` of a module: 0]
+    #[arg(long, value_name = "N")]
+    pub(crate) retries: Option<u32>,
+    /// Wait between attempts [default: 1s..30s]
+    #[arg(long, value_name = "MIN..MAX")]
+    pub(crate) backoff: Option<String>,
+    /// Placement order, 0 to 100, higher first [default: 50]
+    #[arg(long, value_name = "N")]
+    pub(crate) priority: Option<String>,
+    /// Tier [default: production]
+    #[arg(long)]
+    pub(crate) tier: Option<String>,
+    /// Node attribute that is required (repeatable)
+    #[arg(long, value_name = "ATTRIBUTE=VALUE")]
+    pub(crate) constraint: Vec<String>,
+}
+
+/// Where the tasks' input comes from.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Input")]
+pub(crate) struct InputArgs {
+    /// Input of every task: the text itself, @FILE, or - for stdin
+    #[arg(long, value_name = "TEXT|@FILE|-", conflicts_with = "items", allow_hyphen_values = true)]
+    pub(crate) input: Option<String>,
+    /// Line i of this file (or - for stdin) is the input of task i
+    #[arg(long, value_name = "FILE")]
+    pub(crate) items: Option<String>,
+}
+
+/// How a started run is followed.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Following")]
+pub(crate) struct FollowArgs {
+    /// Only start the run and show it
+    #[arg(long, conflicts_with = "wait")]
+    pub(crate) detach: bool,
+    /// Follow the run to its end (the default)
+    #[arg(long)]
+    pub(crate) wait: bool,
+    /// Stop following after this time, with exit code 8; the run goes on
+    #[arg(long, value_name = "DURATION")]
+    pub(crate) wait_timeout: Option<String>,
+    /// Why, for the record
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) message: Option<String>,
+    /// Key under which a repeated command starts nothing new
+    #[arg(long, value_name = "KEY")]
+    pub(crate) idempotency_key: Option<String>,
+}

@@ -1,0 +1,166 @@
+use std::io::Write as _;
+
+use weir_api::{FoundKind, LogRecord, LogStream, LogsQuery, TasksQuery};
+
+use crate::{
+    args::LogsArgs,
+    exit::Exit,
+    failure::Result,
+    output::{text::printable, write_stdout},
+    resolve::{self, Target},
+    session::Session,
+};
+
+/// The tasks of one page when the logs of a whole run are shown.
+const PAGE: u32 = 1_000;
+
+/// `wctl logs`.
+pub(crate) async fn logs(session: &Session, args: &LogsArgs) -> Result<Exit> {
+    let run = match resolve::target(session, &args.target, &[FoundKind::Job, FoundKind::Run]).await? {
+        Target::Task(run, index) => return one(session, args, &run, index, None).await,
+        Target::Run(run) => run,
+        Target::Job(job) => resolve::latest_run(session, &job).await?,
+        Target::Node(node) => unreachable!("nodes were not asked for: {node}"),
+    };
+    if let Some(index) = args.index {
+        return one(session, args, &run, index, None).await;
+    }
+    let mut query = TasksQuery { limit: Some(PAGE), ..TasksQuery::default() };
+    loop {
+        let page = session.client.tasks(&session.namespace, &run, &query).await?;
+        let alone = page.items.len() == 1 && page.next.is_none() && query.cursor.is_none();
+        for task in &page.items {
+            one(session, args, &run, task.index, (!alone).then_some(task.index)).await?;
+        }
+        match page.next {
+            Some(next) => query.cursor = Some(next),
+            None => return Ok(Exit::Ok),
+        }
+    }
+}
+
+/// Shows the log of one task; `label` goes before each line where the logs of several are shown.
+async fn one(session: &Session, args: &LogsArgs, run: &str, index: u32, label: Option<u32>) -> Result<Exit> {
+    let query = LogsQuery { follow: args.follow, stdout: args.stdout, stderr: args.stderr, tail: args.tail };
+    let mut lines = session.client.task_logs(&session.namespace, run, index, &query).await?;
+    let mut machine = !session.out.is_for_people();
+    let mut column = Column { label, timestamps: args.timestamps, at_start: true };
+    while let Some(record) = lines.next().await? {
+        if machine {
+            session.out.value(&record, &task_name(run, index))?;
+        } else {
+            write_stdout(&column.render(&record))?;
+        }
+    }
+    machine |= column.at_start;
+    if !machine {
+        write_stdout(b"\n")?;
+    }
+    Ok(Exit::Ok)
+}
+
+fn task_name(run: &str, index: u32) -> String {
+    format!("{run}.{index}")
+}
+
+/// Where in a line the output is.
+struct Column {
+    label: Option<u32>,
+    timestamps: bool,
+    at_start: bool,
+}
+
+impl Column {
+    /// The record's bytes with what goes before each line; a log call is a line of its own.
+    fn render(&mut self, record: &LogRecord) -> Vec<u8> {
+        let mut text = Vec::new();
+        if let Some(dropped) = record.dropped {
+            self.line(
+                record.at_ms,
+                format!("[{dropped} bytes dropped: the output budget was used up]").as_bytes(),
+                &mut text,
+            );
+        }
+        match record.stream {
+            LogStream::Log => self.line(record.at_ms, line_of(record).as_bytes(), &mut text),
+            LogStream::Stdout | LogStream::Stderr => {
+                for part in record.bytes().split_inclusive(|byte| *byte == b'\n') {
+                    self.prefix(record.at_ms, &mut text);
+                    text.extend_from_slice(part);
+                    self.at_start = part.last() == Some(&b'\n');
+                }
+            }
+        }
+        text
+    }
+
+    fn line(&mut self, at_ms: u64, line: &[u8], text: &mut Vec<u8>) {
+        if !self.at_start {
+            text.push(b'\n');
+            self.at_start = true;
+        }
+        self.prefix(at_ms, text);
+        text.extend_from_slice(line);
+        text.push(b'\n');
+    }
+
+    fn prefix(&self, at_ms: u64, text: &mut Vec<u8>) {
+        if !self.at_start {
+            return;
+        }
+        if let Some(label) = self.label {
+            text.extend_from_slice(format!("[{label}] ").as_bytes());
+        }
+        if self.timestamps {
+            text.extend_from_slice(format!("{}.{:03} ", at_ms / 1_000, at_ms % 1_000).as_bytes());
+        }
+    }
+}
+
+fn line_of(record: &LogRecord) -> String {
+    let level = record.level.map_or("info", |level| level.as_str());
+    format!("{level:<5} {}", printable(String::from_utf8_lossy(&record.bytes()).trim_end()))
+}
+
+/// Shows a record on stderr, as `wctl run` does.
+pub(crate) fn to_stderr(record: &LogRecord, timestamps: bool) {
+    let mut column = Column { label: None, timestamps, at_start: true };
+    let text = column.render(record);
+    // There is nobody to tell when stderr itself fails.
+    let _ = std::io::stderr().lock().write_all(&text);
+}
+
+#[cfg(test)]
+mod tests {
+    use weir_api::LogLevel;
+
+    use super::*;
+
+    fn render(column: &mut Column, stream: LogStream, level: Option<LogLevel>, bytes: &[u8]) -> String {
+        String::from_utf8(column.render(&LogRecord::new(1_234, stream, level, bytes))).unwrap()
+    }
+
+    #[test]
+    fn output_is_shown_as_it_was_written() {
+        let mut column = Column { label: None, timestamps: false, at_start: true };
+        assert_eq!(render(&mut column, LogStream::Stdout, None, b"a"), "a");
+        assert_eq!(render(&mut column, LogStream::Log, Some(LogLevel::Warn), b"careful"), "\nwarn  careful\n");
+        assert_eq!(render(&mut column, LogStream::Stderr, None, b"b\n"), "b\n");
+    }
+
+    #[test]
+    fn labels_and_times_go_before_each_line() {
+        let mut column = Column { label: Some(7), timestamps: true, at_start: true };
+        assert_eq!(render(&mut column, LogStream::Stdout, None, b"a\nb"), "[7] 1.234 a\n[7] 1.234 b");
+        assert_eq!(render(&mut column, LogStream::Stdout, None, b"c\n"), "c\n");
+    }
+
+    #[test]
+    fn dropped_bytes_are_told() {
+        let mut record = LogRecord::new(0, LogStream::Stdout, None, b"x\n");
+        record.dropped = Some(5);
+        let mut column = Column { label: None, timestamps: false, at_start: true };
+        let text = String::from_utf8(column.render(&record)).unwrap();
+        assert_eq!(text, "[5 bytes dropped: the output budget was used up]\nx\n");
+    }
+}

@@ -1,0 +1,54 @@
+//! The commands, one file a noun or verb.
+
+mod cluster;
+mod deploy;
+mod init;
+mod job;
+mod logs;
+mod module;
+mod node;
+mod run;
+mod status;
+mod stop;
+mod task;
+mod version;
+mod wait;
+
+use clap::CommandFactory as _;
+
+use crate::{
+    args::{Cli, ClusterCommand, Command},
+    exit::Exit,
+    failure::Result,
+    output::{Out, write_stdout},
+    session::{Session, block_on},
+};
+
+/// Runs the command that was asked for.
+pub(crate) fn dispatch(cli: Cli) -> Result<Exit> {
+    let global = cli.global;
+    let open = || Session::open(&global);
+    match cli.command {
+        #[cfg(feature = "dev")]
+        Command::Dev(args) => crate::dev::start(&args),
+        Command::Deploy(args) => block_on(async { deploy::deploy(&open()?, &args).await }),
+        Command::Run(args) => block_on(async { run::run(&open()?, &args).await }),
+        Command::Logs(args) => block_on(async { logs::logs(&open()?, &args).await }),
+        Command::Status(args) => block_on(async { status::status(&open()?, &args).await }),
+        Command::Wait(args) => block_on(async { wait::wait(&open()?, &args).await }),
+        Command::Stop(args) => block_on(async { stop::stop(&open()?, &args).await }),
+        Command::Module(command) => module::module(&global, command),
+        Command::Job(command) => block_on(async { job::job(&open()?, &command).await }),
+        Command::Task(command) => block_on(async { task::task(&open()?, &command).await }),
+        Command::Node(command) => block_on(async { node::node(&open()?, &command).await }),
+        Command::Cluster(ClusterCommand::Init(args)) => init::init(&args),
+        Command::Cluster(ClusterCommand::Info) => block_on(async { cluster::info(&open()?).await }),
+        Command::Completion(args) => {
+            let mut script = Vec::new();
+            clap_complete::generate(args.shell, &mut Cli::command(), "wctl", &mut script);
+            write_stdout(&script)?;
+            Ok(Exit::Ok)
+        }
+        Command::Version => version::version(Out::new(global.format)),
+    }
+}

@@ -1,0 +1,180 @@
+use std::path::Path;
+
+use futures_util::{StreamExt as _, TryStreamExt as _};
+use weir_api::{FoundKind, LogStream, LogsQuery, ModuleKind, Run, RunState, Task};
+
+use super::{deploy, logs};
+use crate::{
+    args::{RunArgs, SpecArgs},
+    exit::Exit,
+    failure::{Failure, Result},
+    output::{terminal, write_stdout},
+    resolve,
+    session::Session,
+    spec, upload,
+};
+
+/// The most results that are read at once.
+const RESULTS_IN_FLIGHT: usize = 16;
+
+/// `wctl run`.
+pub(crate) async fn run(session: &Session, args: &RunArgs) -> Result<Exit> {
+    let job = job(session, args).await?;
+    let request = upload::run_request(session, &job, &args.input).await?;
+    if args.propagate_exit && request.count.is_some_and(|count| count > 1) {
+        return Err(Failure::usage("--propagate-exit needs a run of one task"));
+    }
+    let run = deploy::start(session, request, &args.follow).await?;
+    if args.follow.detach {
+        session.out.object(&run)?;
+        return Ok(Exit::Ok);
+    }
+    if run.count == 1 { one_task(session, args, run).await } else { many_tasks(session, args, run).await }
+}
+
+/// The job to run: an existing one by its name, or one made from a module or spec.
+async fn job(session: &Session, args: &RunArgs) -> Result<String> {
+    let flags = spec_flags(args);
+    if args.source != "-" && !Path::new(&args.source).exists() {
+        let looks_like_a_file = args.source.contains('/') || Path::new(&args.source).extension().is_some();
+        let named = resolve::name(session, &args.source, FoundKind::Job).await;
+        let job = named.map_err(|failure| {
+            if looks_like_a_file && failure.exit() == Exit::NotFound {
+                return Failure::new(
+                    Exit::NotFound,
+                    format!("there is no file `{}`, and no job of that name", args.source),
+                );
+            }
+            failure
+        })?;
+        if is_set(&flags) {
+            return Err(Failure::usage(format!("`{job}` is an existing job, whose spec these flags cannot change"))
+                .hint("deploy its spec or module with the flags, or leave them out"));
+        }
+        return Ok(job);
+    }
+    let mut resolved = spec::resolve(&args.source, &flags)?;
+    if args.spec.retries.is_none() && matches!(resolved.module, spec::ModuleSource::Bytes(_)) && is_module(&args.source)
+    {
+        // Whoever watches one execution wants to see it fail, not to wait for its repetition.
+        resolved.spec.retry.attempts = 1;
+    }
+    deploy::put_job(session, &mut resolved, None).await?;
+    Ok(resolved.spec.name)
+}
+
+fn spec_flags(args: &RunArgs) -> SpecArgs {
+    let mut flags = args.spec.clone();
+    flags.arg.extend(args.program_args.iter().cloned());
+    flags
+}
+
+fn is_set(flags: &SpecArgs) -> bool {
+    format!("{flags:?}") != format!("{:?}", SpecArgs::default())
+}
+
+fn is_module(source: &str) -> bool {
+    Path::new(source).extension().is_some_and(|extension| extension == "wasm")
+}
+
+async fn one_task(session: &Session, args: &RunArgs, run: Run) -> Result<Exit> {
+    let live = args.output.is_none() && writes_its_result(session, &run).await;
+    let shown = tokio::select! {
+        shown = show_log(session, &run, live) => shown?,
+        ended = deploy::to_the_end(session, run.clone(), &args.follow), if args.follow.wait_timeout.is_some() => {
+            ended?;
+            Vec::new()
+        }
+    };
+    let run = deploy::to_the_end(session, run, &args.follow).await?;
+    let task = session.client.task(&session.namespace, &run.id, 0).await?;
+    if run.state == RunState::Succeeded {
+        let result = session.client.task_result(&session.namespace, &run.id, 0).await?;
+        match &args.output {
+            Some(file) => save(file, &result)?,
+            None => write_stdout(result.strip_prefix(shown.as_slice()).unwrap_or(&result))?,
+        }
+    }
+    if args.propagate_exit
+        && let Some(code) = guest_code(&task)
+    {
+        return Ok(Exit::Guest(code));
+    }
+    deploy::outcome(session, &run).await
+}
+
+/// Whether stdout is the result, so that it can be shown while it is written.
+async fn writes_its_result(session: &Session, run: &Run) -> bool {
+    match session.client.module(&run.module).await.map(|module| module.kind) {
+        Ok(ModuleKind::WasiP1Command | ModuleKind::WasiP2Command) => true,
+        // Without knowing, the result is shown at the end, which is never wrong.
+        Ok(ModuleKind::Task | ModuleKind::Unknown) | Err(_) => false,
+    }
+}
+
+/// Follows the log: the guest's stdout to ours when it is the result, everything else to stderr. Returns what was
+/// written to stdout.
+async fn show_log(session: &Session, run: &Run, live: bool) -> Result<Vec<u8>> {
+    let query = LogsQuery { follow: true, ..LogsQuery::default() };
+    let mut shown = Vec::new();
+    let mut lines = session.client.task_logs(&session.namespace, &run.id, 0, &query).await?;
+    loop {
+        match lines.next().await {
+            Ok(Some(record)) if record.stream == LogStream::Stdout && live => {
+                let bytes = record.bytes();
+                write_stdout(&bytes)?;
+                shown.extend_from_slice(&bytes);
+            }
+            Ok(Some(record)) => logs::to_stderr(&record, false),
+            Ok(None) => return Ok(shown),
+            Err(error) => {
+                // The run is what matters; the rest of its log is stored.
+                terminal::note(&format!("failed to {error}; following the run without its log"));
+                return Ok(shown);
+            }
+        }
+    }
+}
+
+async fn many_tasks(session: &Session, args: &RunArgs, run: Run) -> Result<Exit> {
+    if args.propagate_exit {
+        return Err(Failure::usage("--propagate-exit needs a run of one task"));
+    }
+    let run = deploy::to_the_end(session, run, &args.follow).await?;
+    if run.state == RunState::Succeeded {
+        results(session, args, &run).await?;
+    }
+    deploy::outcome(session, &run).await
+}
+
+/// Writes the results in the order of the tasks, each ending its line.
+async fn results(session: &Session, args: &RunArgs, run: &Run) -> Result<()> {
+    let mut file = args.output.as_deref().map(|path| (path, Vec::new()));
+    let reads = (0..run.count).map(|index| session.client.task_result(&session.namespace, &run.id, index));
+    let mut results = futures_util::stream::iter(reads).buffered(RESULTS_IN_FLIGHT);
+    while let Some(mut result) = results.try_next().await? {
+        if result.last() != Some(&b'\n') {
+            result.push(b'\n');
+        }
+        match &mut file {
+            Some((_, all)) => all.extend_from_slice(&result),
+            None => write_stdout(&result)?,
+        }
+    }
+    file.map_or(Ok(()), |(path, all)| save(path, &all))
+}
+
+/// Writes a file.
+pub(crate) fn save(path: &Path, bytes: &[u8]) -> Result<()> {
+    std::fs::write(path, bytes)
+        .map_err(|error| Failure::new(Exit::Failed, format!("failed to write {}", path.display())).because(error))
+}
+
+/// The guest's exit code as a process can return it; a success without a code is 0.
+fn guest_code(task: &Task) -> Option<u8> {
+    match task.exit_code {
+        Some(code) => Some(u8::try_from(code & 0xff).unwrap_or(u8::MAX)),
+        None if task.state == weir_api::TaskState::Succeeded => Some(0),
+        None => None,
+    }
+}

@@ -1,0 +1,91 @@
+//! Waiting for runs.
+
+use std::time::{Duration, Instant};
+
+use indicatif::ProgressBar;
+use weir_api::{Run, RunQuery, Until, units};
+
+use crate::{
+    exit::Exit,
+    failure::{Failure, Result},
+    output::terminal,
+    session::Session,
+};
+
+/// How long one read blocks where somebody watches a bar.
+const WATCHED_WAIT: Duration = Duration::from_millis(500);
+/// How long one read blocks where nobody does.
+const UNWATCHED_WAIT: Duration = Duration::from_secs(30);
+/// How long a cluster that cannot be reached is tried again while a run is followed: a restart of the control plane.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// The wait between two tries.
+const RETRY_WAIT: Duration = Duration::from_secs(1);
+
+/// Waits until a run has come as far as `until`; `None` when the deadline passes first.
+pub(crate) async fn run(session: &Session, run: &str, until: Until, deadline: Option<Instant>) -> Result<Option<Run>> {
+    let mut bar: Option<ProgressBar> = None;
+    let mut unreachable_since: Option<Instant> = None;
+    let result = loop {
+        let left = deadline.map_or(UNWATCHED_WAIT, |deadline| deadline.saturating_duration_since(Instant::now()));
+        let step = if terminal::is_watched() { WATCHED_WAIT } else { UNWATCHED_WAIT };
+        let wait_ms = u64::try_from(left.min(step).as_millis()).unwrap_or(0);
+        let query = RunQuery { wait: Some(units::format_duration_ms(wait_ms)), until: Some(until), min_revision: None };
+        match session.client.run(&session.namespace, run, &query).await {
+            Ok(state) => {
+                unreachable_since = None;
+                show(bar.get_or_insert_with(|| terminal::progress(state.count.into())), &state);
+                if has_come(&state, until) {
+                    break Ok(Some(state));
+                }
+            }
+            Err(error) if Exit::of_client(&error) == Exit::Unreachable => {
+                if unreachable_since.is_none() {
+                    terminal::note(&format!("{}; trying again, the run goes on", short(&error)));
+                }
+                if unreachable_since.get_or_insert_with(Instant::now).elapsed() >= PATIENCE {
+                    break Err(error.into());
+                }
+                tokio::time::sleep(RETRY_WAIT).await;
+            }
+            Err(error) => break Err(error.into()),
+        }
+        if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+            break Ok(None);
+        }
+    };
+    if let Some(bar) = bar {
+        bar.finish_and_clear();
+    }
+    result
+}
+
+/// What to say when the deadline passed: the work goes on, or cannot even start.
+pub(crate) async fn timed_out(session: &Session, run: &str) -> Failure {
+    // The explanation is a courtesy: without it the time has passed all the same.
+    let why = session.client.why(&session.namespace, run).await.ok();
+    match why.filter(|why| why.pending > 0 && why.fitting == 0) {
+        Some(why) => Failure::new(Exit::NotPlaced, format!("run {run} is accepted but not placed: {}", why.summary))
+            .hint(format!("`wctl job why {run}` shows what excludes which nodes; `wctl stop {run}` gives up")),
+        None => Failure::new(Exit::TimedOut, format!("run {run} has not ended in time; it goes on"))
+            .hint(format!("`wctl status {run}` shows how far it is, `wctl wait {run}` waits on")),
+    }
+}
+
+/// Whether a run has come as far as `until`.
+pub(crate) fn has_come(run: &Run, until: Until) -> bool {
+    match until {
+        Until::Terminal => run.state.is_terminal(),
+        Until::Running => run.state.is_terminal() || run.tasks.running > 0 || run.tasks.terminal() > 0,
+    }
+}
+
+fn show(bar: &ProgressBar, run: &Run) {
+    bar.set_position(run.tasks.terminal());
+    let bad = run.tasks.terminal() - run.tasks.succeeded;
+    let bad = if bad > 0 { format!(", {bad} not succeeded") } else { String::new() };
+    bar.set_message(format!("{} running, {} pending{bad}", run.tasks.running, run.tasks.pending));
+}
+
+fn short(error: &weir_client::Error) -> String {
+    format!("failed to {error}")
+}

@@ -1,0 +1,60 @@
+//! Modules, payloads and items on their way to the cluster.
+
+use weir_api::{PAYLOAD_INLINE_BYTES_MAX, Payload, RunRequest, spec::ModuleRef};
+use weir_wire::{items, limits};
+
+use crate::{
+    args::InputArgs,
+    exit::Exit,
+    failure::{Failure, Result},
+    input, module_file,
+    session::Session,
+    spec::{ModuleSource, Resolved},
+};
+
+/// Checks the module locally and stores it unless the cluster has it already; the spec then names it by digest.
+pub(crate) async fn module(session: &Session, resolved: &mut Resolved) -> Result<()> {
+    let ModuleSource::Bytes(bytes) = &resolved.module else { return Ok(()) };
+    module_file::check(bytes)?;
+    let digest = input::digest(bytes);
+    match session.client.module(&digest).await {
+        Ok(_) => {}
+        Err(error) if error.is_not_found() => {
+            session.client.put_module(&digest, bytes.clone()).await?;
+        }
+        Err(error) => return Err(error.into()),
+    }
+    resolved.spec.module = ModuleRef::Digest(digest);
+    Ok(())
+}
+
+/// Reads the input flags, uploads what is large, and makes the request that starts a run.
+pub(crate) async fn run_request(session: &Session, job: &str, flags: &InputArgs) -> Result<RunRequest> {
+    let mut request = RunRequest { job: job.to_owned(), ..RunRequest::default() };
+    if let Some(value) = &flags.input {
+        let bytes = input::read_value(value, limits::BLOB_LEN_MAX)?;
+        request.payload = Some(if bytes.len() <= PAYLOAD_INLINE_BYTES_MAX {
+            Payload::inline(&bytes)
+        } else {
+            Payload::Blob(blob(session, bytes).await?)
+        });
+    }
+    if let Some(file) = &flags.items {
+        let text = input::read(file, limits::ITEMS_LEN_MAX)?;
+        let encoded = items::encode(input::lines(&text))
+            .map_err(|error| Failure::new(Exit::Invalid, format!("--items {file}")).because(error))?;
+        let count = items::count(&encoded).unwrap_or(0);
+        if count == 0 {
+            return Err(Failure::new(Exit::Invalid, format!("--items {file}: there are no lines")));
+        }
+        request.count = Some(count);
+        request.items = Some(blob(session, encoded).await?);
+    }
+    Ok(request)
+}
+
+async fn blob(session: &Session, bytes: Vec<u8>) -> Result<String> {
+    let digest = input::digest(&bytes);
+    session.client.put_blob(&digest, bytes).await?;
+    Ok(digest)
+}
