@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use indicatif::ProgressBar;
-use weir_api::{Run, RunQuery, Until, units};
+use weir_api::{Run, RunQuery, RunState, Until, units};
 
 use crate::{
     exit::Exit,
@@ -75,7 +75,7 @@ pub(crate) async fn timed_out(session: &Session, run: &str) -> Failure {
 pub(crate) fn has_come(run: &Run, until: Until) -> bool {
     match until {
         Until::Terminal => run.state.is_terminal(),
-        Until::Running => run.state.is_terminal() || run.tasks.running > 0 || run.tasks.terminal() > 0,
+        Until::Running => run.state != RunState::Pending,
     }
 }
 

@@ -57,9 +57,5 @@ impl Error {
 }
 
 fn problem_text(problem: &Problem) -> String {
-    if problem.detail.is_empty() {
-        problem.title.clone()
-    } else {
-        problem.detail.clone()
-    }
+    if problem.detail.is_empty() { problem.title.clone() } else { problem.detail.clone() }
 }

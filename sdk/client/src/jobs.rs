@@ -21,8 +21,7 @@ impl Client {
         if let Some(version) = write.expected_version {
             call = call.header(routes::IF_MATCH_HEADER, format!("\"{version}\""));
         }
-        self.object(call.idempotency_key(write.idempotency_key.as_deref()))
-            .await
+        self.object(call.idempotency_key(write.idempotency_key.as_deref())).await
     }
 
     /// Reads a job: its latest version, or the one that is named.

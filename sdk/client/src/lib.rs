@@ -17,7 +17,7 @@
 mod cluster;
 mod error;
 mod jobs;
-mod logs;
+mod lines;
 mod modules;
 mod options;
 mod runs;
@@ -26,7 +26,7 @@ mod transport;
 
 pub use error::{Error, Result};
 pub use jobs::JobWrite;
-pub use logs::LogLines;
+pub use lines::Lines;
 pub use options::Options;
 pub use transport::Client;
 pub use weir_api as api;

@@ -1,8 +1,8 @@
 use weir_api::{
-    BatchRequest, BatchResult, Page, PageQuery, Run, RunQuery, RunRequest, StopRequest, WhyPending, routes,
+    BatchRequest, BatchResult, Page, PageQuery, Run, RunQuery, RunRequest, StopRequest, TaskResult, WhyPending, routes,
 };
 
-use crate::{Client, Result, transport::Call};
+use crate::{Client, Lines, Result, transport::Call};
 
 impl Client {
     /// Starts a run of a job.
@@ -10,12 +10,7 @@ impl Client {
     /// # Errors
     /// Fails with `not_found` (job or blob), `back_pressure` or `idempotency_mismatch`, among others.
     pub async fn start_run(&self, namespace: &str, request: &RunRequest, idempotency_key: Option<&str>) -> Result<Run> {
-        self.object(
-            Call::post(routes::runs(namespace))
-                .json(request)?
-                .idempotency_key(idempotency_key),
-        )
-        .await
+        self.object(Call::post(routes::runs(namespace)).json(request)?.idempotency_key(idempotency_key)).await
     }
 
     /// Submits many runs in one request; each succeeds or fails on its own.
@@ -28,12 +23,7 @@ impl Client {
         request: &BatchRequest,
         idempotency_key: Option<&str>,
     ) -> Result<BatchResult> {
-        self.object(
-            Call::post(routes::runs_batch(namespace))
-                .json(request)?
-                .idempotency_key(idempotency_key),
-        )
-        .await
+        self.object(Call::post(routes::runs_batch(namespace)).json(request)?.idempotency_key(idempotency_key)).await
     }
 
     /// Reads a run; blocks when the query says so.
@@ -57,8 +47,7 @@ impl Client {
     /// # Errors
     /// Fails with `not_found` when there is none.
     pub async fn stop_run(&self, namespace: &str, run: &str, request: &StopRequest) -> Result<Run> {
-        self.object(Call::post(routes::run_stop(namespace, run)).json(request)?)
-            .await
+        self.object(Call::post(routes::run_stop(namespace, run)).json(request)?).await
     }
 
     /// Explains why tasks of a run are pending.
@@ -67,5 +56,14 @@ impl Client {
     /// Fails with `not_found` when there is no such run.
     pub async fn why(&self, namespace: &str, run: &str) -> Result<WhyPending> {
         self.object(Call::get(routes::run_why(namespace, run))).await
+    }
+
+    /// Opens the results of a run's ended tasks, in no order.
+    ///
+    /// # Errors
+    /// Fails with `not_found` when there is no such run.
+    pub async fn run_results(&self, namespace: &str, run: &str) -> Result<Lines<TaskResult>> {
+        let (address, response) = self.send(Call::get(routes::run_results(namespace, run))).await?;
+        Ok(Lines::new(address, response))
     }
 }

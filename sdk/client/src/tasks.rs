@@ -1,6 +1,6 @@
-use weir_api::{LogsQuery, Page, StopRequest, Task, TasksQuery, routes, spec::limits};
+use weir_api::{LogRecord, LogsQuery, Page, StopRequest, Task, TasksQuery, routes, spec::limits};
 
-use crate::{Client, LogLines, Result, transport::Call};
+use crate::{Client, Lines, Result, transport::Call};
 
 impl Client {
     /// Lists the tasks of a run by index.
@@ -16,8 +16,7 @@ impl Client {
     /// # Errors
     /// Fails with `not_found` when there is none.
     pub async fn task(&self, namespace: &str, run: &str, index: u32) -> Result<Task> {
-        self.object(Call::get(routes::task(namespace, run, &index.to_string())))
-            .await
+        self.object(Call::get(routes::task(namespace, run, &index.to_string()))).await
     }
 
     /// Reads the result of a task that succeeded.
@@ -34,10 +33,16 @@ impl Client {
     ///
     /// # Errors
     /// Fails with `not_found` when there is no such task.
-    pub async fn task_logs(&self, namespace: &str, run: &str, index: u32, query: &LogsQuery) -> Result<LogLines> {
+    pub async fn task_logs(
+        &self,
+        namespace: &str,
+        run: &str,
+        index: u32,
+        query: &LogsQuery,
+    ) -> Result<Lines<LogRecord>> {
         let call = Call::get(routes::task_logs(namespace, run, &index.to_string())).query(query);
         let (address, response) = self.send(call).await?;
-        Ok(LogLines::new(address, response))
+        Ok(Lines::new(address, response))
     }
 
     /// Stops a task.
@@ -45,7 +50,6 @@ impl Client {
     /// # Errors
     /// Fails with `not_found` when there is none.
     pub async fn stop_task(&self, namespace: &str, run: &str, index: u32, request: &StopRequest) -> Result<Task> {
-        self.object(Call::post(routes::task_stop(namespace, run, &index.to_string())).json(request)?)
-            .await
+        self.object(Call::post(routes::task_stop(namespace, run, &index.to_string())).json(request)?).await
     }
 }

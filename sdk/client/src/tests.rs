@@ -14,12 +14,7 @@ use crate::{Client, Error, Options};
 fn serve(answers: Vec<String>) -> (String, JoinHandle<Vec<String>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
-    let server = std::thread::spawn(move || {
-        answers
-            .into_iter()
-            .map(|answer| answer_one(&listener, &answer))
-            .collect()
-    });
+    let server = std::thread::spawn(move || answers.into_iter().map(|answer| answer_one(&listener, &answer)).collect());
     (address, server)
 }
 
@@ -54,33 +49,19 @@ fn response(status: &str, media_type: &str, body: &str) -> String {
 }
 
 fn client(address: &str) -> Client {
-    Client::new(Options {
-        addresses: vec![address.to_owned()],
-        token: Some("t0ken".to_owned()),
-        ca_pem: None,
-    })
-    .unwrap()
+    Client::new(Options { addresses: vec![address.to_owned()], token: Some("t0ken".to_owned()), ca_pem: None }).unwrap()
 }
 
 #[tokio::test]
 async fn a_problem_becomes_a_typed_error() {
     let body = r#"{"api":"v1","type":"about:blank","title":"not found","status":404,"detail":"no run `x`","code":"not_found"}"#;
     let (address, server) = serve(vec![response("404 Not Found", "application/problem+json", body)]);
-    let error = client(&address)
-        .run("default", "x", &RunQuery::default())
-        .await
-        .unwrap_err();
+    let error = client(&address).run("default", "x", &RunQuery::default()).await.unwrap_err();
     assert_eq!(error.code(), Some(Code::NotFound));
     assert_eq!(error.to_string(), "no run `x`");
     let request = server.join().unwrap().remove(0);
-    assert!(
-        request.starts_with("GET /v1/namespaces/default/runs/x HTTP/1.1\r\n"),
-        "{request}"
-    );
-    assert!(
-        request.to_lowercase().contains("authorization: bearer t0ken"),
-        "{request}"
-    );
+    assert!(request.starts_with("GET /v1/namespaces/default/runs/x HTTP/1.1\r\n"), "{request}");
+    assert!(request.to_lowercase().contains("authorization: bearer t0ken"), "{request}");
 }
 
 #[tokio::test]
@@ -93,56 +74,28 @@ async fn only_repeatable_calls_are_repeated() {
     assert_eq!(server.join().unwrap().len(), 3);
 
     let (address, server) = serve(vec![busy()]);
-    let error = client(&address)
-        .start_run("n", &RunRequest::default(), None)
-        .await
-        .unwrap_err();
+    let error = client(&address).start_run("n", &RunRequest::default(), None).await.unwrap_err();
     assert_eq!(error.code(), Some(Code::NoLeader));
     assert_eq!(server.join().unwrap().len(), 1);
 }
 
 #[tokio::test]
 async fn an_idempotency_key_makes_a_write_repeatable() {
-    let no_leader = response(
-        "503 Service Unavailable",
-        "application/problem+json",
-        r#"{"code":"no_leader"}"#,
-    );
-    let problem = response(
-        "409 Conflict",
-        "application/problem+json",
-        r#"{"code":"idempotency_mismatch"}"#,
-    );
+    let no_leader = response("503 Service Unavailable", "application/problem+json", r#"{"code":"no_leader"}"#);
+    let problem = response("409 Conflict", "application/problem+json", r#"{"code":"idempotency_mismatch"}"#);
     let (address, server) = serve(vec![no_leader, problem]);
-    let error = client(&address)
-        .start_run("n", &RunRequest::default(), Some("key-1"))
-        .await
-        .unwrap_err();
+    let error = client(&address).start_run("n", &RunRequest::default(), Some("key-1")).await.unwrap_err();
     assert_eq!(error.code(), Some(Code::IdempotencyMismatch));
     let requests = server.join().unwrap();
-    assert!(
-        requests
-            .iter()
-            .all(|request| request.to_lowercase().contains("idempotency-key: key-1"))
-    );
+    assert!(requests.iter().all(|request| request.to_lowercase().contains("idempotency-key: key-1")));
 }
 
 #[tokio::test]
 async fn log_records_are_read_line_by_line() {
     let body = "{\"at_ms\":1,\"stream\":\"stdout\",\"text\":\"a\\n\"}\n\n{\"at_ms\":2,\"stream\":\"log\",\"level\":\"warn\",\"text\":\"b\"}";
     let (address, _server) = serve(vec![response("200 OK", "application/x-ndjson", body)]);
-    let mut lines = client(&address)
-        .task_logs(
-            "n",
-            "r",
-            0,
-            &LogsQuery {
-                follow: true,
-                ..LogsQuery::default()
-            },
-        )
-        .await
-        .unwrap();
+    let mut lines =
+        client(&address).task_logs("n", "r", 0, &LogsQuery { follow: true, ..LogsQuery::default() }).await.unwrap();
     assert_eq!(lines.next().await.unwrap().unwrap().bytes(), b"a\n");
     assert_eq!(lines.next().await.unwrap().unwrap().bytes(), b"b");
     assert!(lines.next().await.unwrap().is_none());
@@ -153,19 +106,13 @@ async fn nobody_there_is_a_connection_error() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
     drop(listener);
-    let error = client(&address)
-        .start_run("n", &RunRequest::default(), None)
-        .await
-        .unwrap_err();
+    let error = client(&address).start_run("n", &RunRequest::default(), None).await.unwrap_err();
     assert!(matches!(error, Error::Connect { .. }), "{error:?}");
 }
 
 #[tokio::test]
 async fn another_server_is_told_apart() {
-    for answer in [
-        response("200 OK", "text/html", "<html>"),
-        response("404 Not Found", "text/html", "<html>"),
-    ] {
+    for answer in [response("200 OK", "text/html", "<html>"), response("404 Not Found", "text/html", "<html>")] {
         let (address, _server) = serve(vec![answer]);
         let error = client(&address).cluster().await.unwrap_err();
         assert!(matches!(error, Error::Answer { .. }), "{error:?}");
@@ -179,21 +126,11 @@ fn options_are_checked() {
         ("ftp://x", None),
         ("https://x:4640", None),
         ("https://x:4640", Some("no certificate")),
-        (
-            "https://x:4640",
-            Some("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"),
-        ),
+        ("https://x:4640", Some("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")),
     ] {
         let ca_pem = ca.map(|text| text.as_bytes().to_vec());
-        let options = Options {
-            addresses: vec![address.to_owned()],
-            token: None,
-            ca_pem,
-        };
-        assert!(
-            matches!(Client::new(options), Err(Error::Options(_))),
-            "{address} {ca:?}"
-        );
+        let options = Options { addresses: vec![address.to_owned()], token: None, ca_pem };
+        assert!(matches!(Client::new(options), Err(Error::Options(_))), "{address} {ca:?}");
     }
     assert!(matches!(Client::new(Options::default()), Err(Error::Options(_))));
 }

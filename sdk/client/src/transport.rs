@@ -39,31 +39,17 @@ pub(crate) struct Call {
 
 impl Call {
     pub(crate) fn get(path: String) -> Self {
-        Self {
-            method: Method::GET,
-            path,
-            query: Vec::new(),
-            headers: Vec::new(),
-            body: None,
-            repeatable: true,
-        }
+        Self { method: Method::GET, path, query: Vec::new(), headers: Vec::new(), body: None, repeatable: true }
     }
 
     /// A write that has the same effect when it arrives twice.
     pub(crate) fn put(path: String) -> Self {
-        Self {
-            method: Method::PUT,
-            ..Self::get(path)
-        }
+        Self { method: Method::PUT, ..Self::get(path) }
     }
 
     /// A write that is sent once, unless it gets an idempotency key.
     pub(crate) fn post(path: String) -> Self {
-        Self {
-            method: Method::POST,
-            repeatable: false,
-            ..Self::get(path)
-        }
+        Self { method: Method::POST, repeatable: false, ..Self::get(path) }
     }
 
     /// Adds the fields of `query` that are set.
@@ -91,10 +77,7 @@ impl Call {
     /// Makes a write repeatable when there is a key.
     pub(crate) fn idempotency_key(self, key: Option<&str>) -> Self {
         match key {
-            Some(key) => Self {
-                repeatable: true,
-                ..self.header(routes::IDEMPOTENCY_HEADER, key)
-            },
+            Some(key) => Self { repeatable: true, ..self.header(routes::IDEMPOTENCY_HEADER, key) },
             None => self,
         }
     }
@@ -128,10 +111,8 @@ impl Client {
     /// Sends a call and reads a versioned object.
     pub(crate) async fn object<T: DeserializeOwned>(&self, call: Call) -> Result<T> {
         let (address, bytes) = self.bytes(call, ANSWER_BYTES_MAX).await?;
-        let versioned: Versioned<T> = serde_json::from_slice(&bytes).map_err(|error| Error::Answer {
-            address,
-            reason: format!("not an object of the API: {error}"),
-        })?;
+        let versioned: Versioned<T> = serde_json::from_slice(&bytes)
+            .map_err(|error| Error::Answer { address, reason: format!("not an object of the API: {error}") })?;
         Ok(versioned.object)
     }
 
@@ -142,10 +123,7 @@ impl Client {
         loop {
             match response.chunk().await {
                 Ok(Some(chunk)) if bytes.len() + chunk.len() > len_max => {
-                    return Err(Error::Answer {
-                        address,
-                        reason: format!("longer than {len_max} bytes"),
-                    });
+                    return Err(Error::Answer { address, reason: format!("longer than {len_max} bytes") });
                 }
                 Ok(Some(chunk)) => bytes.extend_from_slice(&chunk),
                 Ok(None) => return Ok((address, bytes)),
@@ -178,9 +156,7 @@ impl Client {
     }
 
     async fn send_once(&self, call: &Call, address: &str) -> Result<Response> {
-        let mut request = self
-            .http
-            .request(call.method.clone(), format!("{address}{}", call.path));
+        let mut request = self.http.request(call.method.clone(), format!("{address}{}", call.path));
         if !call.query.is_empty() {
             request = request.query(&call.query);
         }
@@ -195,17 +171,9 @@ impl Client {
         }
         let response = request.send().await.map_err(|source| {
             let address = address.to_owned();
-            if source.is_connect() {
-                Error::Connect { address, source }
-            } else {
-                Error::Exchange { address, source }
-            }
+            if source.is_connect() { Error::Connect { address, source } } else { Error::Exchange { address, source } }
         })?;
-        if response.status().is_success() {
-            Ok(response)
-        } else {
-            Err(refusal(address, response).await)
-        }
+        if response.status().is_success() { Ok(response) } else { Err(refusal(address, response).await) }
     }
 }
 
@@ -237,11 +205,7 @@ fn is_tls(error: &reqwest::Error) -> bool {
 
 async fn refusal(address: &str, response: Response) -> Error {
     let status = response.status();
-    let retry_after = response
-        .headers()
-        .get("retry-after")
-        .and_then(|value| value.to_str().ok())
-        .map(str::to_owned);
+    let retry_after = response.headers().get("retry-after").and_then(|value| value.to_str().ok()).map(str::to_owned);
     let is_problem = response
         .headers()
         .get("content-type")
@@ -259,9 +223,8 @@ async fn refusal(address: &str, response: Response) -> Error {
             Error::Api(Box::new(Problem::new(Code::Unauthenticated, "no valid token was sent")))
         }
         StatusCode::FORBIDDEN => Error::Api(Box::new(Problem::new(Code::Forbidden, "the token does not allow this"))),
-        _ => Error::Answer {
-            address: address.to_owned(),
-            reason: format!("status {status} without a problem document"),
-        },
+        _ => {
+            Error::Answer { address: address.to_owned(), reason: format!("status {status} without a problem document") }
+        }
     }
 }

@@ -1,6 +1,5 @@
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path};
 
-use futures_util::{StreamExt as _, TryStreamExt as _};
 use weir_api::{FoundKind, LogStream, LogsQuery, ModuleKind, Run, RunState, Task};
 
 use super::{deploy, logs};
@@ -14,8 +13,8 @@ use crate::{
     spec, upload,
 };
 
-/// The most results that are read at once.
-const RESULTS_IN_FLIGHT: usize = 16;
+/// Results of several tasks are written to stdout in pieces of this size.
+const WRITE_BYTES: usize = 64 << 10;
 
 /// `wctl run`.
 pub(crate) async fn run(session: &Session, args: &RunArgs) -> Result<Exit> {
@@ -149,19 +148,31 @@ async fn many_tasks(session: &Session, args: &RunArgs, run: Run) -> Result<Exit>
 
 /// Writes the results in the order of the tasks, each ending its line.
 async fn results(session: &Session, args: &RunArgs, run: &Run) -> Result<()> {
-    let mut file = args.output.as_deref().map(|path| (path, Vec::new()));
-    let reads = (0..run.count).map(|index| session.client.task_result(&session.namespace, &run.id, index));
-    let mut results = futures_util::stream::iter(reads).buffered(RESULTS_IN_FLIGHT);
-    while let Some(mut result) = results.try_next().await? {
+    let mut in_order: BTreeMap<u32, Option<Vec<u8>>> = BTreeMap::new();
+    let mut lines = session.client.run_results(&session.namespace, &run.id).await?;
+    while let Some(line) = lines.next().await? {
+        in_order.insert(line.index, line.bytes());
+    }
+    let mut all = Vec::new();
+    for index in 0..run.count {
+        // What the list leaves out is too large for it.
+        let mut result = match in_order.remove(&index).flatten() {
+            Some(result) => result,
+            None => session.client.task_result(&session.namespace, &run.id, index).await?,
+        };
         if result.last() != Some(&b'\n') {
             result.push(b'\n');
         }
-        match &mut file {
-            Some((_, all)) => all.extend_from_slice(&result),
-            None => write_stdout(&result)?,
+        if args.output.is_some() || all.len() < WRITE_BYTES {
+            all.append(&mut result);
+        } else {
+            write_stdout(&std::mem::replace(&mut all, result))?;
         }
     }
-    file.map_or(Ok(()), |(path, all)| save(path, &all))
+    match &args.output {
+        Some(file) => save(file, &all),
+        None => write_stdout(&all),
+    }
 }
 
 /// Writes a file.

@@ -145,8 +145,7 @@ impl View for Run {
         if self.retries > 0 {
             fields.push(("retries", self.retries.to_string()));
         }
-        fields.push(("usage", usage(&self.usage.sum, "all tasks")));
-        fields.push(("", usage(&self.usage.max, "largest task")));
+        fields.push(("usage", usage(&Usage { peak_memory: self.usage.max.peak_memory, ..self.usage.sum })));
         if wide {
             fields.push(("module", self.module.clone()));
             fields.push(("revision", self.revision.to_string()));
@@ -161,14 +160,14 @@ fn tasks(run: &Run) -> String {
     format!("{} ({})", run.count, states.join(", "))
 }
 
-fn usage(usage: &Usage, of: &str) -> String {
+fn usage(usage: &Usage) -> String {
     format!(
-        "fuel {}, cpu {}, wall {}, memory {}, output {} ({of})",
+        "fuel {}, cpu {}, wall {}, output {}, peak memory {}",
         count(usage.fuel),
         micros(usage.cpu_us),
         micros(usage.wall_us),
-        bytes(usage.peak_memory),
-        bytes(usage.output_bytes)
+        bytes(usage.output_bytes),
+        bytes(usage.peak_memory)
     )
 }
 
@@ -214,7 +213,7 @@ impl View for Task {
         add("node", self.node.clone());
         add("progress", self.progress.map(|(done, total)| format!("{done} of {total}")));
         add("next try", self.next_retry_ms.map(|ms| format!("at {ms} ms since 1970")));
-        add("usage", self.usage.as_ref().map(|used| usage(used, "final attempt")));
+        add("usage", self.usage.as_ref().map(usage));
         add("result", self.result_size.map(bytes));
         add("log", self.log_size.map(bytes));
         add(
@@ -257,7 +256,7 @@ impl View for Node {
             self.running.to_string(),
             format!("{}/{}", cores(allocated.cpu_milli), cores(capacity.cpu_milli)),
             format!("{}/{}", bytes(allocated.memory_bytes), bytes(capacity.memory_bytes)),
-            format!("{}/{}", allocated.slots, capacity.slots),
+            slots(allocated.slots, capacity.slots),
             ago(self.last_seen_ms),
             self.version.clone().unwrap_or_default(),
             self.incarnation.to_string(),
@@ -276,6 +275,11 @@ impl View for Node {
         fields.push(("attributes", attributes.join("\n")));
         fields
     }
+}
+
+/// A capacity of 0 says that nothing but cpu and memory limits the attempts.
+fn slots(allocated: u64, capacity: u64) -> String {
+    if capacity == 0 { allocated.to_string() } else { format!("{allocated}/{capacity}") }
 }
 
 impl View for ClusterInfo {

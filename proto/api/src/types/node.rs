@@ -53,6 +53,6 @@ pub struct NodeTotals {
     pub cpu_milli: u64,
     /// Bytes of memory.
     pub memory_bytes: u64,
-    /// Attempts at one time.
+    /// Attempts at one time; 0 in a capacity says that only cpu and memory limit them.
     pub slots: u64,
 }

@@ -59,7 +59,7 @@ pub struct Run {
     /// What its attempts used.
     #[serde(default)]
     pub usage: RunUsage,
-    /// Where its tasks ran: the digest of the module.
+    /// The digest of its module.
     pub module: String,
     /// The store revision of this state.
     #[serde(default)]
@@ -123,9 +123,9 @@ impl TaskCounts {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct RunUsage {
-    /// All attempts together; `peak_memory` is a sum too.
+    /// All attempts together; peaks do not add up, so `peak_memory` is the largest.
     pub sum: Usage,
-    /// The largest of each, not necessarily of one attempt.
+    /// The largest of each, not necessarily of one attempt; 0 where only the sum is kept.
     pub max: Usage,
 }
 

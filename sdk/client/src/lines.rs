@@ -1,35 +1,33 @@
-use weir_api::LogRecord;
+use std::marker::PhantomData;
+
+use serde::de::DeserializeOwned;
 
 use crate::{Error, Result};
 
-/// The longest line of a log: a record of the largest output budget in base64, with room for its other fields.
+/// The longest line: a log record of the largest output budget in base64, with room for its other fields.
 const LINE_BYTES_MAX: usize = 96 << 20;
 
-/// The records of a log as they arrive.
+/// The lines of an NDJSON answer as they arrive, such as the records of a log.
 #[derive(Debug)]
-pub struct LogLines {
+pub struct Lines<T> {
     address: String,
     response: reqwest::Response,
     buffer: Vec<u8>,
     /// How much of the buffer is known to have no end of line.
     searched: usize,
+    line: PhantomData<fn() -> T>,
 }
 
-impl LogLines {
+impl<T: DeserializeOwned> Lines<T> {
     pub(crate) fn new(address: String, response: reqwest::Response) -> Self {
-        Self {
-            address,
-            response,
-            buffer: Vec::new(),
-            searched: 0,
-        }
+        Self { address, response, buffer: Vec::new(), searched: 0, line: PhantomData }
     }
 
-    /// Waits for the next record; `None` at the end of the log. Dropping the future loses nothing.
+    /// Waits for the next line; `None` at the end. Dropping the future loses nothing.
     ///
     /// # Errors
-    /// Fails when the connection breaks or a line is not a record.
-    pub async fn next(&mut self) -> Result<Option<LogRecord>> {
+    /// Fails when the connection breaks or a line is not what was asked for.
+    pub async fn next(&mut self) -> Result<Option<T>> {
         loop {
             if let Some(line) = self.take_line() {
                 if line.is_empty() {
@@ -49,10 +47,7 @@ impl LogLines {
                     return self.parse(&line).map(Some);
                 }
                 Err(source) => {
-                    return Err(Error::Exchange {
-                        address: self.address.clone(),
-                        source,
-                    });
+                    return Err(Error::Exchange { address: self.address.clone(), source });
                 }
             }
         }
@@ -71,14 +66,11 @@ impl LogLines {
         Some(line)
     }
 
-    fn parse(&self, line: &[u8]) -> Result<LogRecord> {
-        serde_json::from_slice(line).map_err(|error| self.bad(format!("a line is not a log record: {error}")))
+    fn parse(&self, line: &[u8]) -> Result<T> {
+        serde_json::from_slice(line).map_err(|error| self.bad(format!("a line is not what was asked for: {error}")))
     }
 
     fn bad(&self, reason: String) -> Error {
-        Error::Answer {
-            address: self.address.clone(),
-            reason,
-        }
+        Error::Answer { address: self.address.clone(), reason }
     }
 }
