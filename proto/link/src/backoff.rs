@@ -16,11 +16,7 @@ impl Backoff {
     /// Starts at `min`, doubles up to `max`. A `max` below `min` counts as `min`.
     #[must_use]
     pub fn new(min: Duration, max: Duration) -> Self {
-        Self {
-            min,
-            max: max.max(min),
-            ceiling: min,
-        }
+        Self { min, max: max.max(min), ceiling: min }
     }
 
     /// Returns how long to wait before the next attempt, between half of the current ceiling and all of it.

@@ -94,10 +94,7 @@ impl IncomingRequest {
     /// [`Error::FrameTooLong`] for the header, [`Error::Truncated`], or the end of the connection.
     pub async fn read(mut self, body_len_max: u64) -> Result<(Bytes, BlobReceiver, Answer), Error> {
         let header = read_header(&self.core, &mut self.rx).await?;
-        let answer = Answer {
-            core: Arc::clone(&self.core),
-            stream: Some(self.tx),
-        };
+        let answer = Answer { core: Arc::clone(&self.core), stream: Some(self.tx) };
         Ok((header, BlobReceiver::new(self.core, self.rx, body_len_max), answer))
     }
 }
@@ -111,10 +108,7 @@ impl Answer {
         let Some(stream) = self.stream.take() else {
             return Err(Error::Finished);
         };
-        let mut body = BlobSender {
-            core: Arc::clone(&self.core),
-            stream: Some(stream),
-        };
+        let mut body = BlobSender { core: Arc::clone(&self.core), stream: Some(stream) };
         body.send_header(header).await?;
         Ok(body)
     }
@@ -162,10 +156,7 @@ impl BlobSender {
     async fn send_header(&mut self, header: &[u8]) -> Result<(), Error> {
         let len = u32::try_from(header.len()).unwrap_or(u32::MAX);
         if len > HEADER_LEN_MAX {
-            return Err(Error::FrameTooLong {
-                len: header.len() as u64,
-                max: HEADER_LEN_MAX,
-            });
+            return Err(Error::FrameTooLong { len: header.len() as u64, max: HEADER_LEN_MAX });
         }
         let mut bytes = BytesMut::with_capacity(4 + header.len());
         bytes.extend_from_slice(&len.to_le_bytes());
@@ -192,11 +183,7 @@ impl BlobReceiver {
         if self.done {
             return Ok(None);
         }
-        let chunk = self
-            .stream
-            .read_chunk(CHUNK_LEN_MAX, true)
-            .await
-            .map_err(|e| self.core.read_error(&e))?;
+        let chunk = self.stream.read_chunk(CHUNK_LEN_MAX, true).await.map_err(|e| self.core.read_error(&e))?;
         let Some(chunk) = chunk else {
             self.done = true;
             return Ok(None);
@@ -224,13 +211,7 @@ impl BlobReceiver {
     }
 
     fn new(core: Arc<Core>, stream: RecvStream, len_max: u64) -> Self {
-        Self {
-            core,
-            stream,
-            len: 0,
-            len_max,
-            done: false,
-        }
+        Self { core, stream, len: 0, len_max, done: false }
     }
 }
 
@@ -246,19 +227,9 @@ impl Drop for BlobReceiver {
 /// Begins a request; see [`Session::request`](crate::Session::request).
 pub(crate) async fn request(core: &Arc<Core>, header: &[u8], body_len_max: u64) -> Result<Request, Error> {
     let (tx, rx) = core.connection.open_bi().await.map_err(|e| core.end(&e))?;
-    let mut body = BlobSender {
-        core: Arc::clone(core),
-        stream: Some(tx),
-    };
+    let mut body = BlobSender { core: Arc::clone(core), stream: Some(tx) };
     body.send_header(header).await?;
-    Ok(Request {
-        body,
-        response: Response {
-            core: Arc::clone(core),
-            stream: rx,
-            body_len_max,
-        },
-    })
+    Ok(Request { body, response: Response { core: Arc::clone(core), stream: rx, body_len_max } })
 }
 
 async fn read_header(core: &Core, stream: &mut RecvStream) -> Result<Bytes, Error> {
@@ -267,10 +238,7 @@ async fn read_header(core: &Core, stream: &mut RecvStream) -> Result<Bytes, Erro
     let len = u32::from_le_bytes(prefix);
     if len > HEADER_LEN_MAX {
         core.close(CODE_PROTOCOL, "a header is longer than the limit");
-        return Err(Error::FrameTooLong {
-            len: len.into(),
-            max: HEADER_LEN_MAX,
-        });
+        return Err(Error::FrameTooLong { len: len.into(), max: HEADER_LEN_MAX });
     }
     let mut header = BytesMut::zeroed(len as usize);
     read_exact(core, stream, &mut header).await?;

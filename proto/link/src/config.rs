@@ -78,46 +78,14 @@ impl Config {
         let queue_min = u64::from(self.frame_len_max) + 4;
         let checks = [
             (self.frame_len_max > 0, "frame_len_max", "must be more than 0"),
-            (
-                u64::from(self.queue_bytes_max) >= queue_min,
-                "queue_bytes_max",
-                "must hold the longest frame",
-            ),
-            (
-                (1..=STREAMS_MAX).contains(&self.requests_max),
-                "requests_max",
-                "must be between 1 and 64",
-            ),
-            (
-                (1..=STREAMS_MAX).contains(&self.log_streams_max),
-                "log_streams_max",
-                "must be between 1 and 64",
-            ),
-            (
-                self.stream_window >= 16 << 10,
-                "stream_window",
-                "must be at least 16 KiB",
-            ),
-            (
-                self.stream_window <= 64 << 20,
-                "stream_window",
-                "must be at most 64 MiB",
-            ),
-            (
-                self.idle_timeout >= Duration::from_millis(300),
-                "idle_timeout",
-                "must be at least 300ms",
-            ),
-            (
-                self.idle_timeout <= Duration::from_secs(600),
-                "idle_timeout",
-                "must be at most 10m",
-            ),
-            (
-                !self.connect_timeout.is_zero(),
-                "connect_timeout",
-                "must be more than 0",
-            ),
+            (u64::from(self.queue_bytes_max) >= queue_min, "queue_bytes_max", "must hold the longest frame"),
+            ((1..=STREAMS_MAX).contains(&self.requests_max), "requests_max", "must be between 1 and 64"),
+            ((1..=STREAMS_MAX).contains(&self.log_streams_max), "log_streams_max", "must be between 1 and 64"),
+            (self.stream_window >= 16 << 10, "stream_window", "must be at least 16 KiB"),
+            (self.stream_window <= 64 << 20, "stream_window", "must be at most 64 MiB"),
+            (self.idle_timeout >= Duration::from_millis(300), "idle_timeout", "must be at least 300ms"),
+            (self.idle_timeout <= Duration::from_secs(600), "idle_timeout", "must be at most 10m"),
+            (!self.connect_timeout.is_zero(), "connect_timeout", "must be more than 0"),
             (self.handshakes_max > 0, "handshakes_max", "must be more than 0"),
             (self.accept_queue_max > 0, "accept_queue_max", "must be more than 0"),
         ];
@@ -130,10 +98,8 @@ impl Config {
     /// Returns the settings of the QUIC stack.
     pub(crate) fn transport(&self) -> Result<Arc<TransportConfig>, ConfigError> {
         self.validate()?;
-        let idle = IdleTimeout::try_from(self.idle_timeout).map_err(|_| ConfigError {
-            field: "idle_timeout",
-            problem: "is too long",
-        })?;
+        let idle = IdleTimeout::try_from(self.idle_timeout)
+            .map_err(|_| ConfigError { field: "idle_timeout", problem: "is too long" })?;
         // The control stream is one of the two-way streams.
         let two_way = self.requests_max + 1;
         // Each stream's unread data fits into the window of the connection, in both directions, so that a stalled

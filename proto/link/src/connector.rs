@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 
-use quinn::{ClientConfig, ConnectError, Endpoint, EndpointConfig, TokioRuntime};
+use quinn::{ClientConfig, ConnectError, ConnectionError, Endpoint, EndpointConfig, TokioRuntime};
 use tokio::time::timeout;
 
 use crate::config::Config;
@@ -29,10 +29,7 @@ impl Connector {
     pub fn new(identity: &Identity, config: Config) -> Result<Self, Error> {
         let mut client = ClientConfig::new(Arc::new(tls::client(identity)?));
         client.transport_config(config.transport()?);
-        Ok(Self {
-            client,
-            config: Arc::new(config),
-        })
+        Ok(Self { client, config: Arc::new(config) })
     }
 
     /// Connects to the first of `addrs` that answers as `server_name`, usually
@@ -66,18 +63,18 @@ impl Connector {
             let connecting = endpoint
                 .connect_with(self.client.clone(), addr, server_name)
                 .map_err(|e: ConnectError| unreachable(e.to_string()))?;
-            let connection = connecting.await.map_err(|e| match e {
-                quinn::ConnectionError::TimedOut => unreachable("no answer".to_owned()),
-                other => Error::from_connection(addr, &other),
+            let connection = connecting.await.map_err(|e| {
+                if e == ConnectionError::TimedOut {
+                    unreachable("no answer".to_owned())
+                } else {
+                    Error::from_connection(addr, &e)
+                }
             })?;
             session::begin(connection, Arc::clone(&self.config)).await
         };
         match timeout(self.config.connect_timeout, attempt).await {
             Ok(outcome) => outcome,
-            Err(_) => Err(unreachable(format!(
-                "no answer within {:?}",
-                self.config.connect_timeout
-            ))),
+            Err(_) => Err(unreachable(format!("no answer within {:?}", self.config.connect_timeout))),
         }
     }
 }
@@ -87,10 +84,7 @@ fn endpoint_for(remote: SocketAddr) -> Result<Endpoint, Error> {
         SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
         SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
     };
-    let failed = |e: std::io::Error| Error::Bind {
-        addr: local,
-        detail: e.to_string(),
-    };
+    let failed = |e: std::io::Error| Error::Bind { addr: local, detail: e.to_string() };
     let socket = UdpSocket::bind(local).map_err(failed)?;
     Endpoint::new(EndpointConfig::default(), None, socket, Arc::new(TokioRuntime)).map_err(failed)
 }

@@ -234,9 +234,5 @@ fn from_code(by: RefusedBy, code: u64, detail: &str) -> Option<Error> {
         120 => RefusalCause::NoCommonProtocol,
         other => RefusalCause::Other(other),
     };
-    Some(Error::Refused {
-        by,
-        cause,
-        detail: shorten(detail),
-    })
+    Some(Error::Refused { by, cause, detail: shorten(detail) })
 }

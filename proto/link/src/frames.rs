@@ -125,11 +125,7 @@ impl FrameReceiver {
                 return Ok(Some(frame));
             }
             if self.ended {
-                return if self.buffer.is_empty() {
-                    Ok(None)
-                } else {
-                    Err(Error::Truncated)
-                };
+                return if self.buffer.is_empty() { Ok(None) } else { Err(Error::Truncated) };
             }
             match self.stream.read_chunk(READ_LEN_MAX, true).await {
                 Ok(Some(chunk)) => self.buffer.extend_from_slice(&chunk.bytes),
@@ -165,34 +161,22 @@ impl FrameReceiver {
     }
 
     pub(crate) fn new(stream: RecvStream, core: Arc<Core>) -> Self {
-        Self {
-            stream,
-            core,
-            buffer: BytesMut::new(),
-            ended: false,
-        }
+        Self { stream, core, buffer: BytesMut::new(), ended: false }
     }
 }
 
 /// Starts the task that writes the frames of `stream`.
 pub(crate) fn sender(stream: SendStream, core: Arc<Core>) -> FrameSender {
-    let room = usize::try_from(core.config.queue_bytes_max)
-        .unwrap_or(usize::MAX)
-        .min(Semaphore::MAX_PERMITS);
+    let room = usize::try_from(core.config.queue_bytes_max).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
     let queue = Arc::new(Queue {
         frame_len_max: core.config.frame_len_max,
-        state: Mutex::new(State {
-            bytes: Vec::new(),
-            phase: Phase::Open,
-        }),
+        state: Mutex::new(State { bytes: Vec::new(), phase: Phase::Open }),
         room: Semaphore::new(room),
         ready: Notify::new(),
         drained: Notify::new(),
     });
     tokio::spawn(write(stream, core, Arc::clone(&queue)));
-    FrameSender {
-        handle: Arc::new(Handle { queue }),
-    }
+    FrameSender { handle: Arc::new(Handle { queue }) }
 }
 
 /// What the clones of a sender share; ends the stream when the last is dropped.
@@ -237,10 +221,7 @@ impl Queue {
     fn cost(&self, frame: &[u8]) -> Result<(u32, u32), Error> {
         match u32::try_from(frame.len()) {
             Ok(len) if len <= self.frame_len_max => Ok((len, len + PREFIX_LEN)),
-            Ok(_) | Err(_) => Err(Error::FrameTooLong {
-                len: frame.len() as u64,
-                max: self.frame_len_max,
-            }),
+            Ok(_) | Err(_) => Err(Error::FrameTooLong { len: frame.len() as u64, max: self.frame_len_max }),
         }
     }
 
@@ -329,9 +310,7 @@ async fn write(mut stream: SendStream, core: Arc<Core>, queue: Arc<Queue>) {
     drop(stream.finish());
     let outcome = match stream.stopped().await {
         Ok(None) => Phase::Delivered,
-        Ok(Some(code)) => Phase::Failed(Error::StreamAborted {
-            code: VarInt::into_inner(code),
-        }),
+        Ok(Some(code)) => Phase::Failed(Error::StreamAborted { code: VarInt::into_inner(code) }),
         Err(quinn::StoppedError::ConnectionLost(error)) => Phase::Failed(core.end(&error)),
         Err(quinn::StoppedError::ZeroRttRejected) => Phase::Failed(Error::Protocol("early data is off")),
     };

@@ -1,5 +1,6 @@
 //! The cluster's own certificate authority.
 
+use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rcgen::{
@@ -21,14 +22,15 @@ const ORGANIZATION: &str = "weir";
 
 /// The authority that signs every certificate of one cluster.
 ///
-/// Its key decides who belongs to the cluster: keep it away from the daemons where possible. It has no `Debug` form.
+/// Its key decides who belongs to the cluster: keep it away from the daemons where possible. Its `Debug` form shows the
+/// cluster only.
 pub struct ClusterCa {
     cluster: ClusterName,
     certificate_pem: String,
     issuer: Issuer<'static, KeyPair>,
 }
 
-/// A certificate and its private key, both PEM.
+/// A certificate and its private key, both PEM. Its `Debug` form does not show the key.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Issued {
     /// The certificate chain, leaf first.
@@ -71,10 +73,7 @@ impl Validity {
     #[must_use]
     pub fn starting(now: SystemTime, lifetime: Duration) -> Self {
         let not_before = now.checked_sub(CLOCK_SKEW).unwrap_or(UNIX_EPOCH);
-        Self {
-            not_before,
-            not_after: now.checked_add(lifetime).unwrap_or(now),
-        }
+        Self { not_before, not_after: now.checked_add(lifetime).unwrap_or(now) }
     }
 }
 
@@ -87,21 +86,14 @@ impl ClusterCa {
         let key = KeyPair::generate().map_err(crypto)?;
         let mut params = params(&validity, ORGANIZATION)?;
         params.distinguished_name.push(DnType::CommonName, cluster.as_str());
+        // Two clusters of one name must not take each other's certificates for damaged ones of their own.
+        let unit: String = random()?.iter().map(|byte| format!("{byte:02x}")).collect();
+        params.distinguished_name.push(DnType::OrganizationalUnitName, unit);
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let certificate_pem = params.self_signed(&key).map_err(crypto)?.pem();
-        let issued = Issued {
-            certificate_pem: certificate_pem.clone(),
-            key_pem: key.serialize_pem(),
-        };
-        Ok((
-            Self {
-                cluster,
-                certificate_pem,
-                issuer: Issuer::new(params, key),
-            },
-            issued,
-        ))
+        let issued = Issued { certificate_pem: certificate_pem.clone(), key_pem: key.serialize_pem() };
+        Ok((Self { cluster, certificate_pem, issuer: Issuer::new(params, key) }, issued))
     }
 
     /// Reads an authority that [`generate`](Self::generate) made.
@@ -119,20 +111,12 @@ impl ClusterCa {
         if parsed.public_key().subject_public_key.data.as_ref() != key.public_key_raw() {
             return Err(authority("its key belongs to another certificate"));
         }
-        let common_name = parsed
-            .subject()
-            .iter_common_name()
-            .next()
-            .and_then(|name| name.as_str().ok());
+        let common_name = parsed.subject().iter_common_name().next().and_then(|name| name.as_str().ok());
         let cluster = common_name
             .and_then(|name| name.parse().ok())
             .ok_or_else(|| authority("its certificate does not name a cluster"))?;
         let issuer = Issuer::from_ca_cert_der(&der, key).map_err(|e| authority(&e.to_string()))?;
-        Ok(Self {
-            cluster,
-            certificate_pem: certificate_pem.to_owned(),
-            issuer,
-        })
+        Ok(Self { cluster, certificate_pem: certificate_pem.to_owned(), issuer })
     }
 
     /// Returns the cluster it speaks for.
@@ -195,10 +179,19 @@ impl ClusterCa {
         params.extended_key_usages = vec![purpose];
         params.use_authority_key_identifier_extension = true;
         let certificate = params.signed_by(&key, &self.issuer).map_err(crypto)?;
-        Ok(Issued {
-            certificate_pem: certificate.pem(),
-            key_pem: key.serialize_pem(),
-        })
+        Ok(Issued { certificate_pem: certificate.pem(), key_pem: key.serialize_pem() })
+    }
+}
+
+impl fmt::Debug for ClusterCa {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClusterCa").field("cluster", &self.cluster).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Issued {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Issued").field("certificate_pem", &self.certificate_pem).finish_non_exhaustive()
     }
 }
 
@@ -225,13 +218,16 @@ fn params(validity: &Validity, organization: &str) -> Result<CertificateParams, 
 
 /// Draws a positive serial number of 120 random bits.
 fn serial_number() -> Result<SerialNumber, Error> {
-    let mut bytes = [0; 16];
-    rustls::crypto::ring::default_provider()
-        .secure_random
-        .fill(&mut bytes)
-        .map_err(|_| Error::Crypto("no random numbers".to_owned()))?;
+    let mut bytes = random()?;
     bytes[0] = 1;
     Ok(SerialNumber::from_slice(&bytes))
+}
+
+fn random() -> Result<[u8; 16], Error> {
+    let mut bytes = [0; 16];
+    let source = rustls::crypto::ring::default_provider().secure_random;
+    source.fill(&mut bytes).map_err(|_| Error::Crypto("no random numbers".to_owned()))?;
+    Ok(bytes)
 }
 
 fn uri(name: &Name) -> Result<SanType, Error> {

@@ -47,10 +47,7 @@ impl Listener {
     /// [`Error::Bind`], [`Error::Config`] or [`Error::Identity`].
     pub fn bind(addr: SocketAddr, identity: &Identity, config: Config) -> Result<Self, Error> {
         let server = server_config(identity, &config)?;
-        let failed = |e: std::io::Error| Error::Bind {
-            addr,
-            detail: e.to_string(),
-        };
+        let failed = |e: std::io::Error| Error::Bind { addr, detail: e.to_string() };
         let socket = UdpSocket::bind(addr).map_err(failed)?;
         let endpoint =
             Endpoint::new(EndpointConfig::default(), Some(server), socket, Arc::new(TokioRuntime)).map_err(failed)?;
@@ -65,12 +62,7 @@ impl Listener {
             links: tx,
         };
         tokio::spawn(door.run());
-        Ok(Self {
-            endpoint,
-            config,
-            counters,
-            links: Mutex::new(rx),
-        })
+        Ok(Self { endpoint, config, counters, links: Mutex::new(rx) })
     }
 
     /// Waits for the next executor; `None` after [`close`](Self::close). Cancelling the wait loses nothing.
@@ -93,8 +85,7 @@ impl Listener {
     /// # Errors
     /// [`Error::Identity`], and the certificate in use stays.
     pub fn replace_identity(&self, identity: &Identity) -> Result<(), Error> {
-        self.endpoint
-            .set_server_config(Some(server_config(identity, &self.config)?));
+        self.endpoint.set_server_config(Some(server_config(identity, &self.config)?));
         Ok(())
     }
 
@@ -111,8 +102,7 @@ impl Listener {
 
     /// Closes every connection with `code` and `reason`, takes no more, and waits until the peers were told.
     pub async fn close(&self, code: u32, reason: &str) {
-        self.endpoint
-            .close(code.into(), crate::error::shorten(reason).as_bytes());
+        self.endpoint.close(code.into(), crate::error::shorten(reason).as_bytes());
         self.endpoint.wait_idle().await;
     }
 }

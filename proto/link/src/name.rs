@@ -45,19 +45,13 @@ impl Name {
     /// Returns the name of the control replicas of `cluster`.
     #[must_use]
     pub fn control(cluster: ClusterName) -> Self {
-        Self {
-            cluster,
-            role: Role::Control,
-        }
+        Self { cluster, role: Role::Control }
     }
 
     /// Returns the name of the executor on `node`.
     #[must_use]
     pub fn executor(cluster: ClusterName, node: NodeId) -> Self {
-        Self {
-            cluster,
-            role: Role::Executor(node),
-        }
+        Self { cluster, role: Role::Executor(node) }
     }
 }
 

@@ -104,10 +104,7 @@ impl Session {
     /// The end of the connection.
     pub async fn open_log_stream(&self) -> Result<FrameSender, Error> {
         let mut stream = self.core.connection.open_uni().await.map_err(|e| self.core.end(&e))?;
-        stream
-            .write_all(&TAG_LOG)
-            .await
-            .map_err(|e| self.core.write_error(&e))?;
+        stream.write_all(&TAG_LOG).await.map_err(|e| self.core.write_error(&e))?;
         Ok(frames::sender(stream, Arc::clone(&self.core)))
     }
 
@@ -171,9 +168,7 @@ impl Core {
 
     pub(crate) fn read_error(&self, error: &ReadError) -> Error {
         match error {
-            ReadError::Reset(code) => Error::StreamAborted {
-                code: code.into_inner(),
-            },
+            ReadError::Reset(code) => Error::StreamAborted { code: code.into_inner() },
             ReadError::ConnectionLost(end) => self.end(end),
             ReadError::ClosedStream => Error::Finished,
             ReadError::IllegalOrderedRead | ReadError::ZeroRttRejected => Error::Lost(error.to_string()),
@@ -182,9 +177,7 @@ impl Core {
 
     pub(crate) fn write_error(&self, error: &WriteError) -> Error {
         match error {
-            WriteError::Stopped(code) => Error::StreamAborted {
-                code: code.into_inner(),
-            },
+            WriteError::Stopped(code) => Error::StreamAborted { code: code.into_inner() },
             WriteError::ConnectionLost(end) => self.end(end),
             WriteError::ClosedStream => Error::Finished,
             WriteError::ZeroRttRejected => Error::Lost(error.to_string()),
@@ -220,15 +213,8 @@ pub(crate) async fn read_exact(core: &Core, stream: &mut RecvStream, buffer: &mu
 
 fn core(connection: Connection, config: Arc<Config>) -> Result<Arc<Core>, Error> {
     let addr = connection.remote_address();
-    let name = tls::peer_chain(&connection)
-        .and_then(|chain| chain.first().map(tls::name_in))
-        .and_then(Result::ok)
-        .ok_or(Error::Protocol("the peer has no certificate"))?;
-    Ok(Arc::new(Core {
-        connection,
-        config,
-        peer: Peer { role: name.role, addr },
-    }))
+    let name = tls::peer_name(&connection).ok_or(Error::Protocol("the peer has no certificate"))?;
+    Ok(Arc::new(Core { connection, config, peer: Peer { role: name.role, addr } }))
 }
 
 async fn prepare(core: &Core, tx: &mut SendStream) -> Result<(), Error> {
@@ -240,21 +226,13 @@ async fn prepare(core: &Core, tx: &mut SendStream) -> Result<(), Error> {
 async fn expect_preamble(core: &Core, rx: &mut RecvStream) -> Result<(), Error> {
     let mut preamble = [0; PREAMBLE.len()];
     read_exact(core, rx, &mut preamble).await?;
-    if preamble == PREAMBLE {
-        Ok(())
-    } else {
-        Err(core.broken("another preamble on the control stream"))
-    }
+    if preamble == PREAMBLE { Ok(()) } else { Err(core.broken("another preamble on the control stream")) }
 }
 
 fn link(core: Arc<Core>, tx: SendStream, rx: RecvStream) -> Link {
     let sender = frames::sender(tx, Arc::clone(&core));
     let receiver = FrameReceiver::new(rx, Arc::clone(&core));
-    Link {
-        session: Session { core },
-        sender,
-        receiver,
-    }
+    Link { session: Session { core }, sender, receiver }
 }
 
 /// Returns the stream code of `code`.

@@ -12,8 +12,8 @@ use rustls::server::NoServerSessionStorage;
 use rustls::sign::SingleCertAndKey;
 use rustls_pki_types::CertificateDer;
 
+use crate::name::Name;
 pub use identity::{Identity, IdentityError};
-pub(crate) use verify::name_in;
 
 /// The application protocol of the link. Another value is another, incompatible link.
 pub const ALPN: &[u8] = b"weir/1";
@@ -52,9 +52,10 @@ pub(crate) fn client(identity: &Identity) -> Result<QuicClientConfig, IdentityEr
     QuicClientConfig::try_from(config).map_err(|e| IdentityError::unusable(&e))
 }
 
-/// Returns the certificates that a verified peer showed.
-pub(crate) fn peer_chain(connection: &quinn::Connection) -> Option<Box<Vec<CertificateDer<'static>>>> {
-    connection.peer_identity()?.downcast().ok()
+/// Returns the name that a verified peer showed.
+pub(crate) fn peer_name(connection: &quinn::Connection) -> Option<Name> {
+    let chain = connection.peer_identity()?.downcast::<Vec<CertificateDer<'static>>>().ok()?;
+    verify::name_in(chain.first()?).ok()
 }
 
 fn provider() -> Arc<CryptoProvider> {

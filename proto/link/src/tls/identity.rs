@@ -10,7 +10,8 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use x509_parser::time::ASN1Time;
 
-use super::{name_in, provider};
+use super::provider;
+use super::verify::name_in;
 use crate::error::shorten;
 use crate::name::Name;
 
@@ -134,20 +135,13 @@ impl Identity {
                 IdentityError::unusable(&error)
             }
         })?;
-        Ok(Self {
-            name,
-            certified: Arc::new(certified),
-            authorities,
-            not_after,
-        })
+        Ok(Self { name, certified: Arc::new(certified), authorities, not_after })
     }
 }
 
 impl fmt::Debug for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Identity")
-            .field("name", &self.name.to_string())
-            .finish_non_exhaustive()
+        f.debug_struct("Identity").field("name", &self.name.to_string()).finish_non_exhaustive()
     }
 }
 
@@ -158,15 +152,10 @@ impl IdentityError {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, IdentityError> {
-    let unreadable = |detail: String| IdentityError::Unreadable {
-        path: path.to_owned(),
-        detail,
-    };
+    let unreadable = |detail: String| IdentityError::Unreadable { path: path.to_owned(), detail };
     let len = std::fs::metadata(path).map_err(|e| unreadable(e.to_string()))?.len();
     if len > PEM_LEN_MAX {
-        return Err(unreadable(format!(
-            "it has {len} bytes, more than {PEM_LEN_MAX}; is it a certificate?"
-        )));
+        return Err(unreadable(format!("it has {len} bytes, more than {PEM_LEN_MAX}; is it a certificate?")));
     }
     std::fs::read(path).map_err(|e| unreadable(e.to_string()))
 }
@@ -182,11 +171,7 @@ fn certificates(pem: &[u8], source: String) -> Result<Vec<CertificateDer<'static
 }
 
 fn not_pem(source_name: String, what: &'static str, detail: &dyn fmt::Display) -> IdentityError {
-    IdentityError::NotPem {
-        source_name,
-        what,
-        detail: shorten(&detail.to_string()),
-    }
+    IdentityError::NotPem { source_name, what, detail: shorten(&detail.to_string()) }
 }
 
 fn valid_until(certificate: &CertificateDer<'_>, name: &Name, now: SystemTime) -> Result<SystemTime, IdentityError> {
@@ -198,16 +183,10 @@ fn valid_until(certificate: &CertificateDer<'_>, name: &Name, now: SystemTime) -
         .and_then(|seconds| ASN1Time::from_timestamp(seconds).ok())
         .ok_or_else(|| IdentityError::unusable(&"the clock is beyond any certificate"))?;
     if now < validity.not_before {
-        return Err(IdentityError::NotYetValid {
-            name: name.clone(),
-            not_before: validity.not_before.to_string(),
-        });
+        return Err(IdentityError::NotYetValid { name: name.clone(), not_before: validity.not_before.to_string() });
     }
     if now > validity.not_after {
-        return Err(IdentityError::Expired {
-            name: name.clone(),
-            not_after: validity.not_after.to_string(),
-        });
+        return Err(IdentityError::Expired { name: name.clone(), not_after: validity.not_after.to_string() });
     }
     let until = u64::try_from(validity.not_after.timestamp()).unwrap_or(0);
     Ok(UNIX_EPOCH + std::time::Duration::from_secs(until))

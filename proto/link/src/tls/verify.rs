@@ -39,10 +39,7 @@ impl Control {
         let inner = WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(provider))
             .build()
             .map_err(|e| IdentityError::unusable(&e))?;
-        Ok(Self {
-            inner,
-            cluster: identity.name().cluster.clone(),
-        })
+        Ok(Self { inner, cluster: identity.name().cluster.clone() })
     }
 }
 
@@ -52,10 +49,7 @@ impl Executors {
         let inner = WebPkiClientVerifier::builder_with_provider(roots, Arc::clone(provider))
             .build()
             .map_err(|e| IdentityError::unusable(&e))?;
-        Ok(Self {
-            inner,
-            cluster: identity.name().cluster.clone(),
-        })
+        Ok(Self { inner, cluster: identity.name().cluster.clone() })
     }
 }
 
@@ -68,16 +62,13 @@ impl ServerCertVerifier for Control {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        let verified = self
-            .inner
-            .verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)?;
+        let verified = self.inner.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)?;
         let name = name_in(end_entity).map_err(wrong_role)?;
         match name.role {
             Role::Control if name.cluster == self.cluster => Ok(verified),
-            Role::Control | Role::Executor(_) => Err(wrong_role(format!(
-                "names {name}, expected the control of {}",
-                self.cluster
-            ))),
+            Role::Control | Role::Executor(_) => {
+                Err(wrong_role(format!("names {name}, expected the control of {}", self.cluster)))
+            }
         }
     }
 
@@ -119,10 +110,9 @@ impl ClientCertVerifier for Executors {
         let name = name_in(end_entity).map_err(wrong_role)?;
         match name.role {
             Role::Executor(_) if name.cluster == self.cluster => Ok(verified),
-            Role::Control | Role::Executor(_) => Err(wrong_role(format!(
-                "names {name}, expected an executor of {}",
-                self.cluster
-            ))),
+            Role::Control | Role::Executor(_) => {
+                Err(wrong_role(format!("names {name}, expected an executor of {}", self.cluster)))
+            }
         }
     }
 
@@ -152,32 +142,22 @@ impl ClientCertVerifier for Executors {
 /// Reads the one cluster name in a certificate; the error continues "the certificate …".
 ///
 /// Two names are refused: a peer must not be able to choose which of them counts.
-pub(crate) fn name_in(certificate: &CertificateDer<'_>) -> Result<Name, String> {
+pub(super) fn name_in(certificate: &CertificateDer<'_>) -> Result<Name, String> {
     let (rest, parsed) =
         x509_parser::parse_x509_certificate(certificate).map_err(|_| "cannot be read as X.509".to_owned())?;
     if !rest.is_empty() {
         return Err("has bytes after its end".to_owned());
     }
-    let alternatives = parsed
-        .subject_alternative_name()
-        .map_err(|_| "has damaged alternative names".to_owned())?;
-    let mut names = alternatives
-        .iter()
-        .flat_map(|extension| &extension.value.general_names)
-        .filter_map(as_uri);
+    let alternatives = parsed.subject_alternative_name().map_err(|_| "has damaged alternative names".to_owned())?;
+    let mut names = alternatives.iter().flat_map(|extension| &extension.value.general_names).filter_map(as_uri);
     match (names.next(), names.next()) {
-        (Some(uri), None) => uri
-            .parse::<Name>()
-            .map_err(|_| "names no role of a weir cluster".to_owned()),
+        (Some(uri), None) => uri.parse::<Name>().map_err(|_| "names no role of a weir cluster".to_owned()),
         (None, _) => Err("names no role of a weir cluster".to_owned()),
         (Some(_), Some(_)) => Err("has more than one name".to_owned()),
     }
 }
 
-#[expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "the enum is another crate's; only one kind of name matters"
-)]
+#[expect(clippy::wildcard_enum_match_arm, reason = "the enum is another crate's; only one kind of name matters")]
 fn as_uri<'a>(name: &GeneralName<'a>) -> Option<&'a str> {
     match name {
         GeneralName::URI(uri) => Some(*uri),
@@ -213,4 +193,50 @@ fn wrong_role(detail: String) -> rustls::Error {
     impl std::error::Error for WrongRole {}
     tracing::debug!(detail, "refused a certificate");
     rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(WrongRole(detail)))))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, SystemTime};
+
+    use super::*;
+    use crate::issue::{ClusterCa, Validity};
+    use crate::tls::provider;
+
+    fn today() -> Validity {
+        Validity::starting(SystemTime::now(), Duration::from_secs(3600))
+    }
+
+    fn ca(cluster: &str) -> ClusterCa {
+        ClusterCa::generate(cluster.parse().unwrap(), today()).unwrap().0
+    }
+
+    #[test]
+    fn a_listener_takes_executors_of_its_own_cluster_only() {
+        let (ours, theirs) = (ca("ours"), ca("theirs"));
+        let both = format!("{}{}", ours.certificate_pem(), theirs.certificate_pem());
+        let node = "n1".parse().unwrap();
+        let identity = |issued: &crate::issue::Issued| {
+            Identity::from_pem(&issued.certificate_pem, &issued.key_pem, &both, SystemTime::now()).unwrap()
+        };
+        let listener = Executors::new(&identity(&ours.issue_control(&[], today()).unwrap()), &provider()).unwrap();
+        let verdict = |issued: &crate::issue::Issued| {
+            let certified = identity(issued).certified();
+            listener.verify_client_cert(&certified.cert[0], &[], UnixTime::now())
+        };
+        assert!(verdict(&ours.issue_executor(&node, today()).unwrap()).is_ok());
+        let error = verdict(&theirs.issue_executor(&node, today()).unwrap()).unwrap_err().to_string();
+        assert!(error.contains("weir://theirs/executor/n1"), "{error}");
+        assert!(verdict(&ours.issue_control(&[], today()).unwrap()).is_err());
+    }
+
+    #[test]
+    fn a_certificate_without_a_role_names_nobody() {
+        let issued = ca("c").issue_https(&["localhost".to_owned()], today()).unwrap();
+        let identity =
+            Identity::from_pem(&issued.certificate_pem, &issued.key_pem, &issued.certificate_pem, SystemTime::now());
+        assert!(matches!(identity, Err(IdentityError::NoName(_))), "{identity:?}");
+        assert!(name_in(&CertificateDer::from(vec![0x30, 0x80, 1, 2])).is_err());
+        assert!(name_in(&CertificateDer::from(Vec::new())).is_err());
+    }
 }
