@@ -1,7 +1,7 @@
 //! One worker: a thread with its own engine and runtime that polls many attempts.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     future::{Future, poll_fn},
     pin::Pin,
     rc::Rc,
@@ -83,6 +83,8 @@ struct Worker {
     programs: HashMap<Digest, Rc<Program>>,
     /// Attempts that wait for a slot.
     waiting: VecDeque<AttemptSpec>,
+    /// Those in `waiting` whose output is wanted live.
+    followed: HashSet<AttemptId>,
     running: FuturesUnordered<Running>,
     /// The attempts in `running`.
     controls: HashMap<AttemptId, Rc<Control>>,
@@ -112,6 +114,7 @@ impl Worker {
             works: HashMap::new(),
             programs: HashMap::new(),
             waiting: VecDeque::new(),
+            followed: HashSet::new(),
             running: FuturesUnordered::new(),
             controls: HashMap::new(),
             stopped: false,
@@ -153,11 +156,7 @@ impl Worker {
             Message::Unload(digest) => drop(self.programs.remove(&digest)),
             Message::Start(specs) => self.waiting.extend(specs),
             Message::Cancel(CancelSpec { id, reason }) => self.cancel(id, reason),
-            Message::Follow(FollowSpec { id, on }) => {
-                if let Some(control) = self.controls.get(&id) {
-                    control.follow(on);
-                }
-            }
+            Message::Follow(FollowSpec { id, on }) => self.follow(id, on),
             Message::Stop => self.stopped = true,
         }
     }
@@ -167,8 +166,19 @@ impl Worker {
             control.cancel(reason);
         } else if let Some(at) = self.waiting.iter().position(|spec| spec.id == id) {
             self.waiting.remove(at);
+            self.followed.remove(&id);
             let failure = Failure::new(reason, Source::Executor, "ended before it was started");
             self.end(not_run(id, Status::Killed, failure));
+        }
+    }
+
+    fn follow(&mut self, id: AttemptId, on: bool) {
+        if let Some(control) = self.controls.get(&id) {
+            control.follow(on);
+        } else if on && self.waiting.iter().any(|spec| spec.id == id) {
+            self.followed.insert(id);
+        } else {
+            self.followed.remove(&id);
         }
     }
 
@@ -185,6 +195,7 @@ impl Worker {
 
     fn start(&mut self, spec: AttemptSpec, cx: &mut Context<'_>) {
         let id = spec.id;
+        let followed = !self.followed.is_empty() && self.followed.remove(&id);
         let Some(work) = self.works.get(&id.task.run) else {
             return self.end(not_run(id, Status::Failed, verdict::host_error("its run is not defined here")));
         };
@@ -192,6 +203,7 @@ impl Worker {
             return self.end(not_run(id, Status::Failed, verdict::host_error("its module is not prepared here")));
         };
         let control = Rc::<Control>::default();
+        control.follow(followed);
         let (program, work) = (Rc::clone(program), Rc::clone(work));
         let mut attempt =
             Attempt::new(&self.setup.engine, program, work, spec, self.setup.memory_max, Rc::clone(&control));

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use weir_sandbox::{Sandbox, SandboxConfig};
 use weir_wire::{
-    attempt::{AttemptEvent, AttemptSpec, CancelSpec, Command, EndedAttempt, ModuleFile, ModuleReady},
+    attempt::{AttemptEvent, AttemptSpec, CancelSpec, Command, EndedAttempt, FollowSpec, ModuleFile, ModuleReady},
     id::{AttemptId, Digest, GrantSeq, RunId, TaskId, Term},
     log,
     outcome::{Captured, Failure},
@@ -22,6 +22,18 @@ use weir_wire::{
 
 /// Long enough for any machine; what is not there by then is a hang.
 const HANG: Duration = Duration::from_secs(120);
+
+/// Computes for some dozens of slices, then writes "done".
+const NEIGHBOUR: &str = r#"(module
+    (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+    (memory (export "memory") 1)
+    (data (i32.const 0) "\10\00\00\00\04\00\00\00")
+    (data (i32.const 16) "done")
+    (func (export "_start") (local $i i32)
+        (loop $more
+            (local.set $i (i32.add (local.get $i) (i32.const 1)))
+            (br_if $more (i32.lt_u (local.get $i) (i32.const 4000000))))
+        (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8)))))"#;
 
 /// A sandbox under test.
 #[derive(Debug)]
@@ -68,10 +80,7 @@ impl Guest {
     /// A guest with budgets that a well-behaved one never meets.
     #[must_use]
     pub fn new(wasm: impl AsRef<[u8]>) -> Self {
-        let resources = Resources {
-            cpu: CpuMillis(1000),
-            memory: MemBytes(16 << 20),
-        };
+        let resources = Resources { cpu: CpuMillis(1000), memory: MemBytes(16 << 20) };
         Self {
             wasm: wasm.as_ref().to_vec(),
             args: Vec::new(),
@@ -115,6 +124,13 @@ impl Guest {
         self
     }
 
+    /// With an environment variable.
+    #[must_use]
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.env.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
     /// With a payload.
     #[must_use]
     pub fn payload(mut self, payload: &[u8]) -> Self {
@@ -125,11 +141,7 @@ impl Guest {
     /// With a directory at `/data`.
     #[must_use]
     pub fn dir(mut self, name: &str, writable: bool) -> Self {
-        self.dirs.push(DirGrant {
-            name: name.to_owned(),
-            guest_path: "/data".to_owned(),
-            writable,
-        });
+        self.dirs.push(DirGrant { name: name.to_owned(), guest_path: "/data".to_owned(), writable });
         self
     }
 }
@@ -170,17 +182,17 @@ impl Bench {
     /// A sandbox with one worker, on which all guests meet.
     #[must_use]
     pub fn new() -> Self {
-        Self::with(BTreeMap::new())
+        Self::with(16, BTreeMap::new())
     }
 
-    /// A sandbox with one worker and published directories.
+    /// A sandbox with one worker that has so many lanes, and published directories.
     #[must_use]
-    pub fn with(published: BTreeMap<String, PathBuf>) -> Self {
+    pub fn with(lanes: u32, published: BTreeMap<String, PathBuf>) -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let (sender, events) = unbounded_channel();
         let config = SandboxConfig {
             workers: 1,
-            lanes_per_worker: 16,
+            lanes_per_worker: lanes,
             memory_max: MemBytes(1 << 30),
             cache_dir: dir.path().join("cache"),
             cache_key: [7; 32],
@@ -188,19 +200,8 @@ impl Bench {
             ..SandboxConfig::default()
         };
         let sandbox = Sandbox::start(config, sender).expect("a sandbox");
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_time()
-            .build()
-            .expect("a runtime");
-        Self {
-            sandbox: Some(sandbox),
-            events,
-            runtime,
-            dir,
-            runs: 0,
-            modules: 0,
-            seen: Vec::new(),
-        }
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+        Self { sandbox: Some(sandbox), events, runtime, dir, runs: 0, modules: 0, seen: Vec::new() }
     }
 
     /// The directory of the bench.
@@ -261,16 +262,8 @@ impl Bench {
             dirs: guest.dirs.clone(),
             input: Input::None,
         };
-        let id = AttemptId {
-            task: TaskId { run, index: 4 },
-            term: Term(1),
-            grant: GrantSeq(1),
-        };
-        let attempt = AttemptSpec {
-            id,
-            ordinal: 2,
-            payload: guest.payload.clone().into_boxed_slice(),
-        };
+        let id = AttemptId { task: TaskId { run, index: 4 }, term: Term(1), grant: GrantSeq(1) };
+        let attempt = AttemptSpec { id, ordinal: 2, payload: guest.payload.clone().into_boxed_slice() };
         self.send(vec![Command::Define(Box::new(work)), Command::Start(attempt)]);
         id
     }
@@ -294,6 +287,35 @@ impl Bench {
         self.end(id)
     }
 
+    /// Runs a guest to its end between two well-behaved ones on the same worker, which must not notice.
+    ///
+    /// # Panics
+    /// A neighbour came to harm, or the guest's usage is missing.
+    pub fn run_among_neighbours(&mut self, guest: &Guest) -> End {
+        let neighbour = Guest::new(NEIGHBOUR);
+        let (before, hostile, after) = (self.start(&neighbour), self.start(guest), self.start(&neighbour));
+        let end = self.end(hostile);
+        for id in [before, after] {
+            let neighbour = self.end(id);
+            assert_eq!((neighbour.reason(), &*neighbour.result), (None, &b"done"[..]), "{neighbour:?}");
+            assert_eq!(neighbour.ended.outcome.usage.peak_memory, MemBytes(1 << 16));
+        }
+        let usage = end.ended.outcome.usage;
+        assert!(usage.wall_us > 0 && usage.cpu_us > 0, "{end:?}");
+        end
+    }
+
+    /// Turns live output of an attempt on, and waits until it wrote something.
+    pub fn wait_for_output(&mut self, id: AttemptId) -> Vec<u8> {
+        self.send(vec![Command::Follow(FollowSpec { id, on: true })]);
+        self.wait(|event| match event {
+            AttemptEvent::Output(chunk) if chunk.id == id => Some(chunk.bytes.to_vec()),
+            AttemptEvent::Ended(_) | AttemptEvent::Module(_) | AttemptEvent::Output(_) | AttemptEvent::Progress(_) => {
+                None
+            }
+        })
+    }
+
     /// Ends an attempt.
     pub fn cancel(&self, id: AttemptId, reason: Reason) {
         self.send(vec![Command::Cancel(CancelSpec { id, reason })]);
@@ -304,19 +326,12 @@ impl Bench {
     /// # Panics
     /// It does not come.
     pub fn wait<T>(&mut self, mut wanted: impl FnMut(&AttemptEvent) -> Option<T>) -> T {
-        if let Some((at, found)) = self
-            .seen
-            .iter()
-            .enumerate()
-            .find_map(|(at, event)| Some((at, wanted(event)?)))
-        {
+        if let Some((at, found)) = self.seen.iter().enumerate().find_map(|(at, event)| Some((at, wanted(event)?))) {
             self.seen.remove(at);
             return found;
         }
         loop {
-            let next = self
-                .runtime
-                .block_on(async { tokio::time::timeout(HANG, self.events.recv()).await });
+            let next = self.runtime.block_on(async { tokio::time::timeout(HANG, self.events.recv()).await });
             let mut found = None;
             for event in next.expect("no hang").expect("a running sandbox") {
                 if found.is_none() {
