@@ -1,1 +1,13 @@
-//! Placeholder.
+//! A whole cluster of real processes for tests and benches: real etcd, real QUIC, `kill -9`.
+//!
+//! Non-deterministic by nature; what can be decided without processes is tested in `tests/sim` instead.
+
+pub mod binaries;
+pub mod cluster;
+pub mod daemon;
+pub mod etcd;
+pub mod skip;
+pub mod wctl;
+
+pub use cluster::{Cluster, Options, Store};
+pub use wctl::Answer;

@@ -1,0 +1,49 @@
+//! Benchmarks of Weir: `weir-bench NAME`, started by `cargo xtask bench NAME`.
+//!
+//! Each prints a table and, as its last line, one JSON object. Ratios are ours ÷ the other's throughput, measured side
+//! by side in one run: higher is better.
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+mod bare;
+mod latency;
+mod null;
+mod report;
+mod sandbox;
+mod straight;
+mod system;
+mod throughput;
+
+#[derive(Debug, Parser)]
+#[command(about = "Benchmarks of Weir, as ratios measured side by side")]
+struct Arguments {
+    #[command(subcommand)]
+    bench: Bench,
+}
+
+#[derive(Debug, Subcommand)]
+enum Bench {
+    /// Instantiate, run and drop a null module, against straight wasmtime.
+    Sandbox,
+    /// An array of null tasks through the whole system with real etcd.
+    Throughput {
+        /// Tasks of the array.
+        #[arg(long, default_value_t = 100_000)]
+        tasks: u32,
+    },
+    /// Warm dispatch of one task.
+    Latency {
+        /// Runs measured.
+        #[arg(long, default_value_t = 1_000)]
+        runs: u32,
+    },
+}
+
+fn main() -> Result<()> {
+    match Arguments::parse().bench {
+        Bench::Sandbox => sandbox::run(),
+        Bench::Throughput { tasks } => throughput::run(tasks),
+        Bench::Latency { runs } => latency::run(runs),
+    }
+}

@@ -1,0 +1,81 @@
+//! A cluster of real processes under measurement, reached through the HTTP API.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::json;
+use sha2::{Digest as _, Sha256};
+use weir_api::{Run, RunQuery, RunRequest, Until, spec::JobSpec};
+use weir_client::{Client, JobWrite};
+use weir_e2e::{Cluster, Options, Store, daemon::cpu_seconds};
+
+/// The namespace of everything here.
+pub(crate) const NAMESPACE: &str = "default";
+
+/// A cluster with one executor on real etcd.
+pub(crate) struct System {
+    pub(crate) cluster: Cluster,
+    pub(crate) client: Client,
+}
+
+impl System {
+    /// Starts etcd, one control plane and one executor.
+    pub(crate) fn start() -> Result<Self> {
+        let cluster = Cluster::start(&Options { store: Store::Etcd, executors: 1, ..Options::default() })?;
+        let client = Client::new(weir_client::Options {
+            addresses: vec![cluster.address()],
+            token: Some(cluster.token().to_owned()),
+            ca_pem: Some(cluster.ca_pem()?),
+        })?;
+        Ok(Self { cluster, client })
+    }
+
+    /// Uploads a module and creates a job of it; a task takes 0.05 cores and 16 MiB.
+    pub(crate) async fn deploy(&self, job: &str, wasm: &[u8]) -> Result<()> {
+        let hex: String = Sha256::digest(wasm).iter().map(|byte| format!("{byte:02x}")).collect();
+        let digest = format!("sha256:{hex}");
+        self.client.put_module(&digest, wasm.to_vec()).await.context("upload the module")?;
+        let spec = json!({
+            "job": { "name": job, "module": digest },
+            "resources": { "cpu": 0.05, "memory": "16MiB" },
+        });
+        let spec = JobSpec::from_value(&spec).context("check the job spec")?;
+        self.client.put_job(NAMESPACE, &(&spec).into(), &JobWrite::default()).await.context("create the job")?;
+        Ok(())
+    }
+
+    /// Starts a run of `count` tasks.
+    pub(crate) async fn start_run(&self, job: &str, count: u32) -> Result<Run> {
+        let request = RunRequest {
+            job: job.to_owned(),
+            version: None,
+            count: Some(count),
+            payload: None,
+            items: None,
+            message: None,
+        };
+        self.client.start_run(NAMESPACE, &request, None).await.context("start the run")
+    }
+
+    /// Waits for the end of a run, all of whose tasks must succeed.
+    pub(crate) async fn finish(&self, run: &str) -> Result<Run> {
+        let query = RunQuery { wait: Some("30s".to_owned()), until: Some(Until::Terminal), ..RunQuery::default() };
+        loop {
+            let run = self.client.run(NAMESPACE, run, &query).await.context("wait for the run")?;
+            if run.state.is_terminal() {
+                ensure!(run.tasks.succeeded == u64::from(run.count), "tasks did not succeed: {:?}", run.tasks);
+                return Ok(run);
+            }
+        }
+    }
+
+    /// CPU seconds of each process so far.
+    pub(crate) fn cpu(&self) -> Result<BTreeMap<&'static str, f64>> {
+        let mut seconds = BTreeMap::new();
+        for (name, pid) in self.cluster.pids() {
+            *seconds.entry(name).or_insert(0.0) += cpu_seconds(pid)?;
+        }
+        seconds.insert("client", cpu_seconds(std::process::id())?);
+        Ok(seconds)
+    }
+}

@@ -1,0 +1,271 @@
+//! A cluster: etcd (or the embedded store), a control plane, executors; each a process of its own.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
+
+use anyhow::{Context, Result};
+use tempfile::TempDir;
+
+use crate::{
+    binaries,
+    daemon::{Daemon, free_port},
+    etcd::Etcd,
+    wctl::Answer,
+};
+
+/// Where a cluster keeps its state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Store {
+    /// A file of the control plane's own.
+    #[default]
+    Embedded,
+    /// A real etcd.
+    Etcd,
+}
+
+/// How a cluster is started.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// The store.
+    pub store: Store,
+    /// The number of executors.
+    pub executors: usize,
+    /// Directories that the executors publish, by name.
+    pub publish: Vec<(String, PathBuf)>,
+}
+
+/// A running cluster; everything ends when it is dropped.
+#[derive(Debug)]
+pub struct Cluster {
+    dir: TempDir,
+    options: Options,
+    token: String,
+    http_port: u16,
+    link_port: u16,
+    control: Option<Daemon>,
+    executors: Vec<Option<Daemon>>,
+    etcd: Option<Etcd>,
+}
+
+/// The longest wait for a daemon to be ready; generous, since two cores may be busy with everything else.
+const READY: Duration = Duration::from_secs(120);
+
+impl Cluster {
+    /// Starts everything and waits until it is ready.
+    ///
+    /// # Errors
+    /// Something does not start; its log is in the error.
+    pub fn start(options: &Options) -> Result<Self> {
+        let mut cluster = Self::prepare(options)?;
+        if options.store == Store::Etcd {
+            cluster.etcd = Some(Etcd::start(cluster.dir.path())?);
+        }
+        cluster.start_control()?;
+        for executor in 0..options.executors {
+            cluster.start_executor(executor)?;
+        }
+        Ok(cluster)
+    }
+
+    /// Makes directories, certificates and ports; starts nothing.
+    ///
+    /// # Errors
+    /// `wctl cluster init` does not succeed.
+    pub fn prepare(options: &Options) -> Result<Self> {
+        let dir = tempfile::Builder::new().prefix("weir-e2e-").tempdir().context("make a temporary directory")?;
+        let mut init = Command::new(binaries::program("wctl")?);
+        init.args(["cluster", "init"]).arg(dir.path().join("pki")).args(["--name", "e2e", "--host", "127.0.0.1"]);
+        for executor in 0..options.executors.max(1) {
+            init.arg("--node").arg(node_name(executor));
+        }
+        let token = Answer::of(&mut init, b"")?.expect(0)?.text().trim().to_owned();
+        Ok(Self {
+            dir,
+            options: options.clone(),
+            token,
+            http_port: free_port()?,
+            link_port: free_port()?,
+            control: None,
+            executors: (0..options.executors).map(|_| None).collect(),
+            etcd: None,
+        })
+    }
+
+    /// Uses this etcd, which need not run yet.
+    pub fn set_etcd(&mut self, etcd: Etcd) {
+        self.etcd = Some(etcd);
+    }
+
+    /// The temporary directory of the cluster.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// The address of the HTTP API.
+    #[must_use]
+    pub fn address(&self) -> String {
+        format!("https://127.0.0.1:{}", self.http_port)
+    }
+
+    /// The admin token.
+    #[must_use]
+    pub fn token(&self) -> &str {
+        &self.token
+    }
+
+    /// The certificate of the cluster's authority.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn ca_pem(&self) -> Result<Vec<u8>> {
+        std::fs::read(self.pki("ca.pem")).context("read ca.pem")
+    }
+
+    /// A file that `wctl cluster init` wrote.
+    #[must_use]
+    pub fn pki(&self, file: &str) -> PathBuf {
+        self.dir.path().join("pki").join(file)
+    }
+
+    /// The URL of the cluster's etcd.
+    #[must_use]
+    pub fn etcd_url(&self) -> Option<String> {
+        self.etcd.as_ref().map(Etcd::url)
+    }
+
+    /// The etcd.
+    ///
+    /// # Panics
+    /// On a cluster without one.
+    pub fn etcd_mut(&mut self) -> &mut Etcd {
+        self.etcd.as_mut().expect("the cluster was started on etcd")
+    }
+
+    /// The control plane.
+    ///
+    /// # Panics
+    /// While it is not started.
+    pub fn control_mut(&mut self) -> &mut Daemon {
+        self.control.as_mut().expect("the control plane was started")
+    }
+
+    /// An executor.
+    ///
+    /// # Panics
+    /// While it is not started.
+    pub fn executor_mut(&mut self, executor: usize) -> &mut Daemon {
+        self.executors[executor].as_mut().expect("the executor was started")
+    }
+
+    /// All processes by role.
+    #[must_use]
+    pub fn pids(&self) -> Vec<(&'static str, u32)> {
+        let etcd = self.etcd.as_ref().and_then(Etcd::pid).map(|pid| ("etcd", pid));
+        let control = self.control.as_ref().map(|daemon| ("control", daemon.pid()));
+        let executors = self.executors.iter().flatten().map(|daemon| ("executor", daemon.pid()));
+        etcd.into_iter().chain(control).chain(executors).collect()
+    }
+
+    /// The command that starts the control plane.
+    ///
+    /// # Errors
+    /// The program is missing.
+    pub fn control_command(&self) -> Result<Command> {
+        let mut command = Command::new(binaries::program("weir-control")?);
+        command.args(["--cluster", "e2e"]);
+        command.arg("--identity").arg(self.pki("control"));
+        command.arg("--data-dir").arg(self.dir.path().join("control"));
+        command.arg("--listen-http").arg(format!("127.0.0.1:{}", self.http_port));
+        command.arg("--listen-quic").arg(format!("127.0.0.1:{}", self.link_port));
+        match &self.etcd {
+            Some(etcd) => command.arg("--etcd").arg(etcd.url()),
+            None => command.arg("--embedded").arg(self.dir.path().join("store")),
+        };
+        Ok(command)
+    }
+
+    /// Starts the control plane without waiting for it.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub fn spawn_control(&mut self) -> Result<&mut Daemon> {
+        let daemon = Daemon::start("weir-control", &mut self.control_command()?)?;
+        Ok(self.control.insert(daemon))
+    }
+
+    /// Starts the control plane, or starts it again, and waits until it leads.
+    ///
+    /// # Errors
+    /// It does not become ready.
+    pub fn start_control(&mut self) -> Result<()> {
+        self.spawn_control()?.wait_for_line(&["leading"], READY)?;
+        Ok(())
+    }
+
+    /// The command that starts an executor.
+    ///
+    /// # Errors
+    /// The program is missing.
+    pub fn executor_command(&self, executor: usize) -> Result<Command> {
+        let name = node_name(executor);
+        let mut command = Command::new(binaries::program("weir-executor")?);
+        let identity = self.pki("nodes").join(&name);
+        command.arg("--control").arg(format!("127.0.0.1:{}", self.link_port));
+        command.arg("--ca").arg(identity.join("ca.pem"));
+        command.arg("--cert").arg(identity.join("link.pem"));
+        command.arg("--key").arg(identity.join("link-key.pem"));
+        command.arg("--data-dir").arg(self.dir.path().join(&name));
+        for (name, dir) in &self.options.publish {
+            command.arg("--publish").arg(format!("{name}={}", dir.display()));
+        }
+        Ok(command)
+    }
+
+    /// Starts an executor, or starts it again, and waits until it has joined.
+    ///
+    /// # Errors
+    /// It does not become ready.
+    pub fn start_executor(&mut self, executor: usize) -> Result<()> {
+        let mut daemon = Daemon::start(&node_name(executor), &mut self.executor_command(executor)?)?;
+        daemon.wait_for_line(&["joined"], READY)?;
+        self.executors[executor] = Some(daemon);
+        Ok(())
+    }
+
+    /// A `wctl` command against this cluster, with its address, CA and token.
+    ///
+    /// # Errors
+    /// The program is missing.
+    pub fn wctl_command<S: AsRef<std::ffi::OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Result<Command> {
+        let mut command = Command::new(binaries::program("wctl")?);
+        command.env_remove("WCTL_NAMESPACE").env_remove("WCTL_CONTEXT").env("HOME", self.dir.path());
+        command.env("WCTL_ADDR", self.address()).env("WCTL_TOKEN", &self.token).env("WCTL_CA", self.pki("ca.pem"));
+        command.current_dir(self.dir.path()).args(arguments);
+        Ok(command)
+    }
+
+    /// Runs `wctl` against this cluster.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub fn wctl<S: AsRef<std::ffi::OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Result<Answer> {
+        Answer::of(&mut self.wctl_command(arguments)?, b"")
+    }
+
+    /// The last lines of every daemon's log, for the message of a failed test.
+    #[must_use]
+    pub fn logs(&self) -> String {
+        let daemons = self.control.iter().chain(self.executors.iter().flatten());
+        daemons.map(|daemon| format!("{daemon:?}\n{}", daemon.tail(30))).collect()
+    }
+}
+
+/// The name of an executor by number.
+#[must_use]
+pub fn node_name(executor: usize) -> String {
+    format!("node-{}", executor + 1)
+}
