@@ -46,6 +46,23 @@ impl Scheduler {
             .collect()
     }
 
+    /// The namespaces that have jobs, by name.
+    #[must_use]
+    pub fn namespaces(&self) -> Vec<Namespace> {
+        let Some(leading) = self.leading.as_ref() else {
+            return Vec::new();
+        };
+        let mut namespaces: Vec<Namespace> = leading.jobs.keys().map(|(namespace, _)| namespace.clone()).collect();
+        namespaces.dedup();
+        namespaces
+    }
+
+    /// The number of jobs in all namespaces.
+    #[must_use]
+    pub fn jobs_total(&self) -> usize {
+        self.leading.as_ref().map_or(0, |leading| leading.jobs.len())
+    }
+
     /// All digests of modules that jobs refer to, without repetition.
     #[must_use]
     pub fn modules(&self) -> Vec<Digest> {

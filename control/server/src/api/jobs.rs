@@ -1,0 +1,178 @@
+//! Jobs.
+
+use axum::{
+    body::Body,
+    extract::State,
+    http::{HeaderMap, StatusCode, header},
+    response::Response,
+};
+use serde::Deserialize;
+use utoipa::IntoParams;
+use weir_api::{
+    Code, Detail, Job, JobSpec, JobVersion, Page, PageQuery, Problem, Versioned, nearest, routes,
+    spec::{Document, limits},
+};
+use weir_scheduler::{PutJob, Reply as Done, Request, Scheduler};
+use weir_wire::{
+    id::{self, Digest, JobName, Namespace},
+    work::JobRecord,
+};
+
+use super::{
+    Api,
+    asked::{self, Asked, Segments},
+    leader,
+    refusal::Refusal,
+    reply::Reply,
+    show,
+};
+
+/// Which version of a job is wanted.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct VersionQuery {
+    /// A version; the latest by default.
+    version: Option<u32>,
+}
+
+/// Lists the jobs of a namespace by name.
+#[utoipa::path(get, path = routes::JOBS, tag = "jobs", params(("ns" = String, Path, description = "The namespace"), PageQuery),
+    responses((status = 200, body = Versioned<Page<Job>>), (status = "default", body = Problem, content_type = "application/problem+json")))]
+pub(super) async fn list(
+    State(api): State<Api>,
+    Segments(ns): Segments<String>,
+    Asked(query): Asked<PageQuery>,
+) -> Result<Response, Refusal> {
+    let namespace = asked::namespace(&ns)?;
+    let limit = asked::limit(query.limit)?;
+    let after = query.cursor.as_deref().map(asked::job_name).transpose()?;
+    let (revision, page) = api
+        .ask(move |scheduler, _| (scheduler.revision(), page(scheduler, &namespace, after.as_ref(), limit)))
+        .await?;
+    Ok(Reply::object(page)?.revision(revision).done())
+}
+
+fn page(scheduler: &Scheduler, namespace: &Namespace, after: Option<&JobName>, limit: usize) -> Page<Job> {
+    let mut jobs = scheduler.jobs(namespace);
+    jobs.retain(|job| after.is_none_or(|after| job.job > *after));
+    let more = jobs.len() > limit;
+    jobs.truncate(limit);
+    let next = jobs.last().filter(|_| more).map(|job| job.job.to_string());
+    let summary = |job: &JobRecord| {
+        let last = scheduler.runs(Some(namespace), Some(&job.job), None, 1);
+        show::job::summary(job, last.first().map(|(_, view)| view))
+    };
+    Page {
+        items: jobs.into_iter().map(summary).collect(),
+        next,
+    }
+}
+
+/// Reads a job: its latest version, or the one that is named.
+#[utoipa::path(get, path = routes::JOB, tag = "jobs", params(("ns" = String, Path, description = "The namespace"), ("job" = String, Path, description = "The job"), VersionQuery),
+    responses((status = 200, body = Versioned<JobVersion>), (status = "default", body = Problem, content_type = "application/problem+json")))]
+pub(super) async fn read(
+    State(api): State<Api>,
+    Segments((ns, job)): Segments<(String, String)>,
+    Asked(query): Asked<VersionQuery>,
+) -> Result<Response, Refusal> {
+    let (namespace, job) = (asked::namespace(&ns)?, asked::job_name(&job)?);
+    let (revision, record) = find(&api, namespace, job, query.version).await?;
+    reply(&record, false, revision)
+}
+
+/// Creates a job, or adds a version to it when the spec differs from its latest.
+#[utoipa::path(put, path = routes::JOB, tag = "jobs", request_body = Document,
+    params(("ns" = String, Path, description = "The namespace"), ("job" = String, Path, description = "The job"),
+        ("If-Match" = Option<String>, Header, description = "The version that the job must have, as a quoted number; \"0\" means that it must not exist")),
+    responses((status = 200, description = "The spec was that of the latest version", body = Versioned<JobVersion>),
+        (status = 201, description = "A version was made", body = Versioned<JobVersion>),
+        (status = "default", body = Problem, content_type = "application/problem+json")))]
+pub(super) async fn put(
+    State(api): State<Api>,
+    Segments((ns, job)): Segments<(String, String)>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Refusal> {
+    let (namespace, job) = (asked::namespace(&ns)?, asked::job_name(&job)?);
+    let expected = asked::if_match(&headers)?.map(id::JobVersion);
+    let body = asked::bytes(&headers, body, limits::SPEC_BYTES_MAX).await?;
+    let spec = JobSpec::from_json(&body)?;
+    if spec.name != job.as_str() {
+        return Err(refuse_key("job.name", format!("is `{}`", spec.name), format!("`{job}`, as in the path")));
+    }
+    let module = asked::digest(spec.module_digest()?)?;
+    check_module(&api, &module).await?;
+    let record = show::job::record(namespace.clone(), job.clone(), module, &spec, leader::wall_ms());
+    let request = Request::PutJob(Box::new(PutJob { spec: record, expected }));
+    let (version, created) = match api.request(request).await? {
+        Done::Job { version, created } => (version, created),
+        other @ (Done::Runs { .. } | Done::Stopping | Done::Following(_)) => {
+            return Err(Refusal::internal("store a job", &format!("{other:?} came back")));
+        }
+    };
+    tracing::info!(job.namespace = %namespace, job.name = %job, job.version = version.0, created, "a job was put");
+    let (revision, record) = find(&api, namespace, job, u32::try_from(version.0).ok()).await?;
+    reply(&record, created, revision)
+}
+
+/// The module has to be there before anything can name it, so that a job can always start.
+async fn check_module(api: &Api, module: &Digest) -> Result<(), Refusal> {
+    if api.handle.blobs().len(module).await?.is_some() {
+        return Ok(());
+    }
+    let mut refusal = Refusal::not_found(format!("the module {module} was not uploaded; push it first"));
+    refusal.problem.details = vec![Detail {
+        path: "job.module".to_owned(),
+        reason: "no such module is stored".to_owned(),
+        allowed: Some(format!("a digest that was uploaded with PUT {}", routes::module("sha256:…"))),
+    }];
+    Err(refusal)
+}
+
+fn refuse_key(path: &str, reason: String, allowed: String) -> Refusal {
+    let mut refusal = Refusal::new(Code::InvalidSpec, format!("{path}: {reason} (allowed: {allowed})"));
+    refusal.problem.details = vec![Detail {
+        path: path.to_owned(),
+        reason,
+        allowed: Some(allowed),
+    }];
+    refusal
+}
+
+/// Finds a version of a job, or says what is missing and what was perhaps meant.
+pub(super) async fn find(
+    api: &Api,
+    namespace: Namespace,
+    job: JobName,
+    version: Option<u32>,
+) -> Result<(u64, JobRecord), Refusal> {
+    let wanted = version.map(|version| id::JobVersion(version.into()));
+    let (revision, found) = api
+        .ask(move |scheduler, _| {
+            let found = scheduler.job(&namespace, &job, wanted).cloned();
+            (scheduler.revision(), found.ok_or_else(|| missing(scheduler, &namespace, &job, version)))
+        })
+        .await?;
+    found.map(|record| (revision, record)).map_err(Refusal::not_found)
+}
+
+fn missing(scheduler: &Scheduler, namespace: &Namespace, job: &JobName, version: Option<u32>) -> String {
+    if let (Some(version), Some(newest)) = (version, scheduler.job(namespace, job, None)) {
+        return format!("job `{job}` has no version {version}; its latest is {}", newest.version);
+    }
+    let jobs = scheduler.jobs(namespace);
+    let near = nearest::nearest(job.as_str(), jobs.iter().map(|job| job.job.as_str()));
+    let hint = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+    format!("there is no job `{job}` in namespace `{namespace}`{hint}")
+}
+
+fn reply(record: &JobRecord, created: bool, revision: u64) -> Result<Response, Refusal> {
+    let status = if created { StatusCode::CREATED } else { StatusCode::OK };
+    let tag = format!("\"{}\"", record.version);
+    Ok(Reply::object(show::job::version(record, created))?
+        .status(status)
+        .revision(revision)
+        .header(header::ETAG, &tag)
+        .done())
+}

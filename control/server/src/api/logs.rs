@@ -1,0 +1,243 @@
+//! The log of a task as NDJSON: the stored one of an ended task, and the output of a running one as it comes.
+
+use std::{io, time::Duration};
+
+use axum::{body::Body, extract::State, response::Response};
+use bytes::Bytes;
+use tokio::{
+    sync::{OwnedSemaphorePermit, mpsc},
+    time::Instant,
+};
+use tokio_stream::wrappers::ReceiverStream;
+use weir_api::{LogRecord, LogsQuery, Problem, TaskState, routes};
+use weir_scheduler::EntryLocation;
+use weir_wire::{
+    id::{Namespace, RunId},
+    message::Output,
+    segment::Entry,
+};
+
+use super::{
+    Api,
+    asked::{Asked, Segments},
+    refusal::Refusal,
+    reply::Reply,
+    lines::{self, Filter, Seen},
+    tasks::{self, Found},
+    wait::{Changes, Woken},
+};
+
+/// Most chunks of lines that wait for one client.
+const CHUNKS_WAITING_MAX: usize = 8;
+/// An empty line is sent after a silence this long, so that nobody on the way takes the connection for dead.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// A client that takes nothing for this long is given up.
+const SEND_WAIT_MAX: Duration = Duration::from_secs(60);
+/// Without `follow`, the log of a running task is what comes until it pauses for this long.
+const SNAPSHOT_PAUSE: Duration = Duration::from_millis(250);
+/// Most pieces of such a log.
+const SNAPSHOT_PIECES_MAX: usize = 100_000;
+
+/// Reads a task's log, one record a line; with `follow` until the task has ended, with an empty line now and then.
+#[utoipa::path(get, path = routes::TASK_LOGS, tag = "tasks", params(("ns" = String, Path, description = "The namespace"), ("run" = String, Path, description = "The run"), ("index" = u32, Path, description = "The task"), LogsQuery),
+    responses((status = 200, description = "One record a line", body = LogRecord, content_type = "application/x-ndjson"),
+        (status = "default", body = Problem, content_type = "application/problem+json")))]
+pub(super) async fn read(
+    State(api): State<Api>,
+    Segments((ns, run, index)): Segments<(String, String, String)>,
+    Asked(query): Asked<LogsQuery>,
+) -> Result<Response, Refusal> {
+    let (namespace, run, index) = tasks::path(&ns, &run, &index)?;
+    let changes = Changes::new(&api);
+    let found = tasks::find(&api, &namespace, run, index).await?;
+    let revision = found.revision;
+    let permit = api.log_reads.clone().try_acquire_owned();
+    let permit = permit.map_err(|_| {
+        Refusal::new(weir_api::Code::BackPressure, "too many logs are being read").retry_after(1)
+    })?;
+    let (out, chunks) = mpsc::channel(CHUNKS_WAITING_MAX);
+    let reader = Reader {
+        api,
+        namespace,
+        run,
+        index,
+        filter: Filter::new(&query),
+        tail: query.tail.and_then(|tail| usize::try_from(tail).ok()),
+        out,
+        seen: Seen::default(),
+        attempt: 0,
+        _permit: permit,
+    };
+    tokio::spawn(reader.run(found, query.follow, changes));
+    let body = Body::from_stream(ReceiverStream::new(chunks));
+    Ok(Reply::body(body, routes::NDJSON_TYPE).revision(revision).done())
+}
+
+/// Reads one log for one client.
+struct Reader {
+    api: Api,
+    namespace: Namespace,
+    run: RunId,
+    index: u32,
+    filter: Filter,
+    tail: Option<usize>,
+    out: mpsc::Sender<Result<Bytes, io::Error>>,
+    /// What was sent of the attempt that is followed.
+    seen: Seen,
+    attempt: u32,
+    _permit: OwnedSemaphorePermit,
+}
+
+/// Why reading ends early.
+enum End {
+    /// The client is gone.
+    Gone,
+    /// The log cannot be read on: the client is to notice.
+    Broken(String),
+}
+
+impl From<Refusal> for End {
+    fn from(refusal: Refusal) -> Self {
+        Self::Broken(refusal.problem.detail)
+    }
+}
+
+impl Reader {
+    async fn run(mut self, found: Found, follow: bool, changes: Changes) {
+        match self.read(found, follow, changes).await {
+            Ok(()) | Err(End::Gone) => {}
+            // Nobody is there to be told when this fails too.
+            Err(End::Broken(why)) => drop(self.out.send(Err(io::Error::other(why))).await),
+        }
+    }
+
+    async fn read(&mut self, mut found: Found, follow: bool, mut changes: Changes) -> Result<(), End> {
+        loop {
+            let Found { task, at, .. } = found;
+            if task.state.is_terminal() {
+                return self.stored(at, task.attempt).await;
+            }
+            if is_granted(task.state) {
+                if task.attempt != self.attempt {
+                    (self.seen, self.attempt) = (Seen::default(), task.attempt);
+                }
+                self.live(follow).await?;
+            }
+            if !follow {
+                return Ok(());
+            }
+            let woken = tokio::select! {
+                woken = changes.next(Instant::now() + KEEP_ALIVE) => woken,
+                () = self.out.closed() => return Err(End::Gone),
+            };
+            match woken {
+                Woken::Changed => {}
+                Woken::Deadline => self.send(Bytes::from_static(b"\n")).await?,
+                Woken::Closed => return Err(End::Broken("the control plane shuts down".to_owned())),
+            }
+            found = tasks::find(&self.api, &self.namespace, self.run, self.index).await?;
+        }
+    }
+
+    /// Sends what the running attempt writes, from its beginning, until it ends or, without `follow`, pauses.
+    async fn live(&mut self, follow: bool) -> Result<(), End> {
+        let Ok(mut pieces) = self.api.handle.follow(self.run, self.index).await else {
+            // It has just ended or moved: the next look tells.
+            return Ok(());
+        };
+        self.seen = Seen::default();
+        if !follow {
+            return self.snapshot(&mut pieces).await;
+        }
+        loop {
+            let piece = tokio::select! {
+                piece = tokio::time::timeout(KEEP_ALIVE, pieces.recv()) => piece,
+                () = self.out.closed() => return Err(End::Gone),
+            };
+            match piece {
+                Err(_) => self.send(Bytes::from_static(b"\n")).await?,
+                Ok(None) => return Ok(()),
+                Ok(Some(piece)) => {
+                    let mut lines = Vec::new();
+                    let last = self.take(&piece, &mut lines);
+                    self.send(lines.into()).await?;
+                    if last {
+                        return Ok(());
+                    }
+                }
+            }
+        }
+    }
+
+    async fn snapshot(&mut self, pieces: &mut mpsc::Receiver<Output>) -> Result<(), End> {
+        let mut all = Vec::new();
+        while let Ok(Some(piece)) = tokio::time::timeout(SNAPSHOT_PAUSE, pieces.recv()).await {
+            let last = piece.last;
+            if self.filter.wants(piece.stream) && !piece.bytes.is_empty() {
+                all.push(piece);
+            }
+            if last || all.len() >= SNAPSHOT_PIECES_MAX {
+                break;
+            }
+        }
+        let skip = self.tail.map_or(0, |tail| all.len().saturating_sub(tail));
+        for piece in all.iter().skip(skip) {
+            let mut lines = Vec::new();
+            self.take(piece, &mut lines);
+            self.send(lines.into()).await?;
+        }
+        Ok(())
+    }
+
+    /// Writes the lines of a piece, and says whether it is the last.
+    fn take(&mut self, piece: &Output, lines: &mut Vec<u8>) -> bool {
+        self.seen.add(piece.stream, piece.at_ms, &piece.bytes);
+        if self.filter.wants(piece.stream) {
+            lines::write(piece.stream, piece.at_ms, &piece.bytes, lines);
+        }
+        piece.last
+    }
+
+    /// Sends the stored log, without what was sent of it already.
+    async fn stored(&mut self, at: EntryLocation, attempt: u32) -> Result<(), End> {
+        let Some(Entry { log, usage, .. }) = self.api.entry(self.run, self.index, at).await? else {
+            return Ok(());
+        };
+        if attempt != self.attempt {
+            self.seen = Seen::default();
+        }
+        let log = self.api.captured(&log).await?;
+        let tail = self.tail.filter(|_| self.seen.is_empty());
+        let mut rest = lines::Stored::new(&log, self.filter, tail, &self.seen).map_err(|error| {
+            End::from(Refusal::internal("decode a log", &error))
+        })?;
+        while let Some(chunk) = rest.next_chunk(usage.output_bytes) {
+            self.send(chunk.into()).await?;
+        }
+        Ok(())
+    }
+
+    async fn send(&self, chunk: Bytes) -> Result<(), End> {
+        if chunk.is_empty() {
+            return Ok(());
+        }
+        match tokio::time::timeout(SEND_WAIT_MAX, self.out.send(Ok(chunk))).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) | Err(_) => Err(End::Gone),
+        }
+    }
+}
+
+/// Whether a node holds the task, so that there may be output to follow.
+fn is_granted(state: TaskState) -> bool {
+    match state {
+        TaskState::Assigned | TaskState::Running | TaskState::Stopping => true,
+        TaskState::Pending
+        | TaskState::Unknown
+        | TaskState::Succeeded
+        | TaskState::Failed
+        | TaskState::Killed
+        | TaskState::Lost
+        | TaskState::Rejected => false,
+    }
+}

@@ -1,0 +1,120 @@
+//! The HTTP API: one file a noun, over a [`ControlHandle`].
+//!
+//! Handlers hold no state of their own. What they read is asked of the scheduler in one question, so that an answer is
+//! consistent and its revision is right; what they change goes through a request, answered after its commit. Every
+//! body, list and wait has a limit.
+
+mod asked;
+mod auth;
+mod blobs;
+mod cluster;
+mod entry;
+mod health;
+mod items;
+mod jobs;
+mod leader;
+mod lines;
+mod logs;
+mod modules;
+mod nodes;
+mod openapi;
+mod refusal;
+mod reply;
+mod resolve;
+mod results;
+mod runs;
+mod search;
+mod show;
+mod submit;
+mod tasks;
+mod wait;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    extract::DefaultBodyLimit,
+    http::{Method, StatusCode, Uri},
+    middleware,
+    routing::{get, post, put},
+};
+use tokio::sync::Semaphore;
+use weir_api::routes;
+
+pub(crate) use auth::Auth;
+
+use crate::handle::ControlHandle;
+use refusal::Refusal;
+
+/// Most modules that are received and validated at the same time; each is held in memory.
+const MODULE_UPLOADS_MAX: usize = 4;
+/// Most results, logs and segments that are held in memory at the same time; the others wait.
+const LARGE_READS_MAX: usize = 8;
+/// Most logs that are read at the same time; each may be held in memory. More are refused.
+const LOG_READS_MAX: usize = 64;
+
+/// What every handler has.
+#[derive(Clone)]
+struct Api {
+    handle: ControlHandle,
+    auth: Arc<Auth>,
+    module_uploads: Arc<Semaphore>,
+    large_reads: Arc<Semaphore>,
+    log_reads: Arc<Semaphore>,
+}
+
+/// Makes the service that answers all of `/v1`, health and metrics.
+pub(crate) fn router(handle: ControlHandle, auth: Auth) -> Router {
+    let api = Api {
+        handle,
+        auth: Arc::new(auth),
+        module_uploads: Arc::new(Semaphore::new(MODULE_UPLOADS_MAX)),
+        large_reads: Arc::new(Semaphore::new(LARGE_READS_MAX)),
+        log_reads: Arc::new(Semaphore::new(LOG_READS_MAX)),
+    };
+    Router::new()
+        .route(routes::MODULES, get(modules::list))
+        .route(routes::MODULE, put(modules::put).get(modules::read))
+        .route(routes::BLOB, put(blobs::put))
+        .route(routes::JOBS, get(jobs::list))
+        .route(routes::JOB, put(jobs::put).get(jobs::read))
+        .route(routes::RUNS, get(runs::list).post(submit::one))
+        .route(routes::RUNS_BATCH, post(submit::batch))
+        .route(routes::RUN, get(runs::read))
+        .route(routes::RUN_STOP, post(runs::stop))
+        .route(routes::RUN_WHY, get(runs::why))
+        .route(routes::RUN_RESULTS, get(results::read))
+        .route(routes::TASKS, get(tasks::list))
+        .route(routes::TASK, get(tasks::read))
+        .route(routes::TASK_RESULT, get(tasks::result))
+        .route(routes::TASK_LOGS, get(logs::read))
+        .route(routes::TASK_STOP, post(tasks::stop))
+        .route(routes::NODES, get(nodes::list))
+        .route(routes::NODE, get(nodes::read))
+        .route(routes::CLUSTER, get(cluster::read))
+        .route(routes::SEARCH, get(search::read))
+        .route(routes::OPENAPI, get(openapi::read))
+        .route(routes::HEALTH, get(health::alive))
+        .route(routes::HEALTH_LEADER, get(health::leader))
+        .route(routes::METRICS, get(health::metrics))
+        .fallback(unknown_path)
+        .method_not_allowed_fallback(wrong_method)
+        .layer(middleware::from_fn_with_state(api.clone(), auth::check))
+        // Every handler has a limit of its own.
+        .layer(DefaultBodyLimit::disable())
+        .with_state(api)
+}
+
+async fn unknown_path(uri: Uri) -> Refusal {
+    let known = routes::TEMPLATES.iter().copied();
+    let near = weir_api::nearest::nearest(uri.path(), known);
+    let hint = near.map(|near| format!("; did you mean {near}?")).unwrap_or_default();
+    Refusal::not_found(format!("there is nothing at this path{hint}"))
+}
+
+async fn wrong_method(method: Method) -> Refusal {
+    Refusal::invalid(format!("this path does not take {method}")).status(StatusCode::METHOD_NOT_ALLOWED)
+}

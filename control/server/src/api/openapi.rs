@@ -1,0 +1,58 @@
+//! The OpenAPI document.
+
+use axum::{body::Body, response::Response};
+use utoipa::{
+    Modify, OpenApi,
+    openapi::{
+        self,
+        security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
+    },
+};
+use weir_api::{LogRecord, Problem, routes, spec::Document};
+
+use super::{blobs, cluster, health, jobs, logs, modules, nodes, refusal::Refusal, reply::Reply, results, runs, search, submit, tasks};
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Weir",
+        description = "The HTTP API of a Weir cluster. Errors are RFC 9457 problems with a stable `code`. Every read \
+            carries `X-Weir-Revision`."
+    ),
+    paths(
+        modules::put, modules::list, modules::read, blobs::put,
+        jobs::list, jobs::read, jobs::put,
+        runs::list, submit::one, submit::batch, runs::read, runs::stop, runs::why, results::read,
+        tasks::list, tasks::read, tasks::result, tasks::stop, logs::read,
+        nodes::list, nodes::read, cluster::read, search::read,
+        read, health::alive, health::leader, health::metrics,
+    ),
+    components(schemas(Problem, LogRecord, Document)),
+    security(("token" = [])),
+    modifiers(&Token),
+)]
+struct Api;
+
+/// Adds the bearer token.
+struct Token;
+
+impl Modify for Token {
+    fn modify(&self, document: &mut openapi::OpenApi) {
+        let token = HttpBuilder::new()
+            .scheme(HttpAuthScheme::Bearer)
+            .description(Some("The token that `wctl cluster init` printed"))
+            .build();
+        document
+            .components
+            .get_or_insert_default()
+            .add_security_scheme("token", SecurityScheme::Http(token));
+    }
+}
+
+/// Reads this document.
+#[utoipa::path(get, path = routes::OPENAPI, tag = "cluster", security(()),
+    responses((status = 200, description = "The OpenAPI document", content_type = "application/json", body = Object)))]
+pub(super) async fn read() -> Result<Response, Refusal> {
+    let document = Api::openapi().to_json().map_err(|error| Refusal::internal("write the OpenAPI document", &error))?;
+    Ok(Reply::body(Body::from(document), "application/json").done())
+}

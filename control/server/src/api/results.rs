@@ -1,0 +1,140 @@
+//! All results of a run in one answer, segment by segment.
+
+use std::collections::VecDeque;
+
+use axum::{body::Body, extract::State, response::Response};
+use bytes::Bytes;
+use futures_util::stream;
+use weir_api::{Problem, TaskResult, routes};
+use weir_wire::{
+    id::RunId,
+    outcome::Captured,
+    segment::{Entries, Entry},
+};
+
+use super::{
+    Api,
+    asked::{self, Segments},
+    entry::damaged,
+    refusal::Refusal,
+    reply::Reply,
+    runs,
+};
+
+/// What is still to be sent.
+struct Rest {
+    api: Api,
+    run: RunId,
+    inline: Vec<Entry>,
+    /// Names, newest first: where a task is in several, the newest counts.
+    segments: VecDeque<String>,
+    sent: Sent,
+}
+
+/// The tasks whose result was sent, one bit each.
+struct Sent(Vec<u64>);
+
+/// Reads the results of all ended tasks as NDJSON, in no order; of a run that has not ended, those that are there.
+#[utoipa::path(get, path = routes::RUN_RESULTS, tag = "runs", params(("ns" = String, Path, description = "The namespace"), ("run" = String, Path, description = "The run")),
+    responses((status = 200, description = "One line a task", body = TaskResult, content_type = "application/x-ndjson"),
+        (status = "default", body = Problem, content_type = "application/problem+json")))]
+pub(super) async fn read(
+    State(api): State<Api>,
+    Segments((ns, run)): Segments<(String, String)>,
+) -> Result<Response, Refusal> {
+    let (namespace, id) = (asked::namespace(&ns)?, asked::run_id(&run)?);
+    let asked_for = namespace.clone();
+    let (revision, found) = api
+        .ask(move |scheduler, _| {
+            let found = runs::is_in(scheduler, &asked_for, id).then(|| {
+                let count = scheduler.run_record(id).map_or(0, |record| record.count);
+                let segments = scheduler.segments(id).into_iter().rev().map(|segment| segment.name);
+                (scheduler.inline_entries(id), segments.collect(), count)
+            });
+            (scheduler.revision(), found)
+        })
+        .await?;
+    let (inline, segments, count) = found.ok_or_else(|| runs::missing(&namespace, id))?;
+    let rest = Rest {
+        api,
+        run: id,
+        inline,
+        segments,
+        sent: Sent::new(count),
+    };
+    let lines = stream::try_unfold(rest, Rest::next);
+    Ok(Reply::body(Body::from_stream(lines), routes::NDJSON_TYPE).revision(revision).done())
+}
+
+impl Rest {
+    /// The lines of the next segment.
+    async fn next(mut self) -> Result<Option<(Bytes, Self)>, std::io::Error> {
+        let inline = std::mem::take(&mut self.inline);
+        if !inline.is_empty() {
+            let mut lines = Vec::new();
+            for entry in &inline {
+                self.write(entry, &mut lines)?;
+            }
+            return Ok(Some((lines.into(), self)));
+        }
+        let Some(name) = self.segments.pop_front() else { return Ok(None) };
+        let broken = |refusal: Refusal| std::io::Error::other(refusal.problem.detail);
+        let segment = self.api.segment(&name).await.map_err(broken)?;
+        let mut lines = Vec::new();
+        for entry in Entries::new(&segment).map_err(damaged).map_err(broken)? {
+            let (run, entry) = entry.map_err(damaged).map_err(broken)?;
+            if run == self.run {
+                self.write(&entry, &mut lines)?;
+            }
+        }
+        Ok(Some((lines.into(), self)))
+    }
+
+    fn write(&mut self, entry: &Entry, lines: &mut Vec<u8>) -> Result<(), std::io::Error> {
+        if !self.sent.insert(entry.index) {
+            return Ok(());
+        }
+        let line = match &entry.result {
+            Captured::Empty => TaskResult::inline(entry.index, &[]),
+            Captured::Inline(bytes) => TaskResult::inline(entry.index, bytes),
+            Captured::Blob(blob) => TaskResult {
+                index: entry.index,
+                size: blob.len,
+                blob: Some(blob.digest.to_string()),
+                ..TaskResult::default()
+            },
+        };
+        serde_json::to_writer(&mut *lines, &line)?;
+        lines.push(b'\n');
+        Ok(())
+    }
+}
+
+impl Sent {
+    fn new(count: u32) -> Self {
+        Self(vec![0; count.div_ceil(64) as usize])
+    }
+
+    /// Whether the task was not there before; an index past the end counts as there.
+    fn insert(&mut self, index: u32) -> bool {
+        let Some(word) = self.0.get_mut(index as usize / 64) else { return false };
+        let bit = 1 << (index % 64);
+        let fresh = *word & bit == 0;
+        *word |= bit;
+        fresh
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_task_is_sent_once() {
+        let mut sent = Sent::new(130);
+        for index in [0, 63, 64, 129] {
+            assert!(sent.insert(index) && !sent.insert(index), "{index}");
+        }
+        assert!(!sent.insert(192), "there is no such task");
+    }
+}

@@ -1,0 +1,44 @@
+use weir_api::{Node, NodeState, NodeTotals};
+use weir_scheduler::{self as scheduler, NodeView};
+use weir_wire::{resources::Resources, units::Now};
+
+/// The attributes that name a published directory begin with this.
+const PUBLISHED_PREFIX: &str = "dir.";
+
+/// A node.
+pub(crate) fn node(now: Now, view: &NodeView) -> Node {
+    let published = view
+        .attributes
+        .iter()
+        .filter_map(|(name, _)| name.strip_prefix(PUBLISHED_PREFIX))
+        .map(str::to_owned);
+    Node {
+        id: view.node.to_string(),
+        state: state(view.state),
+        incarnation: view.incarnation.0,
+        published: published.collect(),
+        attributes: view.attributes.iter().cloned().collect(),
+        capacity: totals(&view.capacity, 0),
+        allocated: totals(&view.reserved, view.grants as u64),
+        running: view.grants as u64,
+        last_seen_ms: now.wall_ms.saturating_sub(view.silent_ms),
+        version: Some(view.version.clone()).filter(|version| !version.is_empty()),
+    }
+}
+
+pub(crate) fn state(state: scheduler::NodeState) -> NodeState {
+    match state {
+        scheduler::NodeState::Ready => NodeState::Ready,
+        scheduler::NodeState::Joining => NodeState::Joining,
+        scheduler::NodeState::Silent => NodeState::Silent,
+        scheduler::NodeState::Lost => NodeState::Lost,
+    }
+}
+
+fn totals(resources: &Resources, slots: u64) -> NodeTotals {
+    NodeTotals {
+        cpu_milli: resources.cpu.0.into(),
+        memory_bytes: resources.memory.0,
+        slots,
+    }
+}

@@ -1,0 +1,76 @@
+use weir_api::{Run, RunState, RunUsage, TaskCounts, Usage};
+use weir_scheduler::{self as scheduler, Counts, RunView, Scheduler};
+use weir_wire::record::UsageSum;
+
+/// A run, with the module of its job's version.
+pub(crate) fn run(scheduler: &Scheduler, view: &RunView) -> Run {
+    let module = scheduler
+        .job(&view.namespace, &view.job, Some(view.version))
+        .map(|job| job.module.to_string())
+        .unwrap_or_default();
+    let tasks = counts(&view.counts);
+    Run {
+        id: view.run.to_string(),
+        namespace: view.namespace.to_string(),
+        job: view.job.to_string(),
+        version: super::version(view.version),
+        state: state(view),
+        count: view.count,
+        retries: view.usage.attempts.saturating_sub(tasks.terminal()),
+        tasks,
+        created_ms: view.submitted_ms,
+        ended_ms: view.ended_ms,
+        usage: usage(&view.usage),
+        module,
+        revision: scheduler.revision(),
+    }
+}
+
+/// The state of a run; an active one is pending until something of it was seen to run.
+pub(crate) fn state(view: &RunView) -> RunState {
+    match view.state {
+        scheduler::RunState::Active if started(view) => RunState::Running,
+        scheduler::RunState::Active => RunState::Pending,
+        scheduler::RunState::Stopping => RunState::Stopping,
+        scheduler::RunState::Succeeded => RunState::Succeeded,
+        scheduler::RunState::Failed => RunState::Failed,
+        scheduler::RunState::Stopped => RunState::Killed,
+    }
+}
+
+fn started(view: &RunView) -> bool {
+    let waiting = view.counts.pending.saturating_add(view.counts.assigned);
+    view.usage.attempts > 0 || waiting < view.count
+}
+
+fn counts(counts: &Counts) -> TaskCounts {
+    TaskCounts {
+        pending: counts.pending.into(),
+        assigned: counts.assigned.into(),
+        running: counts.running.into(),
+        stopping: counts.stopping.into(),
+        unknown: counts.unknown.into(),
+        succeeded: counts.succeeded.into(),
+        failed: counts.failed.into(),
+        killed: counts.killed.into(),
+        lost: counts.lost.into(),
+        rejected: counts.rejected.into(),
+    }
+}
+
+/// Only the peak of memory is known as a maximum, and it is what the sum shows too: peaks do not add up.
+fn usage(sum: &UsageSum) -> RunUsage {
+    RunUsage {
+        sum: Usage {
+            fuel: sum.fuel.0,
+            cpu_us: sum.cpu_us,
+            wall_us: sum.wall_us,
+            peak_memory: sum.peak_memory_max.0,
+            output_bytes: sum.output_bytes,
+        },
+        max: Usage {
+            peak_memory: sum.peak_memory_max.0,
+            ..Usage::default()
+        },
+    }
+}
