@@ -2,9 +2,25 @@
 //! API.
 //!
 //! One thread owns the scheduler (`driver`); everything else talks to it through bounded channels. `store` is the only
-//! place that knows etcd and redb, `sessions` the only one that knows the link, `api` the only one that knows HTTP.
+//! place that knows etcd and redb, `sessions` and `outlets` the only ones that know the link, `api` the only one that
+//! knows HTTP. `leader` campaigns and keeps the lease, `commit` makes transactions durable.
 
+mod api;
 mod blobs;
+mod clock;
+mod commit;
+mod config;
+mod driver;
+mod followers;
 mod handle;
+mod https;
+mod leader;
 mod metrics;
+mod outlets;
+mod server;
+mod sessions;
 mod status;
+mod store;
+
+pub use config::{ApiConfig, Args, Config, ConfigError, StoreConfig};
+pub use server::{Server, run};

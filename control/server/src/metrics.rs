@@ -11,18 +11,10 @@ const METADATA: Metadata<'static> = Metadata::new("weir_control", Level::INFO, N
 const COMMIT_SECONDS: &str = "weir_commit_duration_seconds";
 /// Upper bounds of the commit histogram, seconds: a local etcd answers within a millisecond, a sick one in seconds.
 const COMMIT_BUCKETS: [f64; 11] = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 2.0, 10.0];
-const STATUSES: [Status; 5] = [
-    Status::Succeeded,
-    Status::Failed,
-    Status::Killed,
-    Status::Lost,
-    Status::Rejected,
-];
-
 /// The metrics of one control plane. It has a recorder of its own, so that a process may run several daemons.
 pub(crate) struct Metrics {
     handle: PrometheusHandle,
-    outcomes: [Counter; STATUSES.len()],
+    outcomes: [Counter; Status::ALL.len()],
     pub(crate) commits: Counter,
     pub(crate) commit_retries: Counter,
     commit_seconds: Histogram,
@@ -48,7 +40,7 @@ impl Metrics {
         let r = Registry { recorder: &recorder };
         Self {
             handle: recorder.handle(),
-            outcomes: STATUSES.map(|status| r.outcomes(status)),
+            outcomes: Status::ALL.map(|status| r.outcomes(status)),
             commits: r.counter("weir_commits_total", "Transactions that became durable"),
             commit_retries: r.counter(
                 "weir_commit_retries_total",
@@ -75,10 +67,10 @@ impl Metrics {
 
     /// Counts the outcomes in a report.
     pub(crate) fn reported(&self, report: &Report) {
-        let mut counts = [0u64; STATUSES.len()];
+        let mut counts = [0u64; Status::ALL.len()];
         let outcomes = report.groups.iter().flat_map(|group| &group.outcomes);
         for (_, outcome) in outcomes {
-            if let Some(slot) = STATUSES.iter().position(|status| *status == outcome.status) {
+            if let Some(slot) = Status::ALL.iter().position(|status| *status == outcome.status) {
                 counts[slot] += 1;
             }
         }
@@ -126,7 +118,7 @@ impl Registry<'_> {
         const NAME: &str = "weir_outcomes_reported_total";
         let description = "Outcomes of attempts reported by executors, repeated reports included";
         self.recorder.describe_counter(KeyName::from_const_str(NAME), None, description.into());
-        let key = Key::from_parts(NAME, vec![Label::new("status", status.as_str())]);
+        let key = Key::from_parts(NAME, vec![Label::new("status", status.state().as_str())]);
         self.recorder.register_counter(&key, &METADATA)
     }
 

@@ -6,9 +6,11 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use serde::{Deserialize, Serialize};
 use weir_api::StoreKind;
-use weir_wire::id::{ClusterName, Term};
+use weir_wire::{
+    id::{ClusterName, Term},
+    record::Leader,
+};
 
 /// Longest error kept, bytes.
 const ERROR_LEN_MAX: usize = 1024;
@@ -23,7 +25,7 @@ pub(crate) struct ClusterStatus {
     /// The term, while this process leads.
     pub(crate) term: Option<Term>,
     /// Who leads, as far as known; this process when `leading`.
-    pub(crate) leader: Option<Advertised>,
+    pub(crate) leader: Option<Leader>,
     /// What kind of store this is.
     pub(crate) store_kind: StoreKind,
     /// Its version, once it has answered.
@@ -36,15 +38,6 @@ pub(crate) struct ClusterStatus {
     pub(crate) http: SocketAddr,
     /// Where the link to executors listens.
     pub(crate) link: SocketAddr,
-}
-
-/// The value of the leader key: where the leader is reached.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Advertised {
-    /// The URL of its HTTP API.
-    pub(crate) http: String,
-    /// Host and port of its link.
-    pub(crate) link: String,
 }
 
 /// How the store is doing.
@@ -63,76 +56,112 @@ pub(crate) enum Health {
     },
 }
 
+/// What can fail by itself, though people see it as one store. In the order of what they are told first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// Transactions become durable.
+    Commits,
+    /// Objects become durable.
+    Blobs,
+    /// The store answers.
+    Store,
+}
+
+const PARTS: usize = 3;
+
 /// Where parts of the process write what they know of [`ClusterStatus`].
 #[derive(Debug, Clone)]
 pub(crate) struct StatusBoard {
-    status: Arc<RwLock<ClusterStatus>>,
+    board: Arc<RwLock<Board>>,
+}
+
+#[derive(Debug)]
+struct Board {
+    /// Everything but the health.
+    status: ClusterStatus,
+    health: [Health; PARTS],
 }
 
 impl StatusBoard {
     pub(crate) fn new(status: ClusterStatus) -> Self {
+        let board = Board {
+            status,
+            health: [const { Health::Unknown }; PARTS],
+        };
         Self {
-            status: Arc::new(RwLock::new(status)),
+            board: Arc::new(RwLock::new(board)),
         }
     }
 
     /// Everything as it is known at the moment.
     pub(crate) fn read(&self) -> ClusterStatus {
-        self.status.read().unwrap_or_else(PoisonError::into_inner).clone()
+        let board = self.board.read().unwrap_or_else(PoisonError::into_inner);
+        let failing = board.health.iter().find(|health| matches!(health, Health::Retrying { .. }));
+        let mut status = board.status.clone();
+        status.store = failing.unwrap_or(&board.health[Part::Store as usize]).clone();
+        status
     }
 
-    /// The store answered.
-    pub(crate) fn store_answered(&self) {
-        let before = self.change(|status| std::mem::replace(&mut status.store, Health::Ok));
+    /// A part did what was asked of it.
+    pub(crate) fn answered(&self, part: Part) {
+        if self.board.read().unwrap_or_else(PoisonError::into_inner).health[part as usize] == Health::Ok {
+            return;
+        }
+        let before = self.change(|board| std::mem::replace(&mut board.health[part as usize], Health::Ok));
         if let Health::Retrying { since_ms, .. } = before {
             let away_ms = unix_ms().saturating_sub(since_ms);
-            tracing::info!(store.away_ms = away_ms, "the store answers again");
+            tracing::info!(store.part = ?part, store.away_ms = away_ms, "the store works again");
         }
     }
 
-    /// The store did not answer, or refused.
-    pub(crate) fn store_failed(&self, error: &str) {
+    /// A part failed, and is tried again.
+    pub(crate) fn failed(&self, part: Part, error: &str) {
         let error: String = error.chars().take(ERROR_LEN_MAX).collect();
-        let first = self.change(|status| {
-            let first = !matches!(status.store, Health::Retrying { .. });
-            let since_ms = match status.store {
-                Health::Retrying { since_ms, .. } => since_ms,
-                Health::Unknown | Health::Ok => unix_ms(),
+        let first = self.change(|board| {
+            let health = &mut board.health[part as usize];
+            let (first, since_ms) = match health {
+                Health::Retrying { since_ms, .. } => (false, *since_ms),
+                Health::Unknown | Health::Ok => (true, unix_ms()),
             };
             let error = error.clone();
-            status.store = Health::Retrying { since_ms, error };
+            *health = Health::Retrying { since_ms, error };
             first
         });
         if first {
-            tracing::warn!(error, "the store does not answer; it is asked again until it does");
+            tracing::warn!(store.part = ?part, error, "the store does not work; it is tried again until it does");
         }
+    }
+
+    /// The link listens here.
+    pub(crate) fn listening(&self, link: SocketAddr) {
+        self.change(|board| board.status.link = link);
     }
 
     /// The store said which version it is.
     pub(crate) fn store_version(&self, version: &str) {
-        self.change(|status| status.store_version = Some(version.to_owned()));
+        self.change(|board| board.status.store_version = Some(version.to_owned()));
     }
 
     /// This process leads in `term`, or leads no more.
     pub(crate) fn leading(&self, term: Option<Term>) {
-        self.change(|status| {
-            status.leading = term.is_some();
-            status.term = term;
+        self.change(|board| {
+            board.status.leading = term.is_some();
+            board.status.term = term;
         });
     }
 
     /// Somebody leads, or nobody is known to.
-    pub(crate) fn leader(&self, leader: Option<Advertised>) {
-        self.change(|status| status.leader = leader);
+    pub(crate) fn leader(&self, leader: Option<Leader>) {
+        self.change(|board| board.status.leader = leader);
     }
 
     /// This process does not campaign for this reason, or does.
     pub(crate) fn held_back(&self, reason: Option<String>) {
-        self.change(|status| status.held_back = reason);
+        self.change(|board| board.status.held_back = reason);
     }
 
-    fn change<R>(&self, change: impl FnOnce(&mut ClusterStatus) -> R) -> R {
-        change(&mut self.status.write().unwrap_or_else(PoisonError::into_inner))
+    fn change<R>(&self, change: impl FnOnce(&mut Board) -> R) -> R {
+        change(&mut self.board.write().unwrap_or_else(PoisonError::into_inner))
     }
 }
 

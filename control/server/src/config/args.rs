@@ -1,0 +1,81 @@
+//! The flags of the daemon.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use clap::Parser;
+
+use super::layers::Layer;
+
+/// The control plane of a Weir cluster
+///
+/// Every setting may also be given in a TOML file under the name of its flag (with _ for -), or in a variable such as
+/// WEIR_CONTROL_CLUSTER. Flags beat variables, and variables beat the file.
+#[derive(Debug, Clone, Default, Parser)]
+#[command(name = "weir-control", version, max_term_width = 100)]
+pub struct Args {
+    /// File with settings
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Name of the cluster [default: weir]
+    #[arg(long, value_name = "NAME")]
+    pub cluster: Option<String>,
+    /// Keep the state in etcd; one URL for each member (repeatable)
+    #[arg(long, value_name = "URL")]
+    pub etcd: Vec<String>,
+    /// Accept http:// for an etcd on another machine: the network is protected in another way
+    #[arg(long)]
+    pub etcd_allow_plaintext: bool,
+    /// Keep the state in a file in this directory; only one process can use it
+    #[arg(long, value_name = "DIR")]
+    pub embedded: Option<PathBuf>,
+    /// Where this replica keeps what is not in the store [default: the directory of --embedded]
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// Directory of the blob store; replicas of a cluster share it [default: blobs in the data directory]
+    #[arg(long, value_name = "DIR")]
+    pub blobs: Option<PathBuf>,
+    /// Address of the HTTP API [default: 0.0.0.0:4640]
+    #[arg(long, value_name = "ADDRESS")]
+    pub listen_http: Option<SocketAddr>,
+    /// Address of the link to executors, UDP [default: 0.0.0.0:4641]
+    #[arg(long, value_name = "ADDRESS")]
+    pub listen_quic: Option<SocketAddr>,
+    /// URL under which others reach the HTTP API [default: made of the host name]
+    #[arg(long, value_name = "URL")]
+    pub advertise_http: Option<String>,
+    /// Host and port under which executors reach the link [default: made of the host name]
+    #[arg(long, value_name = "HOST:PORT")]
+    pub advertise_quic: Option<String>,
+    /// Directory with ca.pem, control.pem, control.key, https.pem and https.key, from `wctl cluster init`
+    #[arg(long, value_name = "DIR")]
+    pub identity: Option<PathBuf>,
+    /// File with the hash of the admin token [default: token.sha256 in the directory of --identity]
+    #[arg(long, value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+    /// Serve the API without TLS and token, on a loopback address
+    #[arg(long)]
+    pub insecure_loopback: bool,
+    /// Print the settings that result, and exit
+    #[arg(long)]
+    pub print_config: bool,
+}
+
+impl Args {
+    pub(super) fn into_layer(self) -> Layer {
+        Layer {
+            cluster: self.cluster,
+            etcd: (!self.etcd.is_empty()).then_some(self.etcd),
+            etcd_allow_plaintext: self.etcd_allow_plaintext.then_some(true),
+            embedded: self.embedded,
+            data_dir: self.data_dir,
+            blobs: self.blobs,
+            listen_http: self.listen_http,
+            listen_quic: self.listen_quic,
+            advertise_http: self.advertise_http,
+            advertise_quic: self.advertise_quic,
+            identity: self.identity,
+            token_file: self.token_file,
+            insecure_loopback: self.insecure_loopback.then_some(true),
+        }
+    }
+}

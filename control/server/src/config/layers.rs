@@ -1,0 +1,105 @@
+//! Settings as they are given in one place, before they are put together.
+
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    str::FromStr,
+};
+
+use serde::Deserialize;
+
+use super::{ConfigError, value};
+
+/// What the name of each variable begins with.
+const PREFIX: &str = "WEIR_CONTROL_";
+/// The longest file read, bytes.
+const FILE_LEN_MAX: u64 = 1 << 20;
+
+/// What one place says; all of it may be missing.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Layer {
+    pub(super) cluster: Option<String>,
+    pub(super) etcd: Option<Vec<String>>,
+    pub(super) etcd_allow_plaintext: Option<bool>,
+    pub(super) embedded: Option<PathBuf>,
+    pub(super) data_dir: Option<PathBuf>,
+    pub(super) blobs: Option<PathBuf>,
+    pub(super) listen_http: Option<SocketAddr>,
+    pub(super) listen_quic: Option<SocketAddr>,
+    pub(super) advertise_http: Option<String>,
+    pub(super) advertise_quic: Option<String>,
+    pub(super) identity: Option<PathBuf>,
+    pub(super) token_file: Option<PathBuf>,
+    pub(super) insecure_loopback: Option<bool>,
+}
+
+impl Layer {
+    /// What this one says, and where it says nothing what `below` says.
+    pub(super) fn over(self, below: Self) -> Self {
+        Self {
+            cluster: self.cluster.or(below.cluster),
+            etcd: self.etcd.or(below.etcd),
+            etcd_allow_plaintext: self.etcd_allow_plaintext.or(below.etcd_allow_plaintext),
+            embedded: self.embedded.or(below.embedded),
+            data_dir: self.data_dir.or(below.data_dir),
+            blobs: self.blobs.or(below.blobs),
+            listen_http: self.listen_http.or(below.listen_http),
+            listen_quic: self.listen_quic.or(below.listen_quic),
+            advertise_http: self.advertise_http.or(below.advertise_http),
+            advertise_quic: self.advertise_quic.or(below.advertise_quic),
+            identity: self.identity.or(below.identity),
+            token_file: self.token_file.or(below.token_file),
+            insecure_loopback: self.insecure_loopback.or(below.insecure_loopback),
+        }
+    }
+}
+
+pub(super) fn file(path: &Path) -> Result<Layer, ConfigError> {
+    let unreadable = |detail: String| ConfigError::Unreadable {
+        path: path.to_owned(),
+        detail,
+    };
+    let len = std::fs::metadata(path).map_err(|e| unreadable(e.to_string()))?.len();
+    if len > FILE_LEN_MAX {
+        return Err(unreadable(format!("it has {len} bytes, more than {FILE_LEN_MAX}; is it the right file?")));
+    }
+    let text = std::fs::read_to_string(path).map_err(|e| unreadable(e.to_string()))?;
+    toml::from_str(&text).map_err(|error| ConfigError::File {
+        path: path.to_owned(),
+        detail: error.to_string().trim_end().to_owned(),
+    })
+}
+
+/// Reads the variables with the prefix; the first part of the answer is the file to read.
+pub(super) fn environment(
+    variables: impl Iterator<Item = (String, String)>,
+) -> Result<(Option<PathBuf>, Layer), ConfigError> {
+    let mut layer = Layer::default();
+    let mut file = None;
+    for (name, text) in variables {
+        let Some(setting) = name.strip_prefix(PREFIX) else { continue };
+        match setting {
+            "CONFIG" => file = Some(text.into()),
+            "CLUSTER" => layer.cluster = Some(text),
+            "ETCD" => layer.etcd = Some(text.split(',').map(|url| url.trim().to_owned()).collect()),
+            "ETCD_ALLOW_PLAINTEXT" => layer.etcd_allow_plaintext = Some(parse("etcd_allow_plaintext", &text)?),
+            "EMBEDDED" => layer.embedded = Some(text.into()),
+            "DATA_DIR" => layer.data_dir = Some(text.into()),
+            "BLOBS" => layer.blobs = Some(text.into()),
+            "LISTEN_HTTP" => layer.listen_http = Some(parse("listen_http", &text)?),
+            "LISTEN_QUIC" => layer.listen_quic = Some(parse("listen_quic", &text)?),
+            "ADVERTISE_HTTP" => layer.advertise_http = Some(text),
+            "ADVERTISE_QUIC" => layer.advertise_quic = Some(text),
+            "IDENTITY" => layer.identity = Some(text.into()),
+            "TOKEN_FILE" => layer.token_file = Some(text.into()),
+            "INSECURE_LOOPBACK" => layer.insecure_loopback = Some(parse("insecure_loopback", &text)?),
+            _ => return Err(ConfigError::Variable(name)),
+        }
+    }
+    Ok((file, layer))
+}
+
+fn parse<T: FromStr<Err: std::fmt::Display>>(key: &'static str, text: &str) -> Result<T, ConfigError> {
+    text.parse().map_err(|error| value(key, format!("{text:?}: {error}")))
+}

@@ -1,0 +1,249 @@
+//! The driver: the only owner of the scheduler. It takes inputs, hands them to the scheduler, and does what it says.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    time::sleep,
+};
+use tokio_util::sync::CancellationToken;
+use weir_scheduler::{Input, Output, Reply, Request, RequestError, RequestId, Scheduler};
+use weir_wire::{
+    id::{RunId, Term},
+    message,
+    txn::CommitResult,
+};
+
+use crate::{
+    clock,
+    commit::{Committer, Done},
+    followers::Followers,
+    handle::Call,
+    leader::LeaderEvent,
+    outlets::{Outlets, SessionEvent},
+};
+
+/// Most inputs of one kind that are handled before their effects are carried out.
+const INPUTS_PER_TURN: usize = 128;
+/// The longest sleep; a deadline further away is looked at again then.
+const SLEEP_MAX: Duration = Duration::from_secs(3600);
+
+/// Everything that brings inputs.
+pub(crate) struct Inbox {
+    pub(crate) commits: mpsc::Receiver<Done>,
+    pub(crate) leader: mpsc::Receiver<LeaderEvent>,
+    pub(crate) sessions: mpsc::Receiver<SessionEvent>,
+    pub(crate) calls: mpsc::Receiver<Call>,
+}
+
+/// What other parts of the process learn from the driver.
+pub(crate) struct Signals {
+    /// The revision that people see.
+    pub(crate) revision: watch::Sender<u64>,
+    /// Whether executors are welcome.
+    pub(crate) leading: watch::Sender<bool>,
+    /// The newest term of which a transaction was refused.
+    pub(crate) refused: watch::Sender<Term>,
+}
+
+/// Who waits for the answer to a request.
+enum Waiting {
+    Caller(oneshot::Sender<Result<Reply, RequestError>>),
+    Follower {
+        run: RunId,
+        index: u32,
+        pieces: mpsc::Sender<message::Output>,
+        reply: oneshot::Sender<Result<Reply, RequestError>>,
+    },
+    /// The driver itself, which does not care.
+    Nobody,
+}
+
+pub(crate) struct Driver {
+    scheduler: Scheduler,
+    inbox: Inbox,
+    signals: Signals,
+    committer: Committer,
+    outlets: Outlets,
+    followers: Followers,
+    waiting: BTreeMap<RequestId, Waiting>,
+    requests: u64,
+}
+
+impl Driver {
+    pub(crate) fn new(scheduler: Scheduler, inbox: Inbox, signals: Signals, committer: Committer) -> Self {
+        Self {
+            scheduler,
+            inbox,
+            signals,
+            committer,
+            outlets: Outlets::default(),
+            followers: Followers::default(),
+            waiting: BTreeMap::new(),
+            requests: 0,
+        }
+    }
+
+    /// Runs until `stop`.
+    pub(crate) async fn run(mut self, stop: CancellationToken) {
+        loop {
+            let pause = self.pause();
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return self.outlets.close_all("this replica stops").await,
+                Some(done) = self.inbox.commits.recv() => self.committed(&done),
+                Some(event) = self.inbox.leader.recv() => self.leadership(event),
+                Some(event) = self.inbox.sessions.recv() => self.session(event),
+                Some(call) = self.inbox.calls.recv() => self.call(call),
+                () = sleep(pause) => self.input(Input::Tick),
+            }
+            self.take_what_is_there();
+            if self.pause().is_zero() {
+                self.input(Input::Tick);
+            }
+            self.carry_out();
+        }
+    }
+
+    /// How long until the scheduler's next deadline.
+    fn pause(&self) -> Duration {
+        let deadline = self.scheduler.poll_deadline();
+        deadline.map_or(SLEEP_MAX, |(at, _)| at.since(clock::mono()).min(SLEEP_MAX))
+    }
+
+    /// Handles what has arrived meanwhile: waking up costs more than an input.
+    fn take_what_is_there(&mut self) {
+        while let Ok(done) = self.inbox.commits.try_recv() {
+            self.committed(&done);
+        }
+        while let Ok(event) = self.inbox.leader.try_recv() {
+            self.leadership(event);
+        }
+        for _ in 0..INPUTS_PER_TURN {
+            let Ok(event) = self.inbox.sessions.try_recv() else { break };
+            self.session(event);
+        }
+        for _ in 0..INPUTS_PER_TURN {
+            let Ok(call) = self.inbox.calls.try_recv() else { break };
+            self.call(call);
+        }
+    }
+
+    fn input(&mut self, input: Input) {
+        self.scheduler.handle(clock::now(), input);
+    }
+
+    fn committed(&mut self, done: &Done) {
+        if !self.committer.accept(done) {
+            return;
+        }
+        let (seq, result) = (done.seq, done.result);
+        if let (CommitResult::Deposed, Some(term)) = (result, self.scheduler.term()) {
+            self.signals.refused.send_replace(term);
+        }
+        self.input(Input::CommitDone { seq, result });
+    }
+
+    fn leadership(&mut self, event: LeaderEvent) {
+        match event {
+            LeaderEvent::Until(until) => self.input(Input::LeadershipUntil(until)),
+            LeaderEvent::Elected { term, loaded } => {
+                self.input(Input::Elected { term, loaded });
+                self.signals.revision.send_replace(self.scheduler.revision());
+                self.signals.leading.send_replace(true);
+            }
+            LeaderEvent::Deposed => {
+                self.signals.leading.send_replace(false);
+                // A transaction of the old term that was not begun yet must not be begun later.
+                self.carry_out();
+                self.committer.give_up();
+                self.input(Input::Deposed);
+                self.carry_out();
+                self.outlets.refuse_all("this replica is no longer the leader");
+                self.followers.clear();
+            }
+        }
+    }
+
+    fn session(&mut self, event: SessionEvent) {
+        match event {
+            SessionEvent::Connected { session, hello, outlet } => {
+                self.outlets.add(session, outlet);
+                self.input(Input::NodeConnected { session, hello });
+            }
+            SessionEvent::Message { session, message } => {
+                if self.outlets.contains(session) {
+                    self.input(Input::NodeMessage { session, message });
+                }
+            }
+            SessionEvent::Disconnected { session } => {
+                self.outlets.forget(session);
+                self.input(Input::NodeDisconnected { session });
+            }
+        }
+    }
+
+    fn call(&mut self, call: Call) {
+        match call {
+            Call::Request { request, reply } => self.request(request, Waiting::Caller(reply)),
+            Call::Query(question) => {
+                let leading = self.scheduler.is_leader();
+                question(leading.then(|| (&self.scheduler, clock::now())));
+            }
+            Call::Follow { run, index, pieces, reply } => {
+                if self.followers.has_room() {
+                    let on = Request::Follow { run, index, on: true };
+                    self.request(on, Waiting::Follower { run, index, pieces, reply });
+                } else {
+                    answer(reply, Err(RequestError::Busy("too many tasks are being followed")));
+                }
+            }
+        }
+    }
+
+    fn request(&mut self, request: Request, waiting: Waiting) {
+        self.requests += 1;
+        let id = RequestId(self.requests);
+        self.waiting.insert(id, waiting);
+        self.input(Input::Request { id, request });
+    }
+
+    /// Does what the scheduler says, in its order.
+    fn carry_out(&mut self) {
+        while let Some(output) = self.scheduler.poll_output() {
+            match output {
+                Output::Commit { txn, object } => self.committer.begin(*txn, object),
+                Output::Send { session, message } => self.outlets.send(session, &message),
+                Output::Close { session } => self.outlets.close(session),
+                Output::Reply { id, result } => self.reply(id, result),
+                Output::TaskOutput(output) => self.deliver(&output),
+                Output::Changed { revision } => drop(self.signals.revision.send_replace(revision)),
+            }
+        }
+    }
+
+    fn reply(&mut self, id: RequestId, result: Result<Reply, RequestError>) {
+        match self.waiting.remove(&id) {
+            Some(Waiting::Caller(reply)) => answer(reply, result),
+            Some(Waiting::Follower { run, index, pieces, reply }) => {
+                if result == Ok(Reply::Following(true)) {
+                    self.followers.add(run, index, pieces);
+                }
+                answer(reply, result);
+            }
+            Some(Waiting::Nobody) | None => {}
+        }
+    }
+
+    fn deliver(&mut self, output: &message::Output) {
+        if !self.followers.deliver(output) && !output.last {
+            let (run, index) = (output.run, output.index);
+            self.request(Request::Follow { run, index, on: false }, Waiting::Nobody);
+        }
+    }
+}
+
+/// Whoever asked may have gone.
+fn answer(reply: oneshot::Sender<Result<Reply, RequestError>>, result: Result<Reply, RequestError>) {
+    drop(reply.send(result));
+}

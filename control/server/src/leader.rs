@@ -1,0 +1,236 @@
+//! The candidate: campaigns, reads the store when it has won, and keeps the lease alive.
+
+use std::time::Duration;
+
+use tokio::{
+    sync::{mpsc, watch},
+    time::{Instant, sleep, sleep_until},
+};
+use tokio_util::sync::CancellationToken;
+use weir_scheduler::Loaded;
+use weir_wire::{id::Term, record::Leader, units};
+
+use crate::{
+    blobs::Blobs,
+    status::StatusBoard,
+    store::{Campaign, Leadership, Store, StoreError},
+};
+
+/// How often the lease is renewed.
+const KEEP_EVERY: Duration = Duration::from_millis(750);
+/// The first pause after a failed renewal; doubled each time up to [`KEEP_EVERY`].
+const KEEP_RETRY_FIRST: Duration = Duration::from_millis(50);
+/// How often a candidate looks whether somebody still leads: it adds to the time of a failover.
+const CAMPAIGN_EVERY: Duration = Duration::from_millis(250);
+/// The first pause after a failure of the store; doubled each time up to [`RETRY_MAX`].
+const RETRY_FIRST: Duration = Duration::from_millis(100);
+const RETRY_MAX: Duration = Duration::from_secs(2);
+/// How often a candidate looks whether what holds it back is gone.
+const HELD_BACK_RETRY: Duration = Duration::from_secs(5);
+/// How long resigning may take.
+const RESIGN_MAX: Duration = Duration::from_secs(3);
+
+/// What the driver hears of leadership.
+#[derive(Debug)]
+pub(crate) enum LeaderEvent {
+    /// This process leads, and this is what the store holds.
+    Elected { term: Term, loaded: Box<Loaded> },
+    /// Leadership is certain until then.
+    Until(units::Instant),
+    /// This process leads no more.
+    Deposed,
+}
+
+/// One replica's wish to lead.
+pub(crate) struct Candidate {
+    pub(crate) store: Store,
+    pub(crate) blobs: Blobs,
+    /// Where this replica is reached.
+    pub(crate) me: Leader,
+    pub(crate) board: StatusBoard,
+    pub(crate) events: mpsc::Sender<LeaderEvent>,
+    /// The newest term of which a refused transaction said that it is over.
+    pub(crate) refused: watch::Receiver<Term>,
+}
+
+/// How a term ended.
+enum End {
+    Lost,
+    /// The content of the store cannot be used by this build.
+    Unusable(StoreError),
+}
+
+impl Candidate {
+    /// Campaigns and leads until `stop`, and then resigns.
+    pub(crate) async fn run(self, stop: CancellationToken) {
+        while let Some(leadership) = stop.run_until_cancelled(self.win()).await {
+            let end = stop.run_until_cancelled(self.lead(&leadership)).await;
+            self.board.leading(None);
+            self.board.leader(None);
+            // Fails only when the driver is gone, and then the stop follows.
+            drop(self.events.send(LeaderEvent::Deposed).await);
+            self.resign(&leadership).await;
+            match end {
+                None => return,
+                Some(End::Lost) => tracing::warn!(leader.term = leadership.term.0, "leadership was lost"),
+                Some(End::Unusable(error)) => {
+                    tracing::error!(%error, "this replica cannot use what the store holds, so it does not lead");
+                    self.board.held_back(Some(error.to_string()));
+                    stop.run_until_cancelled(sleep(HELD_BACK_RETRY)).await;
+                }
+            }
+            if let Store::Embedded(_) = self.store
+                && leadership.term <= *self.refused.borrow()
+            {
+                let reason = "another process has used the store since this one opened it; stop one of the two";
+                tracing::error!("{reason}");
+                self.board.held_back(Some(reason.to_owned()));
+                return stop.cancelled().await;
+            }
+        }
+    }
+
+    /// Campaigns until this replica has won.
+    async fn win(&self) -> Leadership {
+        let mut pause = RETRY_FIRST;
+        let mut waiting_for = None;
+        loop {
+            let outcome = self.try_once().await;
+            match outcome {
+                Ok(Some(Campaign::Won(leadership))) => {
+                    self.board.held_back(None);
+                    return leadership;
+                }
+                Ok(Some(Campaign::Lost { leader })) => {
+                    pause = RETRY_FIRST;
+                    self.wait_for(leader, &mut waiting_for).await;
+                }
+                Ok(None) => sleep(HELD_BACK_RETRY).await,
+                Err(error) => {
+                    tracing::debug!(%error, "could not campaign");
+                    sleep(pause).await;
+                    pause = (pause * 2).min(RETRY_MAX);
+                }
+            }
+        }
+    }
+
+    /// Campaigns once; nothing when this replica may not.
+    async fn try_once(&self) -> Result<Option<Campaign>, StoreError> {
+        if self.board.read().store_version.is_none() {
+            let version = self.store.version().await?;
+            tracing::info!(store.kind = %self.store.kind(), store.version = version, "the store answers");
+            self.board.store_version(&version);
+        }
+        if let Err(reason) = self.check_blobs().await? {
+            if self.board.read().held_back.as_ref() != Some(&reason) {
+                tracing::error!(reason, "this replica does not campaign");
+            }
+            self.board.held_back(Some(reason));
+            return Ok(None);
+        }
+        self.store.campaign(&self.me).await.map(Some)
+    }
+
+    /// Makes sure that the blob store is the one that belongs to this cluster; says why not.
+    async fn check_blobs(&self) -> Result<Result<(), String>, StoreError> {
+        let id = match self.blobs.store_id().await {
+            Ok(id) => id,
+            Err(error) => return Ok(Err(format!("cannot read the id of the blob store: failed to {error}"))),
+        };
+        let recorded = self.store.claim_blob_store(&id).await?;
+        if recorded == id {
+            return Ok(Ok(()));
+        }
+        Ok(Err(format!(
+            "the blob store has the id {id}, but the cluster's modules and results are in the one with the id \
+             {recorded}; give this replica that blob store"
+        )))
+    }
+
+    async fn wait_for(&self, leader: Option<Leader>, said: &mut Option<Leader>) {
+        let found = leader.clone().unwrap_or_default();
+        if said.as_ref() != Some(&found) {
+            if found == self.me {
+                tracing::info!("waiting for the lease of this replica's previous process to lapse");
+            } else {
+                tracing::info!(leader.http = found.http, leader.link = found.link, "another replica leads; waiting");
+            }
+            *said = Some(found);
+        }
+        self.board.held_back(None);
+        self.board.leader(leader);
+        sleep(CAMPAIGN_EVERY).await;
+    }
+
+    /// Leads until the lease is lost or a transaction was refused.
+    async fn lead(&self, leadership: &Leadership) -> End {
+        let term = leadership.term;
+        tracing::info!(leader.term = term.0, "elected; reading the store");
+        self.tell(LeaderEvent::Until(leadership.until)).await;
+        let mut refused = self.refused.clone();
+        let serve = async {
+            match self.load().await {
+                Ok(loaded) => self.tell(LeaderEvent::Elected { term, loaded }).await,
+                Err(error) => return End::Unusable(error),
+            }
+            self.board.leading(Some(term));
+            self.board.leader(Some(self.me.clone()));
+            // Fails only when the driver is gone, and then the stop follows.
+            drop(refused.wait_for(|refused| *refused >= term).await);
+            End::Lost
+        };
+        tokio::select! {
+            () = self.keep(leadership) => End::Lost,
+            end = serve => end,
+        }
+    }
+
+    /// Renews leadership until it is lost. A store that does not answer is asked again: it may still count the lease.
+    async fn keep(&self, leadership: &Leadership) {
+        let mut pause = KEEP_RETRY_FIRST;
+        loop {
+            let begun = Instant::now();
+            match self.store.renew(leadership).await {
+                Ok(Some(until)) => {
+                    self.tell(LeaderEvent::Until(until)).await;
+                    pause = KEEP_RETRY_FIRST;
+                    sleep_until(begun + KEEP_EVERY).await;
+                }
+                Ok(None) => return,
+                Err(error) => {
+                    tracing::debug!(%error, "could not renew the lease");
+                    sleep(pause).await;
+                    pause = (pause * 2).min(KEEP_EVERY);
+                }
+            }
+        }
+    }
+
+    async fn load(&self) -> Result<Box<Loaded>, StoreError> {
+        let mut pause = RETRY_FIRST;
+        loop {
+            match self.store.load().await {
+                Ok(loaded) => return Ok(Box::new(loaded)),
+                Err(StoreError::Unavailable(_)) => {
+                    sleep(pause).await;
+                    pause = (pause * 2).min(RETRY_MAX);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    async fn resign(&self, leadership: &Leadership) {
+        match tokio::time::timeout(RESIGN_MAX, self.store.resign(leadership)).await {
+            Ok(Ok(())) => tracing::info!(leader.term = leadership.term.0, "resigned"),
+            Ok(Err(error)) => tracing::debug!(%error, "could not resign; the lease ends by itself"),
+            Err(_) => tracing::debug!("resigning took too long; the lease ends by itself"),
+        }
+    }
+
+    async fn tell(&self, event: LeaderEvent) {
+        // Fails only when the driver is gone, and then the stop follows.
+        drop(self.events.send(event).await);
+    }
+}

@@ -1,0 +1,273 @@
+//! Puts the parts of the daemon together, starts and stops them.
+
+use std::{net::SocketAddr, sync::Arc, thread, time::Duration};
+
+use anyhow::{Context as _, Result, anyhow};
+use tokio::{
+    runtime::Handle,
+    sync::{mpsc, watch},
+    task::JoinHandle,
+};
+use tokio_util::sync::CancellationToken;
+use weir_link::Listener;
+use weir_scheduler::Scheduler;
+use weir_wire::{id::Term, record::Leader};
+
+use crate::{
+    api,
+    blobs::Blobs,
+    commit::Committer,
+    config::{ApiConfig, Config, StoreConfig},
+    driver::{Driver, Inbox, Signals},
+    handle::{CALLS_MAX, ControlHandle, Shared},
+    https,
+    leader::Candidate,
+    metrics::Metrics,
+    sessions::{EVENTS_MAX, Sessions},
+    status::{ClusterStatus, Health, StatusBoard},
+    store::{EmbeddedStore, EtcdSettings, EtcdStore, Store},
+};
+
+/// Most events of leadership that wait for the driver.
+const LEADER_EVENTS_MAX: usize = 16;
+/// Most answers of the committer that wait for the driver: one is in flight, others are stale.
+const COMMITS_MAX: usize = 4;
+/// How long HTTP requests may take to end when the daemon stops.
+const HTTP_GRACE: Duration = Duration::from_secs(5);
+
+/// A control plane that is running.
+///
+/// Dropping it stops it without waiting; [`stop`](Self::stop) also resigns, so that a successor need not wait.
+pub struct Server {
+    http: SocketAddr,
+    link: SocketAddr,
+    handle: ControlHandle,
+    stop: CancellationToken,
+    candidate: JoinHandle<()>,
+    web: https::Web,
+    driver: Option<thread::JoinHandle<()>>,
+}
+
+/// Runs a control plane until `shutdown`, and then stops it in good order.
+///
+/// # Errors
+/// What prevents it from starting.
+pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<()> {
+    let server = Server::start(config).await?;
+    shutdown.await;
+    tracing::info!("stopping");
+    server.stop().await;
+    Ok(())
+}
+
+impl Server {
+    /// Starts a control plane on the current runtime, which must have more than one thread or keep running.
+    ///
+    /// It serves as soon as this returns, even when its store does not answer yet.
+    ///
+    /// # Errors
+    /// Certificates, directories or addresses that cannot be used; an embedded store that another process uses.
+    pub async fn start(config: Config) -> Result<Self> {
+        let tls = https::Tls::load(&config)?;
+        let auth = https::auth(&config.api)?;
+        let identity = load_identity(&config)?;
+        let blobs = Blobs::open_local(&config.blobs).context("failed to open the blob store")?;
+        let web = https::Web::bind(config.listen_http).await?;
+        let http = web.address();
+        let board = StatusBoard::new(initial_status(&config, http));
+        let store = open_store(&config, &board).await?;
+        let shared = Arc::new(Shared { blobs, status: board, metrics: Metrics::new() });
+        let stop = CancellationToken::new();
+        let wiring = Wiring::new(&config, store, shared, stop.clone());
+        let handle = wiring.handle.clone();
+        let (link, driver, candidate) = wiring.start(&config, identity, http).await?;
+        let web = web.serve(api::router(handle.clone(), auth), tls)?;
+        tracing::info!(listen.http = %http, listen.link = %link, cluster = %config.cluster, "weir-control is up");
+        Ok(Self { http, link, handle, stop, candidate, web, driver: Some(driver) })
+    }
+
+    /// Where the HTTP API listens.
+    #[must_use]
+    pub fn http_address(&self) -> SocketAddr {
+        self.http
+    }
+
+    /// Where the link to executors listens.
+    #[must_use]
+    pub fn link_address(&self) -> SocketAddr {
+        self.link
+    }
+
+    /// Whether this process leads and has loaded its state.
+    #[must_use]
+    pub fn is_leading(&self) -> bool {
+        self.handle.status().leading
+    }
+
+    /// Stops: takes no more requests and sessions, resigns, and waits for what runs.
+    pub async fn stop(mut self) {
+        self.web.stop(HTTP_GRACE).await;
+        self.stop.cancel();
+        if let Err(error) = (&mut self.candidate).await {
+            tracing::error!(%error, "the candidate ended badly");
+        }
+        let Some(driver) = self.driver.take() else { return };
+        if tokio::task::spawn_blocking(move || driver.join()).await.is_ok_and(|ended| ended.is_err()) {
+            tracing::error!("the driver ended badly");
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+/// The parts and what connects them, before they run.
+struct Wiring {
+    handle: ControlHandle,
+    driver: Driver,
+    candidate: Candidate,
+    sessions: Arc<Sessions>,
+    shared: Arc<Shared>,
+    stop: CancellationToken,
+}
+
+impl Wiring {
+    fn new(config: &Config, store: Store, shared: Arc<Shared>, stop: CancellationToken) -> Self {
+        let (calls_tx, calls) = mpsc::channel(CALLS_MAX);
+        let (events_tx, sessions) = mpsc::channel(EVENTS_MAX);
+        let (leader_tx, leader) = mpsc::channel(LEADER_EVENTS_MAX);
+        let (done_tx, commits) = mpsc::channel(COMMITS_MAX);
+        let (revision, revision_rx) = watch::channel(0);
+        let (leading, leading_rx) = watch::channel(false);
+        let (refused, refused_rx) = watch::channel(Term(0));
+        let handle = ControlHandle::new(calls_tx, revision_rx, Arc::clone(&shared));
+        let committer = Committer::new(store.clone(), Arc::clone(&shared), Handle::current(), done_tx);
+        let scheduler = Scheduler::new(weir_scheduler::Config::new(config.cluster.clone()), seed());
+        let inbox = Inbox { commits, leader, sessions, calls };
+        let driver = Driver::new(scheduler, inbox, Signals { revision, leading, refused }, committer);
+        let candidate = Candidate {
+            store,
+            blobs: shared.blobs.clone(),
+            me: Leader::default(),
+            board: shared.status.clone(),
+            events: leader_tx,
+            refused: refused_rx,
+        };
+        let runtime = Handle::current();
+        let sessions = Sessions::new(events_tx, leading_rx, handle.clone(), Arc::clone(&shared), runtime);
+        let sessions = Arc::new(sessions);
+        Self { handle, driver, candidate, sessions, shared, stop }
+    }
+
+    /// Starts link, driver and candidate.
+    async fn start(
+        mut self,
+        config: &Config,
+        identity: weir_link::Identity,
+        http: SocketAddr,
+    ) -> Result<(SocketAddr, thread::JoinHandle<()>, JoinHandle<()>)> {
+        let (bound_tx, bound) = tokio::sync::oneshot::channel();
+        let (address, stop, sessions) = (config.listen_quic, self.stop.clone(), self.sessions);
+        spawn_runtime("weir-link", async move {
+            match Listener::bind(address, &identity, weir_link::Config::default()) {
+                Ok(listener) => {
+                    // Fails only when the start was given up.
+                    drop(bound_tx.send(listener.local_addr()));
+                    sessions.run(&listener, stop).await;
+                    listener.close(weir_link::CODE_NORMAL, "this replica stops").await;
+                }
+                Err(error) => drop(bound_tx.send(Err(error))),
+            }
+        })?;
+        let bound = bound.await.map_err(|_| anyhow!("the link's thread ended"))?;
+        let link = bound.map_err(|error| anyhow!("failed to {error}"))?;
+        self.shared.status.listening(link);
+        self.candidate.me = advertised(config, http, link);
+        let driver = spawn_runtime("weir-driver", self.driver.run(self.stop.clone()))?;
+        let candidate = tokio::spawn(self.candidate.run(self.stop));
+        Ok((link, driver, candidate))
+    }
+}
+
+/// Runs a future on a thread and a runtime of its own: requests measured 3.7 times slower on a shared one.
+fn spawn_runtime(name: &str, work: impl Future<Output = ()> + Send + 'static) -> Result<thread::JoinHandle<()>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.with_context(|| format!("failed to start the runtime of {name}"))?;
+    let thread = thread::Builder::new().name(name.to_owned()).spawn(move || runtime.block_on(work));
+    thread.with_context(|| format!("failed to start the thread {name}"))
+}
+
+async fn open_store(config: &Config, board: &StatusBoard) -> Result<Store> {
+    let store = match &config.store {
+        StoreConfig::Etcd { endpoints, allow_plaintext } => {
+            let settings = EtcdSettings { endpoints: endpoints.clone(), allow_plaintext: *allow_plaintext };
+            EtcdStore::new(&settings, &config.cluster, board.clone()).await.map(Store::Etcd)
+        }
+        StoreConfig::Embedded(directory) => {
+            EmbeddedStore::open(directory, &config.cluster, board.clone()).await.map(Store::Embedded)
+        }
+    };
+    store.map_err(|error| anyhow!("failed to {error}"))
+}
+
+fn load_identity(config: &Config) -> Result<weir_link::Identity> {
+    let file = |name: &str| config.identity.join(name);
+    let identity = weir_link::Identity::load(&file("control.pem"), &file("control.key"), &file("ca.pem"));
+    let identity = identity.map_err(|error| anyhow!("failed to {error}"))?;
+    let name = identity.name();
+    anyhow::ensure!(
+        name.cluster == config.cluster && name.role == weir_link::Role::Control,
+        "the certificate {} is that of {name}, not of the control plane of the cluster {}",
+        file("control.pem").display(),
+        config.cluster,
+    );
+    Ok(identity)
+}
+
+fn initial_status(config: &Config, http: SocketAddr) -> ClusterStatus {
+    ClusterStatus {
+        cluster: config.cluster.clone(),
+        leading: false,
+        term: None,
+        leader: None,
+        store_kind: match config.store {
+            StoreConfig::Etcd { .. } => weir_api::StoreKind::Etcd,
+            StoreConfig::Embedded(_) => weir_api::StoreKind::Embedded,
+        },
+        store_version: None,
+        store: Health::Unknown,
+        held_back: None,
+        http,
+        link: config.listen_quic,
+    }
+}
+
+/// Where others reach this replica: as configured, or under the host's name where it listens on all addresses.
+fn advertised(config: &Config, http: SocketAddr, link: SocketAddr) -> Leader {
+    let reached = |address: SocketAddr| {
+        if address.ip().is_unspecified() {
+            let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+            let name = if name.trim().is_empty() { "localhost" } else { name.trim() };
+            format!("{name}:{}", address.port())
+        } else {
+            address.to_string()
+        }
+    };
+    let scheme = match config.api {
+        ApiConfig::InsecureLoopback => "http",
+        ApiConfig::Token { .. } => "https",
+    };
+    Leader {
+        http: config.advertise_http.clone().unwrap_or_else(|| format!("{scheme}://{}", reached(http))),
+        link: config.advertise_quic.clone().unwrap_or_else(|| reached(link)),
+    }
+}
+
+/// The scheduler's randomness only spreads load; time differs enough between starts.
+fn seed() -> u64 {
+    let now = crate::clock::now();
+    now.mono.0 ^ now.wall_ms.rotate_left(32)
+}

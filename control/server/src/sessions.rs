@@ -1,0 +1,231 @@
+//! The sessions of executors: who may speak, what they say, and the blobs they fetch and bring.
+
+mod transfer;
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::{
+    runtime::Handle,
+    sync::{Semaphore, mpsc, watch},
+    time::timeout,
+};
+use tokio_util::sync::CancellationToken;
+use weir_link::{FrameReceiver, Link, Listener, Peer, Session};
+use weir_scheduler::SessionId;
+use weir_wire::{
+    codec::Document as _,
+    message::{RefuseCode, ToControl},
+    node::Hello,
+};
+
+use crate::{
+    handle::{ControlHandle, Shared},
+    outlets::{Outlet, SessionEvent},
+};
+
+/// Most events of sessions that wait for the driver; then the executors wait.
+pub(crate) const EVENTS_MAX: usize = 128;
+/// Most sessions at the same time.
+const SESSIONS_MAX: usize = 20_000;
+/// How long an executor may take to say who it is.
+const HELLO_MAX: Duration = Duration::from_secs(5);
+/// Most blobs in transfer at the same time, of all executors together.
+const TRANSFERS_MAX: usize = 64;
+
+/// Everything that sessions need of the rest of the process.
+pub(crate) struct Sessions {
+    events: mpsc::Sender<SessionEvent>,
+    leading: watch::Receiver<bool>,
+    handle: ControlHandle,
+    shared: Arc<Shared>,
+    /// Where blobs are hashed and stored, so that this does not hold up the link.
+    transfer_runtime: Handle,
+    transfers: Arc<Semaphore>,
+    places: Arc<Semaphore>,
+    next_id: AtomicU64,
+}
+
+/// Why a session was refused or ended by this side.
+struct Refusal {
+    code: RefuseCode,
+    message: String,
+}
+
+impl Sessions {
+    pub(crate) fn new(
+        events: mpsc::Sender<SessionEvent>,
+        leading: watch::Receiver<bool>,
+        handle: ControlHandle,
+        shared: Arc<Shared>,
+        transfer_runtime: Handle,
+    ) -> Self {
+        Self {
+            events,
+            leading,
+            handle,
+            shared,
+            transfer_runtime,
+            transfers: Arc::new(Semaphore::new(TRANSFERS_MAX)),
+            places: Arc::new(Semaphore::new(SESSIONS_MAX)),
+            next_id: AtomicU64::new(1),
+        }
+    }
+
+    /// Accepts executors until `stop`; the sessions end when the driver or the listener closes them.
+    pub(crate) async fn run(self: Arc<Self>, listener: &Listener, stop: CancellationToken) {
+        while let Some(Some(link)) = stop.run_until_cancelled(listener.accept()).await {
+            let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
+                tracing::error!("more executors connect than this control plane takes");
+                link.session.close(weir_link::CODE_NORMAL, "too many executors");
+                continue;
+            };
+            let sessions = Arc::clone(&self);
+            tokio::spawn(async move {
+                sessions.serve(link).await;
+                drop(place);
+            });
+        }
+    }
+
+    async fn serve(&self, link: Link) {
+        let Link { session, sender, mut receiver } = link;
+        let outlet = Outlet { session: session.clone(), sender };
+        let hello = match self.greet(session.peer(), &mut receiver).await {
+            Ok(hello) => hello,
+            Err(refusal) => return self.refuse(outlet, refusal).await,
+        };
+        let id = SessionId(self.next_id.fetch_add(1, Ordering::Relaxed));
+        self.shared.metrics.sessions.increment(1.0);
+        let connected = SessionEvent::Connected { session: id, hello, outlet: outlet.clone() };
+        if self.events.send(connected).await.is_ok() {
+            let end = tokio::select! {
+                end = self.hear(id, &mut receiver) => end,
+                end = self.hear_logs(id, &session) => end,
+                end = self.serve_requests(id, &session) => end,
+            };
+            // Fails only when the driver is gone.
+            drop(self.events.send(SessionEvent::Disconnected { session: id }).await);
+            if let Err(refusal) = end {
+                self.refuse(outlet, refusal).await;
+            }
+        }
+        self.shared.metrics.sessions.decrement(1.0);
+    }
+
+    async fn refuse(&self, outlet: Outlet, refusal: Refusal) {
+        let Refusal { code, message } = refusal;
+        let peer = outlet.session.peer().clone();
+        if code == RefuseCode::NotLeader {
+            tracing::debug!(peer.addr = %peer.addr, peer.role = ?peer.role, message, "refused an executor");
+        } else {
+            tracing::warn!(peer.addr = %peer.addr, peer.role = ?peer.role, ?code, message, "refused an executor");
+        }
+        self.shared.metrics.sessions_refused.increment(1);
+        outlet.refuse(code, &message).await;
+    }
+
+    /// Waits for the first message and makes sure that it comes from whom it says.
+    async fn greet(&self, peer: &Peer, receiver: &mut FrameReceiver) -> Result<Box<Hello>, Refusal> {
+        let frame = match timeout(HELLO_MAX, receiver.recv()).await {
+            Ok(Ok(Some(frame))) => frame,
+            Ok(Ok(None)) => return Err(malformed("the stream ended before the first message")),
+            Ok(Err(error)) => return Err(malformed(format!("could not {error}"))),
+            Err(_) => return Err(malformed("the first message did not come in time")),
+        };
+        let hello = match ToControl::from_bytes(&frame) {
+            Ok(ToControl::Hello(hello)) => hello,
+            Ok(ToControl::State(_) | ToControl::Report(_) | ToControl::Renew(_) | ToControl::Output(_)) => {
+                return Err(malformed("the first message is not a hello"));
+            }
+            Err(error) => return Err(malformed(error.to_string())),
+        };
+        if peer.role.node() != Some(&hello.node) {
+            return Err(Refusal {
+                code: RefuseCode::Identity,
+                message: format!("it says that it is {}, but its certificate is that of {:?}", hello.node, peer.role),
+            });
+        }
+        if !*self.leading.borrow() {
+            return Err(Refusal {
+                code: RefuseCode::NotLeader,
+                message: "this replica is not the leader".to_owned(),
+            });
+        }
+        Ok(hello)
+    }
+
+    /// Passes messages on until the session ends.
+    async fn hear(&self, session: SessionId, receiver: &mut FrameReceiver) -> Result<(), Refusal> {
+        loop {
+            // An error is the end of the connection, of which its cause was logged where it was closed.
+            let Ok(Some(frame)) = receiver.recv().await else { return Ok(()) };
+            let message = Box::new(decode(&frame)?);
+            if let ToControl::Report(report) = &*message {
+                self.shared.metrics.reported(report);
+            }
+            if self.events.send(SessionEvent::Message { session, message }).await.is_err() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Passes the output of followed tasks on: it has streams of its own, so that it never holds up a report.
+    async fn hear_logs(&self, session: SessionId, link: &Session) -> Result<(), Refusal> {
+        loop {
+            let mut stream = match link.accept_log_stream().await {
+                Ok(stream) => stream,
+                Err(weir_link::Error::Protocol(what)) => return Err(malformed(what)),
+                Err(_) => return Ok(()),
+            };
+            while let Ok(Some(frame)) = stream.recv().await {
+                let message = Box::new(decode(&frame)?);
+                let ToControl::Output(_) = &*message else {
+                    return Err(malformed("a log stream carries something else than output"));
+                };
+                if self.events.send(SessionEvent::Message { session, message }).await.is_err() {
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    /// Serves requests for blobs, each in a task of its own, until the session ends.
+    async fn serve_requests(&self, session: SessionId, link: &Session) -> Result<(), Refusal> {
+        loop {
+            let Ok(request) = link.accept_request().await else { return Ok(()) };
+            let transfer = transfer::Transfer {
+                session,
+                handle: self.handle.clone(),
+                shared: Arc::clone(&self.shared),
+            };
+            let transfers = Arc::clone(&self.transfers);
+            self.transfer_runtime.spawn(async move {
+                // Never closed.
+                let _permit = transfers.acquire_owned().await;
+                transfer.serve(request).await;
+            });
+        }
+    }
+}
+
+/// Reads a message after the first.
+fn decode(frame: &[u8]) -> Result<ToControl, Refusal> {
+    match ToControl::from_bytes(frame) {
+        Ok(ToControl::Hello(_)) => Err(malformed("a second hello")),
+        Ok(message) => Ok(message),
+        Err(error) => Err(malformed(error.to_string())),
+    }
+}
+
+fn malformed(message: impl Into<String>) -> Refusal {
+    Refusal {
+        code: RefuseCode::Malformed,
+        message: message.into(),
+    }
+}

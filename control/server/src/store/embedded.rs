@@ -1,0 +1,257 @@
+//! The embedded store: one file of one process.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
+use weir_wire::{
+    codec::Document,
+    id::{ClusterName, Seq, Term},
+    key,
+    record::Head,
+    txn::{CommitResult, Txn},
+    units::Instant,
+};
+
+use super::{Leadership, Pair, StoreError, corrupt};
+use crate::status::{Part, StatusBoard};
+
+/// All records, under the keys that etcd would have.
+const RECORDS: TableDefinition<'static, &str, &[u8]> = TableDefinition::new("records");
+/// The counters [`TERM`] and [`REVISION`].
+const COUNTERS: TableDefinition<'static, &str, u64> = TableDefinition::new("counters");
+const TERM: &str = "term";
+const REVISION: &str = "revision";
+/// Facts about the file.
+const FACTS: TableDefinition<'static, &str, &str> = TableDefinition::new("facts");
+const CLUSTER: &str = "cluster";
+/// The file in the directory of the store.
+const FILE_NAME: &str = "weir.redb";
+
+/// A handle on the embedded store. Each commit is on disk when it returns.
+#[derive(Clone)]
+pub(crate) struct EmbeddedStore {
+    file: Arc<File>,
+    term: Term,
+    board: StatusBoard,
+}
+
+/// The file; closed while it has to be opened again after a failed write.
+struct File {
+    path: PathBuf,
+    database: Mutex<Option<Database>>,
+}
+
+impl EmbeddedStore {
+    /// What the status shows as the version of this store.
+    pub(crate) const VERSION: &str = "redb 4";
+
+    /// Opens the store in `directory`, which is made if it is missing, and begins a new term.
+    ///
+    /// # Errors
+    /// [`StoreError::InUse`] when another process has it open, [`StoreError::Open`] when it cannot be opened or belongs
+    /// to another cluster.
+    pub(crate) async fn open(
+        directory: &Path,
+        cluster: &ClusterName,
+        board: StatusBoard,
+    ) -> Result<Self, StoreError> {
+        let (directory, cluster) = (directory.to_owned(), cluster.clone());
+        let opened = tokio::task::spawn_blocking(move || {
+            let path = directory.join(FILE_NAME);
+            let failed = |detail: String| StoreError::Open {
+                path: path.clone(),
+                detail,
+            };
+            std::fs::create_dir_all(&directory).map_err(|e| failed(e.to_string()))?;
+            let database = open_file(&path)?;
+            let found = begin(&database, &cluster).map_err(|e| failed(e.to_string()))?;
+            match found {
+                Ok(term) => Ok((path, database, term)),
+                Err(other) => Err(failed(format!("it belongs to the cluster {other:?}, not to {cluster}"))),
+            }
+        });
+        let (path, database, term) = join(opened.await)??;
+        let database = Mutex::new(Some(database));
+        let file = Arc::new(File { path, database });
+        board.answered(Part::Store);
+        Ok(Self { file, term, board })
+    }
+
+    /// Leads from the opening of the file for as long as it is open.
+    pub(super) fn leadership(&self) -> Leadership {
+        Leadership {
+            term: self.term,
+            until: Instant(u64::MAX),
+            lease: None,
+        }
+    }
+
+    pub(super) async fn commit(&self, txn: &Txn) -> CommitResult {
+        let txn = txn.clone();
+        let result = self.with(move |database| apply(database, &txn)).await;
+        result.unwrap_or_else(|error| {
+            self.board.failed(Part::Commits, &error.to_string());
+            CommitResult::Unknown
+        })
+    }
+
+    pub(super) async fn scan(&self, start: &str, end: &str, limit: usize) -> Result<Vec<Pair>, StoreError> {
+        let (start, end) = (start.to_owned(), end.to_owned());
+        self.with(move |database| {
+            let records = database.begin_read()?.open_table(RECORDS)?;
+            let found = records.range::<&str>(start.as_str()..end.as_str())?.take(limit);
+            let pair = |entry: Result<(_, _), redb::StorageError>| {
+                let (key, value): (redb::AccessGuard<'_, &str>, redb::AccessGuard<'_, &[u8]>) = entry?;
+                Ok((key.value().to_owned(), value.value().to_vec()))
+            };
+            Ok(found.map(pair).collect::<Result<_, redb::StorageError>>()?)
+        })
+        .await
+    }
+
+    /// Creates a record unless it is there, and returns the one that is.
+    pub(super) async fn create(&self, name: &'static str, value: Vec<u8>) -> Result<Vec<u8>, StoreError> {
+        self.with(move |database| {
+            let write = database.begin_write()?;
+            let recorded = {
+                let mut records = write.open_table(RECORDS)?;
+                let found = records.get(name)?.map(|found| found.value().to_vec());
+                match found {
+                    Some(found) => found,
+                    None => {
+                        records.insert(name, value.as_slice())?;
+                        value
+                    }
+                }
+            };
+            write.commit()?;
+            Ok(recorded)
+        })
+        .await
+    }
+
+    /// Runs `work` on a blocking thread. After a failure the file is opened again: redb refuses further use of a
+    /// database that failed to write.
+    async fn with<R: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Database) -> Result<R, StoreFailure> + Send + 'static,
+    ) -> Result<R, StoreError> {
+        let file = Arc::clone(&self.file);
+        let done = tokio::task::spawn_blocking(move || {
+            let mut slot = file.database.lock().unwrap_or_else(PoisonError::into_inner);
+            let database = match &mut *slot {
+                Some(database) => database,
+                empty => empty.insert(open_file(&file.path)?),
+            };
+            work(database).map_err(|failure| {
+                *slot = None;
+                failure.0
+            })
+        });
+        let result = join(done.await).and_then(|result| result);
+        match &result {
+            Ok(_) => self.board.answered(Part::Store),
+            Err(error) => self.board.failed(Part::Store, &error.to_string()),
+        }
+        result
+    }
+}
+
+/// A failure of redb, or a value that cannot be read.
+struct StoreFailure(StoreError);
+
+impl<E: Into<redb::Error>> From<E> for StoreFailure {
+    fn from(error: E) -> Self {
+        Self(StoreError::Unavailable(error.into().to_string()))
+    }
+}
+
+fn join<T>(result: Result<T, tokio::task::JoinError>) -> Result<T, StoreError> {
+    result.map_err(|error| StoreError::Unavailable(format!("the store's thread ended: {error}")))
+}
+
+fn open_file(path: &Path) -> Result<Database, StoreError> {
+    Database::create(path).map_err(|error| match error {
+        DatabaseError::DatabaseAlreadyOpen => StoreError::InUse(path.to_owned()),
+        other => StoreError::Open {
+            path: path.to_owned(),
+            detail: other.to_string(),
+        },
+    })
+}
+
+/// Raises the term; or returns the cluster that the file belongs to, if that is another one.
+fn begin(database: &Database, cluster: &ClusterName) -> Result<Result<Term, String>, redb::Error> {
+    let write = database.begin_write()?;
+    let found = {
+        let mut facts = write.open_table(FACTS)?;
+        let found = facts.get(CLUSTER)?.map(|found| found.value().to_owned());
+        if found.is_none() {
+            facts.insert(CLUSTER, cluster.as_str())?;
+        }
+        found
+    };
+    if let Some(other) = found.filter(|found| found != cluster.as_str()) {
+        write.abort()?;
+        return Ok(Err(other));
+    }
+    write.open_table(RECORDS)?;
+    let term = raise(&write, TERM)?;
+    write.commit()?;
+    Ok(Ok(Term(term)))
+}
+
+fn raise(write: &WriteTransaction, counter: &str) -> Result<u64, redb::Error> {
+    let mut counters = write.open_table(COUNTERS)?;
+    let next = counters.get(counter)?.map_or(0, |value| value.value()).saturating_add(1);
+    counters.insert(counter, next)?;
+    Ok(next)
+}
+
+fn apply(database: &Database, txn: &Txn) -> Result<CommitResult, StoreFailure> {
+    let write = database.begin_write()?;
+    let refused = check(&write, txn)?;
+    if let Some(refused) = refused {
+        write.abort()?;
+        return Ok(refused);
+    }
+    {
+        let mut records = write.open_table(RECORDS)?;
+        for (name, value) in &txn.puts {
+            records.insert(name.as_str(), value.as_slice())?;
+        }
+        for range in &txn.deletes {
+            records.retain_in::<&str, _>(range.start.as_str()..range.end.as_str(), |_, _| false)?;
+        }
+        let head = Head { seq: txn.seq }.to_bytes();
+        records.insert(key::HEAD, head.as_slice())?;
+    }
+    let revision = raise(&write, REVISION)?;
+    write.commit()?;
+    Ok(CommitResult::Committed { revision })
+}
+
+/// Says why a transaction cannot be carried out, if so.
+fn check(write: &WriteTransaction, txn: &Txn) -> Result<Option<CommitResult>, StoreFailure> {
+    let counters = write.open_table(COUNTERS)?;
+    let counter = |name: &str| -> Result<u64, redb::StorageError> { Ok(counters.get(name)?.map_or(0, |v| v.value())) };
+    if counter(TERM)? != txn.term.0 {
+        return Ok(Some(CommitResult::Deposed));
+    }
+    let records = write.open_table(RECORDS)?;
+    let head = match records.get(key::HEAD)? {
+        Some(value) => {
+            let head = Head::from_bytes(value.value());
+            head.map_err(|error| StoreFailure(corrupt(key::HEAD, error)))?.seq
+        }
+        None => Seq(0),
+    };
+    if head >= txn.seq {
+        let revision = counter(REVISION)?;
+        return Ok(Some(CommitResult::Committed { revision }));
+    }
+    Ok((head.0.checked_add(1) != Some(txn.seq.0)).then_some(CommitResult::Gap { head }))
+}
