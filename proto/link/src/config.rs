@@ -16,6 +16,10 @@ const KEEP_ALIVES_PER_IDLE_TIMEOUT: u32 = 3;
 /// connection at 4, 2.2 MiB at 10,000.
 const STREAMS_MAX: u32 = 64;
 
+/// The longest frame by default: what the two sides' messages are made for.
+const FRAME_LEN_MAX: u32 = 1 << 20;
+const _: () = assert!(FRAME_LEN_MAX as usize == weir_wire::limits::FRAME_LEN_MAX);
+
 /// Limits and timings of the link; both ends should use the same.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
@@ -56,7 +60,7 @@ pub struct ConfigError {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            frame_len_max: 1 << 20,
+            frame_len_max: FRAME_LEN_MAX,
             queue_bytes_max: 4 << 20,
             requests_max: 8,
             log_streams_max: 4,

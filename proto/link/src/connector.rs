@@ -4,12 +4,16 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 
 use quinn::{ClientConfig, ConnectError, ConnectionError, Endpoint, EndpointConfig, TokioRuntime};
+use socket2::SockRef;
 use tokio::time::timeout;
 
 use crate::config::Config;
 use crate::error::Error;
 use crate::session::{self, Link};
 use crate::tls::{self, Identity};
+
+/// How large the buffers of a socket should be, bytes: some milliseconds at a gigabyte a second.
+const BUFFER_LEN: usize = 4 << 20;
 
 /// Connects to control with one identity.
 ///
@@ -86,5 +90,16 @@ fn endpoint_for(remote: SocketAddr) -> Result<Endpoint, Error> {
     };
     let failed = |e: std::io::Error| Error::Bind { addr: local, detail: e.to_string() };
     let socket = UdpSocket::bind(local).map_err(failed)?;
+    widen(&socket);
     Endpoint::new(EndpointConfig::default(), None, socket, Arc::new(TokioRuntime)).map_err(failed)
+}
+
+/// Asks for larger socket buffers: the usual 208 KiB lose datagrams in a burst. The system may give less.
+pub(crate) fn widen(socket: &UdpSocket) {
+    let socket = SockRef::from(socket);
+    for outcome in [socket.set_recv_buffer_size(BUFFER_LEN), socket.set_send_buffer_size(BUFFER_LEN)] {
+        if let Err(error) = outcome {
+            tracing::debug!(%error, "socket buffers stay as they are");
+        }
+    }
 }

@@ -3,7 +3,7 @@
 use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use quinn::{RecvStream, SendStream, VarInt};
 use tokio::sync::{Notify, Semaphore};
 
@@ -34,11 +34,15 @@ pub struct FrameSender {
 }
 
 /// Receives the frames of one stream.
+///
+/// A frame shares its memory with those that arrived beside it: copy what is kept for long.
 #[derive(Debug)]
 pub struct FrameReceiver {
     stream: RecvStream,
     core: Arc<Core>,
     buffer: BytesMut,
+    /// The byte that must come before the first frame.
+    tag: Option<u8>,
     ended: bool,
 }
 
@@ -92,7 +96,7 @@ impl FrameSender {
     /// Ends the stream after the queued frames and waits until the peer's stack has received all of them.
     ///
     /// Every clone is finished with it. Call it before [`Session::close`](crate::Session::close), which discards
-    /// what is still under way.
+    /// what is still under way, and limit the wait: a peer that does not read can make it last.
     ///
     /// # Errors
     /// The end of the connection, if that came first.
@@ -117,8 +121,8 @@ impl FrameReceiver {
     /// Cancelling the wait loses nothing.
     ///
     /// # Errors
-    /// [`Error::FrameTooLong`] closes the connection, since nothing after it can be found. [`Error::Truncated`], or
-    /// the end of the connection.
+    /// [`Error::FrameTooLong`] closes the connection, since nothing after it can be found; so does
+    /// [`Error::Protocol`]. [`Error::Truncated`], or the end of the connection.
     pub async fn recv(&mut self) -> Result<Option<Bytes>, Error> {
         loop {
             if let Some(frame) = self.buffered()? {
@@ -140,6 +144,13 @@ impl FrameReceiver {
     /// # Errors
     /// [`Error::FrameTooLong`], as [`recv`](Self::recv).
     pub fn buffered(&mut self) -> Result<Option<Bytes>, Error> {
+        if let (Some(expected), Some(found)) = (self.tag, self.buffer.first()) {
+            if *found != expected {
+                return Err(self.core.broken("an unknown kind of stream"));
+            }
+            self.buffer.advance(1);
+            self.tag = None;
+        }
         let Some(prefix) = self.buffer.first_chunk::<4>() else {
             return Ok(None);
         };
@@ -160,8 +171,8 @@ impl FrameReceiver {
         Ok(Some(frame))
     }
 
-    pub(crate) fn new(stream: RecvStream, core: Arc<Core>) -> Self {
-        Self { stream, core, buffer: BytesMut::new(), ended: false }
+    pub(crate) fn new(stream: RecvStream, tag: Option<u8>, core: Arc<Core>) -> Self {
+        Self { stream, core, buffer: BytesMut::new(), tag, ended: false }
     }
 }
 

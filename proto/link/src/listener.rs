@@ -1,14 +1,16 @@
 //! The end that control opens: it waits for executors.
 
 use std::net::{SocketAddr, UdpSocket};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 use quinn::{Endpoint, EndpointConfig, Incoming, ServerConfig, TokioRuntime};
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, mpsc};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::config::Config;
+use crate::connector;
 use crate::error::Error;
 use crate::session::{self, CODE_NORMAL, Link};
 use crate::tls::{self, Identity};
@@ -16,9 +18,13 @@ use crate::tls::{self, Identity};
 /// How many datagrams of a connection that has not been looked at are kept, in bytes: a first flight.
 const INCOMING_BUFFER_LEN: u64 = 16 << 10;
 
+/// How often at most a refused peer is worth a warning: anyone can make a listener refuse.
+const WARNING_INTERVAL: Duration = Duration::from_secs(10);
+
 /// Waits for executors on one UDP port.
 ///
 /// Handshakes run beside each other, each in a task of its own with a timeout; only finished ones are handed out.
+/// Dropping it closes every connection it accepted.
 #[derive(Debug)]
 pub struct Listener {
     endpoint: Endpoint,
@@ -49,6 +55,7 @@ impl Listener {
         let server = server_config(identity, &config)?;
         let failed = |e: std::io::Error| Error::Bind { addr, detail: e.to_string() };
         let socket = UdpSocket::bind(addr).map_err(failed)?;
+        connector::widen(&socket);
         let endpoint =
             Endpoint::new(EndpointConfig::default(), Some(server), socket, Arc::new(TokioRuntime)).map_err(failed)?;
         let (tx, rx) = mpsc::channel(config.accept_queue_max as usize);
@@ -118,6 +125,28 @@ struct Counters {
     accepted: AtomicU64,
     failed: AtomicU64,
     turned_away: AtomicU64,
+    warned_at: std::sync::Mutex<Option<Instant>>,
+}
+
+impl Counters {
+    fn fail(&self, addr: SocketAddr, error: &Error) {
+        let failed = self.failed.fetch_add(1, Ordering::Relaxed) + 1;
+        let refused = matches!(error, Error::Refused { .. });
+        if refused && self.may_warn() {
+            tracing::warn!(peer.addr = %addr, %error, failed, "refused a peer");
+        } else {
+            tracing::debug!(peer.addr = %addr, %error, failed, "handshake failed");
+        }
+    }
+
+    fn may_warn(&self) -> bool {
+        let mut warned_at = self.warned_at.lock().unwrap_or_else(PoisonError::into_inner);
+        let due = warned_at.is_none_or(|at| at.elapsed() >= WARNING_INTERVAL);
+        if due {
+            *warned_at = Some(Instant::now());
+        }
+        due
+    }
 }
 
 /// The task that looks at what knocks.
@@ -151,15 +180,12 @@ impl Door {
         let (config, counters, links) = (Arc::clone(&self.config), Arc::clone(&self.counters), self.links.clone());
         tokio::spawn(async move {
             let addr = incoming.remote_address();
-            match timeout(config.connect_timeout, shake_hands(incoming, config)).await {
+            match timeout(config.connect_timeout, shake_hands(incoming, Arc::clone(&config))).await {
                 Ok(Ok(link)) => hand_over(links, link, permit).await,
-                Ok(Err(error)) => {
-                    counters.failed.fetch_add(1, Ordering::Relaxed);
-                    tracing::debug!(peer.addr = %addr, %error, "handshake failed");
-                }
+                Ok(Err(error)) => counters.fail(addr, &error),
                 Err(_) => {
-                    counters.failed.fetch_add(1, Ordering::Relaxed);
-                    tracing::debug!(peer.addr = %addr, "handshake took too long");
+                    let detail = format!("no end of the handshake within {:?}", config.connect_timeout);
+                    counters.fail(addr, &Error::Unreachable { addr, detail });
                 }
             }
         });

@@ -24,7 +24,7 @@ pub const CODE_PROTOCOL: u32 = CODE_RESERVED_FIRST;
 const PREAMBLE: [u8; 8] = *b"weir/1\r\n";
 
 /// What a one-way stream begins with.
-const TAG_LOG: [u8; 1] = *b"L";
+const TAG_LOG: u8 = b'L';
 
 /// Control frames are small and everything waits for them; blobs and logs share the rest fairly.
 const CONTROL_PRIORITY: i32 = 1;
@@ -40,7 +40,9 @@ pub struct Link {
     pub receiver: FrameReceiver,
 }
 
-/// A handle on a connection. The connection lasts until it is closed, or every handle and stream is dropped.
+/// A handle on a connection.
+///
+/// The connection lasts until it is closed, or every handle and stream is dropped and what they queued is written.
 #[derive(Debug, Clone)]
 pub struct Session {
     core: Arc<Core>,
@@ -104,23 +106,17 @@ impl Session {
     /// The end of the connection.
     pub async fn open_log_stream(&self) -> Result<FrameSender, Error> {
         let mut stream = self.core.connection.open_uni().await.map_err(|e| self.core.end(&e))?;
-        stream.write_all(&TAG_LOG).await.map_err(|e| self.core.write_error(&e))?;
+        stream.write_all(&[TAG_LOG]).await.map_err(|e| self.core.write_error(&e))?;
         Ok(frames::sender(stream, Arc::clone(&self.core)))
     }
 
-    /// Waits for the peer's next log stream.
+    /// Waits for the peer's next log stream. Cancelling the wait loses nothing.
     ///
     /// # Errors
-    /// [`Error::Protocol`] for a stream of another kind, which closes the connection, or the end of the connection.
+    /// The end of the connection. A stream of another kind shows as [`Error::Protocol`] at its first frame.
     pub async fn accept_log_stream(&self) -> Result<FrameReceiver, Error> {
-        let mut stream = self.core.connection.accept_uni().await.map_err(|e| self.core.end(&e))?;
-        // A stream is accepted when its first bytes are there, so this read does not wait.
-        let mut tag = [0; 1];
-        read_exact(&self.core, &mut stream, &mut tag).await?;
-        if tag != TAG_LOG {
-            return Err(self.core.broken("an unknown kind of stream"));
-        }
-        Ok(FrameReceiver::new(stream, Arc::clone(&self.core)))
+        let stream = self.core.connection.accept_uni().await.map_err(|e| self.core.end(&e))?;
+        Ok(FrameReceiver::new(stream, Some(TAG_LOG), Arc::clone(&self.core)))
     }
 
     /// Closes the connection at once; what was not yet delivered is lost.
@@ -212,7 +208,9 @@ pub(crate) async fn read_exact(core: &Core, stream: &mut RecvStream, buffer: &mu
 }
 
 fn core(connection: Connection, config: Arc<Config>) -> Result<Arc<Core>, Error> {
-    let addr = connection.remote_address();
+    // A socket for both families shows IPv4 peers in a form that nobody would look for in a log.
+    let remote = connection.remote_address();
+    let addr = SocketAddr::new(remote.ip().to_canonical(), remote.port());
     let name = tls::peer_name(&connection).ok_or(Error::Protocol("the peer has no certificate"))?;
     Ok(Arc::new(Core { connection, config, peer: Peer { role: name.role, addr } }))
 }
@@ -231,7 +229,7 @@ async fn expect_preamble(core: &Core, rx: &mut RecvStream) -> Result<(), Error> 
 
 fn link(core: Arc<Core>, tx: SendStream, rx: RecvStream) -> Link {
     let sender = frames::sender(tx, Arc::clone(&core));
-    let receiver = FrameReceiver::new(rx, Arc::clone(&core));
+    let receiver = FrameReceiver::new(rx, None, Arc::clone(&core));
     Link { session: Session { core }, sender, receiver }
 }
 

@@ -87,6 +87,7 @@ impl Identity {
     /// [`IdentityError`] names the file, or the dates of a certificate that is not valid today.
     pub fn load(chain: &Path, key: &Path, authority: &Path) -> Result<Self, IdentityError> {
         let texts = [read(chain)?, read(key)?, read(authority)?];
+        warn_if_shared(key);
         let names = [chain, key, authority].map(|path| path.display().to_string());
         Self::parse([&texts[0], &texts[1], &texts[2]], names, SystemTime::now())
     }
@@ -159,6 +160,19 @@ fn read(path: &Path) -> Result<Vec<u8>, IdentityError> {
     }
     std::fs::read(path).map_err(|e| unreadable(e.to_string()))
 }
+
+/// Complains about a private key that other users of the machine can read.
+#[cfg(unix)]
+fn warn_if_shared(key: &Path) {
+    use std::os::unix::fs::PermissionsExt as _;
+    let mode = std::fs::metadata(key).map_or(0, |metadata| metadata.permissions().mode());
+    if mode & 0o077 != 0 {
+        tracing::warn!(path = %key.display(), mode = format!("{:o}", mode & 0o777), "others can read the private key");
+    }
+}
+
+#[cfg(not(unix))]
+fn warn_if_shared(_key: &Path) {}
 
 /// Returns at least one certificate.
 fn certificates(pem: &[u8], source: String) -> Result<Vec<CertificateDer<'static>>, IdentityError> {
