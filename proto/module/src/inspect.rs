@@ -27,7 +27,8 @@ const PAGE_SIZE_LOG2: u32 = 16;
 /// The code of functions is not looked at.
 ///
 /// # Errors
-/// [`Error`] if it is no module or component, is cut off, or has damaged sections.
+/// [`Error`] if it is no module or component, is cut off, has damaged sections, or has more imports or core modules
+/// than [`Limits`] allow by default.
 pub fn inspect(bytes: &[u8]) -> Result<Report, Error> {
     scan(bytes, &Limits { size_bytes_max: u64::MAX, ..Limits::default() })
 }

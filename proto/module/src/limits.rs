@@ -21,6 +21,8 @@ pub struct Limits {
     pub imports_max: u32,
     /// Core modules inside a component. Default 64.
     pub core_modules_max: u32,
+    /// Memories of all its core modules together. Default 2: each takes a slot of 4 GiB of address space.
+    pub memories_max: u32,
     /// Tables of one core module. Default 4.
     pub tables_max: u32,
     /// Initial elements of one table. Default 200,000.
@@ -39,6 +41,7 @@ impl Default for Limits {
             locals_blocks_max: 50_000_000,
             imports_max: 10_000,
             core_modules_max: 64,
+            memories_max: 2,
             tables_max: 4,
             table_elements_max: 200_000,
             memory_bytes_max: 4 << 30,

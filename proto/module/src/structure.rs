@@ -32,6 +32,8 @@ pub(crate) fn check_report(report: &Report, limits: &Limits) -> Result<(), Exces
     for table in &report.tables {
         at_most("initial number of table elements", table.initial, limits.table_elements_max)?;
     }
+    let memories = report.memories.iter().filter(|memory| !memory.imported).count();
+    at_most("number of memories", memories as u64, limits.memories_max.into())?;
     for memory in &report.memories {
         at_most("initial memory in bytes", memory.initial_bytes, limits.memory_bytes_max)?;
     }

@@ -151,7 +151,8 @@ fn sizes_are_bounded() {
         function_bytes_max: 2000,
         locals_blocks_max: 1000,
         imports_max: 1,
-        core_modules_max: 1,
+        core_modules_max: 2,
+        memories_max: 1,
         tables_max: 1,
         table_elements_max: 10,
         memory_bytes_max: 1 << 16,
@@ -167,7 +168,8 @@ fn sizes_are_bounded() {
         (format!("(module {start} (func (local {}) {blocks}))", "i32 ".repeat(60)), "locals × blocks"),
         (format!("(module {start} (func (param {}) {blocks}))", "i32 ".repeat(60)), "locals × blocks"),
         (r#"(module (import "a" "b" (func)) (import "a" "c" (func)))"#.to_owned(), "imports"),
-        ("(component (core module) (core module))".to_owned(), "core modules"),
+        ("(component (core module) (core module) (core module))".to_owned(), "core modules"),
+        ("(component (core module (memory 1)) (core module (memory 1)))".to_owned(), "number of memories"),
         (format!("(module (table 1 funcref) (table 1 funcref) {start})"), "tables"),
         (format!("(module (table 11 funcref) {start})"), "table elements"),
         (format!("(module (memory 2) {start})"), "initial memory"),
@@ -188,4 +190,18 @@ fn a_huge_branch_table_counts_as_blocks() {
     let text = format!(r#"(module (func (export "_start") (local {locals}) (br_table {targets} (i32.const 0))))"#);
     let error = refusal(&wasm(&text));
     assert!(matches!(&error, Error::TooLarge(excess) if excess.what.contains("locals")), "{error:?}");
+}
+
+#[test]
+fn what_makes_the_compiler_run_out_of_memory_is_refused() {
+    let locals = "i32 ".repeat(20_000);
+    let blocks = "block end ".repeat(60_000);
+    let functions = "(func)".repeat(200_001);
+    for (text, what) in [
+        (format!(r#"(module (func (export "_start") (local {locals}) {blocks}))"#), "locals × blocks"),
+        (format!("(module {functions})"), "functions"),
+    ] {
+        let error = refusal(&wasm(&text));
+        assert!(matches!(&error, Error::TooLarge(excess) if excess.what.contains(what)), "{what}: {error:?}");
+    }
 }
