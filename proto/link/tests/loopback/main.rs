@@ -3,4 +3,5 @@
 mod blobs;
 mod fixture;
 mod frames;
+mod hostile;
 mod refusals;
