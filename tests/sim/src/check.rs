@@ -1,0 +1,195 @@
+//! Looking at the whole: a new leader's view, and the end of all work.
+
+use std::collections::BTreeSet;
+
+use weir_scheduler::{EntryLocation, Input};
+use weir_wire::{
+    id::RunId,
+    outcome::Captured,
+    segment,
+    task::Status,
+    units::{Instant, Now},
+};
+
+use crate::{
+    client::State,
+    guest::{self, Nature},
+    oracle::{Check, Known, Property, broken},
+    workload::{self, Wish},
+    world::{World, wall_ms},
+};
+
+impl World {
+    /// Compares a leader's view of what is recorded with the oracle's.
+    pub(crate) fn check_view(&self, at: usize) -> Check {
+        for run in self.oracle.runs.keys() {
+            self.check_run(at, *run)?;
+        }
+        Ok(())
+    }
+
+    fn check_run(&self, at: usize, run: RunId) -> Check {
+        let Some(scheduler) = &self.replicas[at].scheduler else { return Ok(()) };
+        let Some(known) = self.oracle.runs.get(&run) else { return Ok(()) };
+        let Some(view) = scheduler.run(run) else {
+            return broken(Property::NothingForgotten, format!("replica {at} does not know run {run}"));
+        };
+        let count = |status: Status| known.status.iter().filter(|code| **code == status as u8).count();
+        let counts = &view.counts;
+        let seen = [counts.succeeded, counts.failed, counts.killed, counts.lost, counts.rejected];
+        for (status, seen) in Status::ALL.into_iter().zip(seen) {
+            if count(status) != seen as usize {
+                let message = format!("replica {at} sees {seen} {status:?} tasks of {run}, recorded {}", count(status));
+                return broken(Property::NothingForgotten, message);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether all that can end has ended, and nobody has anything left to say.
+    pub(crate) fn is_settled(&self) -> bool {
+        let wishes = self.wishes.iter().enumerate().all(|(at, state)| match state {
+            State::Done(_) | State::Abandoned => true,
+            // A stop of what was never promised waits for ever.
+            State::Open => matches!(&self.workload.wishes[at].1,
+                Wish::Stop { submission, .. } if self.wishes[*submission] == State::Abandoned),
+        });
+        let runs = self.oracle.runs.values().all(|known| {
+            let job = self.workload.jobs.iter().find(|job| job.job == known.record.job);
+            let must = known.stopped || job.is_some_and(workload::is_feasible);
+            !must || known.ended == known.record.count
+        });
+        let quiet = self.nodes.iter().all(|node| {
+            node.running.is_empty()
+                && node.agent.as_ref().is_some_and(|agent| {
+                    let stats = agent.stats();
+                    stats.ranges == 0 && stats.outbox_len == 0
+                })
+        });
+        wishes && runs && quiet
+    }
+
+    /// What hinders the end.
+    pub(crate) fn unsettled(&self) -> String {
+        let wishes = self.wishes.iter().filter(|state| **state == State::Open).count();
+        let open: Vec<String> = self
+            .oracle
+            .runs
+            .iter()
+            .filter(|(_, known)| known.ended < known.record.count)
+            .map(|(run, known)| format!("{run} ({}) {}/{}", known.record.job, known.ended, known.record.count))
+            .take(5)
+            .collect();
+        let held: Vec<String> = self
+            .nodes
+            .iter()
+            .filter_map(|node| {
+                let stats = node.agent.as_ref()?.stats();
+                let busy = stats.ranges > 0 || stats.outbox_len > 0 || !node.running.is_empty();
+                let (id, running) = (&node.id, node.running.len());
+                busy.then(|| format!("{id}: {} ranges, {} outcomes, {running} running", stats.ranges, stats.outbox_len))
+            })
+            .take(5)
+            .collect();
+        format!("{wishes} wishes wait; open runs {open:?}; nodes {held:?}")
+    }
+
+    /// The last look, once everything is settled.
+    pub(crate) fn check_end(&mut self) -> Check {
+        self.oracle.rebuilds(&self.store.load())?;
+        let Some(leader) = self.store.leader else {
+            return broken(Property::Ends, "nobody leads at the end");
+        };
+        self.check_view(leader.replica)?;
+        for (run, known) in &self.oracle.runs {
+            self.check_statuses(*run, known)?;
+        }
+        self.check_results(leader.replica)?;
+        let Some(scheduler) = &self.replicas[leader.replica].scheduler else {
+            return broken(Property::Ends, "the leader is down at the end");
+        };
+        let stats = scheduler.stats();
+        let open = self.oracle.runs.values().filter(|known| known.ended < known.record.count);
+        let open: u64 = open.map(|known| u64::from(known.record.count - known.ended)).sum();
+        if stats.grants != 0 || stats.batches_waiting != 0 || stats.open_tasks != open {
+            return broken(Property::NoOrphan, format!("all work has ended, {open} tasks are open, and there is {stats:?}"));
+        }
+        self.check_fixpoint(leader.replica)
+    }
+
+    /// A task that always succeeds has succeeded, and one that always fails has failed, unless it was stopped.
+    fn check_statuses(&self, run: RunId, known: &Known) -> Check {
+        let stopped: BTreeSet<u32> = self
+            .workload
+            .wishes
+            .iter()
+            .filter_map(|(_, wish)| match wish {
+                Wish::Stop { submission, single: Some(index) } => match &self.wishes[*submission] {
+                    State::Done(runs) if runs.first() == Some(&run) => Some(index % known.record.count),
+                    State::Done(_) | State::Open | State::Abandoned => None,
+                },
+                Wish::Stop { .. } | Wish::Job(_) | Wish::Submit(_) => None,
+            })
+            .collect();
+        for (index, code) in (0..).zip(&known.status) {
+            let Some(status) = Status::from_code(*code) else { continue };
+            let asked = known.stopped || stopped.contains(&index);
+            let right = match guest::nature(&self.options, run, index) {
+                Nature::Good => status == Status::Succeeded,
+                Nature::Poison(_) => status == Status::Failed,
+                Nature::Flaky => matches!(status, Status::Succeeded | Status::Failed),
+            };
+            if !right && !(asked && status == Status::Killed) {
+                return broken(Property::OneOutcome, format!("task {run}.{index} is recorded as {status:?}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// The result of every success can be read, and is the right one.
+    fn check_results(&self, at: usize) -> Check {
+        let Some(scheduler) = &self.replicas[at].scheduler else { return Ok(()) };
+        for (run, known) in &self.oracle.runs {
+            for (index, code) in (0..).zip(&known.status) {
+                if *code != Status::Succeeded as u8 {
+                    continue;
+                }
+                let captured = match scheduler.entry(*run, index) {
+                    EntryLocation::Inline(entry) => Some(entry.result),
+                    EntryLocation::Segments(names) => self.in_segments(&names, *run, index),
+                    EntryLocation::None => None,
+                };
+                let bytes = match captured {
+                    Some(Captured::Inline(bytes)) => Some(bytes),
+                    Some(Captured::Blob(blob)) => self.blobs.get(&blob.digest).cloned(),
+                    Some(Captured::Empty) | None => None,
+                };
+                if bytes.as_deref() != Some(&guest::result(*run, index)) {
+                    return broken(Property::NothingForgotten, format!("the result of {run}.{index} is lost"));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn in_segments(&self, names: &[String], run: RunId, index: u32) -> Option<Captured> {
+        names.iter().find_map(|name| {
+            let entries = segment::Entries::new(self.store.objects.get(name)?).ok()?;
+            let mut found = entries.flatten().filter(|(id, entry)| *id == run && entry.index == index);
+            found.next().map(|(_, entry)| entry.result)
+        })
+    }
+
+    /// Nothing has changed, so there is nothing to do.
+    fn check_fixpoint(&mut self, at: usize) -> Check {
+        let replica = &mut self.replicas[at];
+        let mono = Instant(self.now + replica.clock_offset + 1);
+        let Some(scheduler) = &mut replica.scheduler else { return Ok(()) };
+        scheduler.handle(Now { mono, wall_ms: wall_ms(self.now) }, Input::Tick);
+        match scheduler.poll_output() {
+            None => Ok(()),
+            Some(output) => broken(Property::Fixpoint, format!("an unchanged cluster makes the leader say {output:?}")),
+        }
+    }
+}
+

@@ -1,0 +1,355 @@
+//! The driver of a real agent: what the executor's daemon does, against models of sandbox and link.
+
+use core::time::Duration;
+use std::collections::{BTreeMap, BTreeSet};
+
+use weir_agent::{Agent, Config, Input, Output};
+use weir_wire::{
+    attempt::{AttemptEvent, Command, ModuleReady, Progress},
+    codec::Document,
+    id::{AttemptId, ClusterName, Digest, GrantSeq, Incarnation, NodeId, RunId, Term},
+    message::{ToControl, ToExecutor},
+    outcome::BlobRef,
+    resources::Resources,
+    units::{Instant, Now},
+};
+
+use crate::{
+    event::{Act, Frame, Kind, Side},
+    guest,
+    options::Sabotage,
+    oracle::{Check, Property, broken},
+    rng::mix,
+    world::{CLUSTER, World, ns, wall_ms},
+};
+
+/// One machine.
+#[derive(Debug)]
+pub(crate) struct Node {
+    pub(crate) id: NodeId,
+    pub(crate) zone: &'static str,
+    pub(crate) capacity: Resources,
+    pub(crate) lanes_max: u32,
+    pub(crate) agent: Option<Agent>,
+    /// Counts starts and crashes.
+    pub(crate) epoch: u64,
+    pub(crate) incarnation: u64,
+    pub(crate) session: Option<u64>,
+    pub(crate) frozen_until: u64,
+    /// Until when messages to the node, and from it, are held up.
+    pub(crate) blocked: [u64; 2],
+    pub(crate) armed: u64,
+    /// Its clock is ahead of the world's by this.
+    pub(crate) clock_offset: u64,
+    /// What runs, by the simulator's own books.
+    pub(crate) running: BTreeMap<AttemptId, (guest::Plan, Resources)>,
+    specs: BTreeMap<RunId, Resources>,
+    prepared: BTreeSet<Digest>,
+    term: Term,
+    /// Grants that were of an older term when they arrived.
+    stale: BTreeSet<(Term, GrantSeq)>,
+}
+
+impl Node {
+    pub(crate) const fn new(id: NodeId, zone: &'static str, capacity: Resources, lanes_max: u32, offset: u64) -> Self {
+        Self {
+            id,
+            zone,
+            capacity,
+            lanes_max,
+            agent: None,
+            epoch: 0,
+            incarnation: 0,
+            session: None,
+            frozen_until: 0,
+            blocked: [0; 2],
+            armed: u64::MAX,
+            clock_offset: offset,
+            running: BTreeMap::new(),
+            specs: BTreeMap::new(),
+            prepared: BTreeSet::new(),
+            term: Term(0),
+            stale: BTreeSet::new(),
+        }
+    }
+
+    fn now(&self, now: u64) -> Now {
+        Now { mono: Instant(now + self.clock_offset), wall_ms: wall_ms(now) }
+    }
+}
+
+impl World {
+    /// Starts the executor of a machine.
+    pub(crate) fn node_start(&mut self, at: usize) {
+        let seed = self.rng.next();
+        let node = &mut self.nodes[at];
+        node.epoch += 1;
+        node.incarnation += 1;
+        let cluster: ClusterName = CLUSTER.parse().expect("a valid name");
+        let mut config = Config::new(cluster, node.id.clone(), Incarnation(node.incarnation), node.capacity);
+        if self.options.sabotage == Some(Sabotage::IgnoreCapacity) {
+            config.capacity.cpu.0 *= 4;
+            config.capacity.memory.0 *= 4;
+        }
+        config.boot = seed;
+        config.attributes = vec![("zone".to_owned(), node.zone.to_owned())];
+        config.lanes_max = node.lanes_max;
+        config.outbox_len_max = self.options.outbox_len_max;
+        node.agent = Some(Agent::new(config, seed));
+        node.armed = u64::MAX;
+        let epoch = node.epoch;
+        self.events.push(self.now, Kind::Connect { node: at, epoch });
+    }
+
+    /// Takes everything that is not on disk away from a machine.
+    pub(crate) fn node_crash(&mut self, at: usize) {
+        let node = &mut self.nodes[at];
+        node.agent = None;
+        node.epoch += 1;
+        node.running.clear();
+        node.specs.clear();
+        node.prepared.clear();
+        node.stale.clear();
+        node.term = Term(0);
+        node.frozen_until = 0;
+        if let Some(session) = node.session.take() {
+            self.break_session(session, [false, true]);
+        }
+    }
+
+    /// A message of the control plane has arrived.
+    pub(crate) fn node_message(&mut self, at: usize, bytes: &[u8]) -> Check {
+        let Ok(message) = ToExecutor::from_bytes(bytes) else {
+            return broken(Property::Invariant, "a message to an executor does not decode");
+        };
+        self.trace.line(self.now, format_args!("{} <- {message:?}", self.nodes[at].id));
+        let node = &mut self.nodes[at];
+        if let ToExecutor::Welcome(welcome) = &message {
+            node.term = node.term.max(welcome.term);
+        }
+        if let ToExecutor::Grant(grant) = &message {
+            if grant.term < node.term {
+                node.stale.insert((grant.term, grant.grant));
+            }
+            node.term = node.term.max(grant.term);
+        }
+        self.node_input(at, Input::Control(message))
+    }
+
+    /// Feeds an agent and carries out what it asks for.
+    pub(crate) fn node_input(&mut self, at: usize, input: Input) -> Check {
+        let node = &mut self.nodes[at];
+        let now = node.now(self.now);
+        let Some(agent) = &mut node.agent else { return Ok(()) };
+        agent.handle(now, input);
+        while let Some(output) = self.nodes[at].agent.as_mut().and_then(Agent::poll_output) {
+            self.node_output(at, output)?;
+        }
+        self.node_check(at)?;
+        self.node_arm(at)
+    }
+
+    fn node_arm(&mut self, at: usize) -> Check {
+        let now = self.now;
+        let node = &mut self.nodes[at];
+        let Some((deadline, reason)) = node.agent.as_ref().and_then(Agent::poll_deadline) else {
+            return Ok(());
+        };
+        let due = deadline.0.saturating_sub(node.clock_offset).max(now);
+        if due < node.armed {
+            node.armed = due;
+            let epoch = node.epoch;
+            self.events.push(due, Kind::NodeTick { node: at, epoch });
+            return self.spins(due, format_args!("agent {at} wants to be woken for {reason:?}"));
+        }
+        Ok(())
+    }
+
+    fn node_output(&mut self, at: usize, output: Output) -> Check {
+        let epoch = self.nodes[at].epoch;
+        let session = self.nodes[at].session;
+        let soon = |rng: &mut crate::rng::Rng| ns(rng.duration(Duration::from_micros(100), Duration::from_millis(30)));
+        match output {
+            Output::Send(message) => return self.node_send(at, &message),
+            Output::Sandbox(command) => return self.node_command(at, command),
+            Output::Start(start) => return self.node_attempt(at, start.id),
+            Output::FetchModule(digest) => {
+                let due = self.now + soon(&mut self.rng);
+                self.events.push(due, Kind::Module { node: at, epoch, session, digest });
+            }
+            Output::FetchPayload { run, blob } => {
+                let due = self.now + soon(&mut self.rng);
+                self.events.push(due, Kind::Payload { node: at, epoch, session, run, digest: blob.digest });
+            }
+            Output::Upload { id, part, bytes } => {
+                let due = self.now + soon(&mut self.rng);
+                self.events.push(due, Kind::Upload { node: at, epoch, session, id, part, bytes });
+            }
+            Output::Disconnect(reason) => {
+                self.trace.line(self.now, format_args!("{} leaves: {reason}", self.nodes[at].id));
+                if let Some(session) = self.nodes[at].session.take() {
+                    self.break_session(session, [false, true]);
+                }
+                self.connect_later(at);
+            }
+            Output::Exit(reason) => {
+                return broken(Property::Invariant, format!("the agent of node {at} exits: {reason}"));
+            }
+        }
+        Ok(())
+    }
+
+    fn node_send(&mut self, at: usize, message: &ToControl) -> Check {
+        self.trace.line(self.now, format_args!("{} -> {message:?}", self.nodes[at].id));
+        let Some(session) = self.nodes[at].session else { return Ok(()) };
+        self.transmit(session, Side::Control, Frame::Message(message.to_bytes()))
+    }
+
+    fn node_command(&mut self, at: usize, command: Command) -> Check {
+        let epoch = self.nodes[at].epoch;
+        let node = &mut self.nodes[at];
+        match command {
+            Command::Define(spec) => {
+                node.specs.insert(spec.run, spec.budgets.resources);
+            }
+            Command::Forget(run) => {
+                node.specs.remove(&run);
+                if node.running.keys().any(|id| id.task.run == run) {
+                    return broken(Property::Invariant, format!("run {run} is forgotten while it runs"));
+                }
+            }
+            Command::Prepare(module) => {
+                let due = self.now + ns(self.rng.duration(Duration::from_millis(1), Duration::from_millis(200)));
+                self.events.push(due, Kind::Prepared { node: at, epoch, digest: module.digest });
+            }
+            Command::Cancel(cancel) => {
+                let due = self.now + ns(self.rng.duration(Duration::ZERO, Duration::from_millis(5)));
+                let act = Act::Cancelled(cancel.reason);
+                self.events.push(due, Kind::Guest { node: at, epoch, id: cancel.id, act });
+            }
+            Command::Start(_) => return broken(Property::Invariant, "a start came as a sandbox command"),
+            Command::Follow(_) => {}
+        }
+        Ok(())
+    }
+
+    fn node_attempt(&mut self, at: usize, id: AttemptId) -> Check {
+        let slow = self.nodes[at].id.as_str().ends_with('7');
+        let plan = guest::plan(&self.options, id, slow);
+        let node = &mut self.nodes[at];
+        if node.stale.contains(&(id.term, id.grant)) {
+            return broken(Property::Term, format!("{id} runs under a grant of an older term"));
+        }
+        let Some(resources) = node.specs.get(&id.task.run).copied() else {
+            return broken(Property::Invariant, format!("{id} starts before its run is defined"));
+        };
+        if node.running.insert(id, (plan, resources)).is_some() {
+            return broken(Property::OneOutcome, format!("{id} is started twice"));
+        }
+        let mut used = Resources::default();
+        for (_, resources) in node.running.values() {
+            used = used.checked_add(resources).unwrap_or(used);
+        }
+        if !used.fits(&node.capacity) || node.running.len() > node.lanes_max as usize {
+            let (capacity, count) = (node.capacity, node.running.len());
+            return broken(Property::Capacity, format!("node {at} runs {count} tasks with {used} of {capacity}"));
+        }
+        let epoch = node.epoch;
+        self.events.push(self.now + ns(plan.time), Kind::Guest { node: at, epoch, id, act: Act::End });
+        if plan.progress {
+            let act = Act::Progress;
+            self.events.push(self.now + ns(plan.time / 2), Kind::Guest { node: at, epoch, id, act });
+        }
+        Ok(())
+    }
+
+    /// The books of the agent itself.
+    fn node_check(&self, at: usize) -> Check {
+        let node = &self.nodes[at];
+        let Some(agent) = &node.agent else { return Ok(()) };
+        let stats = agent.stats();
+        if !stats.reserved.fits(&stats.capacity) || stats.ranges > node.lanes_max as usize {
+            return broken(Property::Capacity, format!("node {at} holds {} ranges with {}", stats.ranges, stats.reserved));
+        }
+        if stats.outbox_len > self.options.outbox_len_max + node.lanes_max as usize {
+            return broken(Property::Limits, format!("the outbox of node {at} has {} entries", stats.outbox_len));
+        }
+        Ok(())
+    }
+
+    /// A guest does something.
+    pub(crate) fn guest(&mut self, at: usize, id: AttemptId, act: Act) -> Check {
+        let node = &mut self.nodes[at];
+        if act == Act::Progress {
+            if !node.running.contains_key(&id) {
+                return Ok(());
+            }
+            let progress = Progress { id, done: 1, total: 2 };
+            return self.node_input(at, Input::Sandbox(AttemptEvent::Progress(progress)));
+        }
+        let Some((plan, _)) = node.running.remove(&id) else {
+            return Ok(());
+        };
+        let ended = match act {
+            Act::Cancelled(reason) => guest::cancelled(id, reason),
+            Act::End | Act::Progress => guest::ended(id, &plan),
+        };
+        // The sandbox speaks to the executor in wire types: what it says survives their encoding.
+        let event = AttemptEvent::Ended(Box::new(ended));
+        let Ok(event) = AttemptEvent::from_bytes(&event.to_bytes()) else {
+            return broken(Property::Invariant, "an attempt event does not decode");
+        };
+        self.node_input(at, Input::Sandbox(event))
+    }
+
+    /// A module has come, or cannot come.
+    pub(crate) fn module(&mut self, at: usize, session: Option<u64>, digest: Digest) -> Check {
+        let input = match self.fetch(session, &digest) {
+            Ok(()) => Input::ModuleStored { digest, path: "module".to_owned() },
+            Err(message) => Input::ModuleFailed { digest, message, retry: true },
+        };
+        self.node_input(at, input)
+    }
+
+    /// A module is compiled.
+    pub(crate) fn prepared(&mut self, at: usize, digest: Digest) -> Check {
+        self.nodes[at].prepared.insert(digest);
+        let ready = ModuleReady { digest, refused: None, compile_time: Duration::ZERO };
+        self.node_input(at, Input::Sandbox(AttemptEvent::Module(ready)))
+    }
+
+    /// A payload has come, or cannot come.
+    pub(crate) fn payload(&mut self, at: usize, session: Option<u64>, run: RunId, digest: Digest) -> Check {
+        let input = match self.fetch(session, &digest) {
+            Ok(()) => Input::PayloadReady { run },
+            Err(message) => Input::PayloadFailed { run, message, retry: true },
+        };
+        self.node_input(at, input)
+    }
+
+    /// A capture is stored, or cannot be.
+    pub(crate) fn upload(
+        &mut self,
+        at: usize,
+        session: Option<u64>,
+        id: AttemptId,
+        part: weir_agent::Part,
+        bytes: Box<[u8]>,
+    ) -> Check {
+        let alive = session.and_then(|id| self.sessions.get(&id)).is_some_and(|session| session.alive && session.open);
+        if !alive {
+            let message = "the session is gone".to_owned();
+            return self.node_input(at, Input::BlobUploadFailed { id, part, bytes, message, retry: true });
+        }
+        let mut digest = [0; 32];
+        for (place, chunk) in bytes.chunks(8).enumerate() {
+            let word = chunk.iter().fold(place as u64, |word, byte| mix(word ^ u64::from(*byte)));
+            for (slot, byte) in digest[place % 4 * 8..].iter_mut().zip(word.to_le_bytes()) {
+                *slot ^= byte;
+            }
+        }
+        let blob = BlobRef { digest: Digest(digest), len: bytes.len() as u64 };
+        self.blobs.insert(blob.digest, bytes);
+        self.node_input(at, Input::BlobUploaded { id, part, blob })
+    }
+}
