@@ -18,14 +18,11 @@ pub(crate) fn bench(name: &str, arguments: &[String]) -> Result<()> {
     say("bench: building guests and programs for release");
     test::build_guests(&root)?;
     let packages = PACKAGES.iter().flat_map(|package| ["--package", package]);
-    run(cargo()
-        .current_dir(&root)
-        .args(["build", "--release", "--bins"])
-        .args(packages))?;
+    run(cargo().current_dir(&root).args(["build", "--release", "--bins"]).args(packages))?;
     let programs = workspace::target_folder(&root)?.join("release");
     run(program(programs.join("weir-bench"))
         .env(test::PROGRAM_VARIABLE, &programs)
-        .env(test::GUEST_VARIABLE, workspace::guest_folder(&root)?)
+        .env(test::GUEST_VARIABLE, workspace::guest_target_folder(&root)?)
         .arg(name)
         .args(arguments))
     .with_context(|| format!("the benchmark {name} failed"))

@@ -21,10 +21,8 @@ pub(crate) fn ci() -> Result<()> {
     tidy::tidy()?;
     for folder in &workspaces {
         say(format!("ci: lints of {}", folder.display()));
-        run(cargo()
-            .current_dir(folder)
-            .args(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))
-        .context("clippy failed")?;
+        run(cargo().current_dir(folder).args(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))
+            .context("clippy failed")?;
     }
     say("ci: documentation");
     run(cargo().current_dir(&root).env("RUSTDOCFLAGS", "-D warnings").args([

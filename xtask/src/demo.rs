@@ -29,28 +29,17 @@ const INPUT: &str = r#"{"path":"/data","top":5}"#;
 pub(crate) fn demo() -> Result<()> {
     let root = workspace::root()?;
     step(1, "set-up", "finding out what this machine lacks", setup::setup)?;
-    let wctl = step(
-        2,
-        "build",
-        "building wctl and the word count guest (the first time takes minutes)",
-        || build(&root),
-    )?;
+    let wctl =
+        step(2, "build", "building wctl and the word count guest (the first time takes minutes)", || build(&root))?;
     let place = workspace::target_folder(&root)?.join("demo");
     let text = place.join("corpus");
-    let corpus = step(3, "corpus", "taking real text from this machine", || {
-        corpus::make(&text, &root)
-    })?;
+    let corpus = step(3, "corpus", "taking real text from this machine", || corpus::make(&text, &root))?;
     say(format!("demo: {corpus}, in {}", text.display()));
-    let cluster = step(
-        4,
-        "cluster",
-        "starting a control plane and an executor in one process",
-        || Cluster::start(&wctl, &place, &text),
-    )?;
-    let module = workspace::guest_folder(&root)?.join("wordcount.wasm");
-    step(5, "word count", "deploying it as an array of tasks", || {
-        word_count(&cluster, &module, corpus.bytes())
+    let cluster = step(4, "cluster", "starting a control plane and an executor in one process", || {
+        Cluster::start(&wctl, &place, &text)
     })?;
+    let module = workspace::guest_target_folder(&root)?.join(GUEST_TARGET).join("release").join("wordcount.wasm");
+    step(5, "word count", "deploying it as an array of tasks", || word_count(&cluster, &module, corpus.bytes()))?;
     step(6, "stop", "stopping the cluster", || cluster.stop())?;
     say("demo: done. The cluster's data and the corpus stay in the build folder until the next demo");
     Ok(())
@@ -62,10 +51,8 @@ fn step<T>(number: usize, name: &str, what: &str, work: impl FnOnce() -> Result<
 }
 
 fn build(root: &Path) -> Result<PathBuf> {
-    run(cargo()
-        .current_dir(root)
-        .args(["build", "--package", "wctl", "--bin", "wctl"]))
-    .context("wctl does not build")?;
+    run(cargo().current_dir(root).args(["build", "--package", "wctl", "--bin", "wctl"]))
+        .context("wctl does not build")?;
     run(cargo().current_dir(root.join(GUEST_FOLDER)).args([
         "build",
         "--release",
@@ -82,15 +69,7 @@ fn word_count(cluster: &Cluster, module: &Path, corpus_bytes: u64) -> Result<()>
     let module = module.to_str().context("the build folder's path is not UTF-8")?;
     let tasks = TASKS.to_string();
     let job = ["deploy", module, "--name", JOB, "--count", &tasks, "--cpu", "0.5"];
-    let wishes = [
-        "--grant",
-        "dir:corpus:/data:ro",
-        "--input",
-        INPUT,
-        "--wait",
-        "--wait-timeout",
-        RUN_LIMIT,
-    ];
+    let wishes = ["--grant", "dir:corpus:/data:ro", "--input", INPUT, "--wait", "--wait-timeout", RUN_LIMIT];
     cluster.show(&[&job[..], &wishes].concat())?;
     cluster.show(&["status"])?;
     cluster.show(&["status", JOB])?;
@@ -98,9 +77,7 @@ fn word_count(cluster: &Cluster, module: &Path, corpus_bytes: u64) -> Result<()>
     let mut counted = Counted::default();
     for task in task_ids(&list)? {
         let result = cluster.show_result(&["task", "result", task])?;
-        counted
-            .add(&result)
-            .with_context(|| format!("the result of {task} is not a word count: {result}"))?;
+        counted.add(&result).with_context(|| format!("the result of {task} is not a word count: {result}"))?;
     }
     let first = task_ids(&list)?[0];
     cluster.show(&["task", "inspect", first])?;
@@ -109,21 +86,14 @@ fn word_count(cluster: &Cluster, module: &Path, corpus_bytes: u64) -> Result<()>
         "the tasks counted the words of {} bytes, and the corpus has {corpus_bytes}",
         counted.bytes
     );
-    say(format!(
-        "\ndemo: {TASKS} tasks counted {} words in all {corpus_bytes} bytes of the corpus",
-        counted.words
-    ));
+    say(format!("\ndemo: {TASKS} tasks counted {} words in all {corpus_bytes} bytes of the corpus", counted.words));
     Ok(())
 }
 
 fn task_ids(list: &Value) -> Result<Vec<&str>> {
     let items = list["items"].as_array().context("`wctl task list` lists nothing")?;
     let ids: Vec<&str> = items.iter().filter_map(|task| task["id"].as_str()).collect();
-    ensure!(
-        ids.len() == TASKS,
-        "`wctl task list` lists {} tasks, {TASKS} were asked for",
-        ids.len()
-    );
+    ensure!(ids.len() == TASKS, "`wctl task list` lists {} tasks, {TASKS} were asked for", ids.len());
     Ok(ids)
 }
 

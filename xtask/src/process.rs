@@ -44,9 +44,7 @@ pub(crate) fn program(name: impl AsRef<std::ffi::OsStr>) -> Command {
 /// # Errors
 /// Names the command line and how it ended.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
-    let status = command
-        .status()
-        .with_context(|| format!("cannot start `{}`", line_of(command)))?;
+    let status = command.status().with_context(|| format!("cannot start `{}`", line_of(command)))?;
     expect_success(command, status)
 }
 
@@ -55,9 +53,7 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
 /// # Errors
 /// As [`run`], and when the limit has passed.
 pub(crate) fn run_for(command: &mut Command, limit: Duration) -> Result<()> {
-    let mut child = command
-        .spawn()
-        .with_context(|| format!("cannot start `{}`", line_of(command)))?;
+    let mut child = command.spawn().with_context(|| format!("cannot start `{}`", line_of(command)))?;
     match wait_for(&mut child, limit)? {
         Some(status) => expect_success(command, status),
         None => {
@@ -73,14 +69,11 @@ pub(crate) fn run_for(command: &mut Command, limit: Duration) -> Result<()> {
 /// # Errors
 /// As [`run`], and when the output is not UTF-8.
 pub(crate) fn capture(command: &mut Command) -> Result<String> {
-    let mut child = command
-        .stdout(Stdio::piped())
-        .spawn()
-        .with_context(|| format!("cannot start `{}`", line_of(command)))?;
+    let mut child =
+        command.stdout(Stdio::piped()).spawn().with_context(|| format!("cannot start `{}`", line_of(command)))?;
     let mut output = String::new();
     if let Some(mut pipe) = child.stdout.take() {
-        pipe.read_to_string(&mut output)
-            .with_context(|| format!("cannot read from `{}`", line_of(command)))?;
+        pipe.read_to_string(&mut output).with_context(|| format!("cannot read from `{}`", line_of(command)))?;
     }
     let status = child.wait().context("cannot wait for the command")?;
     expect_success(command, status)?;
@@ -108,10 +101,7 @@ pub(crate) fn wait_for(child: &mut Child, limit: Duration) -> Result<Option<Exit
 pub(crate) fn find_program(name: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     let system = ["/usr/local/sbin", "/usr/sbin", "/sbin"].map(PathBuf::from);
-    env::split_paths(&path)
-        .chain(system)
-        .map(|folder| folder.join(name))
-        .find(|file| file.is_file())
+    env::split_paths(&path).chain(system).map(|folder| folder.join(name)).find(|file| file.is_file())
 }
 
 fn expect_success(command: &Command, status: ExitStatus) -> Result<()> {

@@ -62,6 +62,7 @@ pub(crate) fn tidy() -> Result<()> {
     findings.extend(size::file_size(&files));
     findings.extend(text::module_names(&files));
     findings.extend(text::sleeping_tests(&files));
+    findings.extend(text::uncounted_skips(&files));
     findings.extend(text::machine_names(&files, &machine));
     findings.extend(graph::single_owner(&packages));
     findings.extend(graph::crate_graph(&packages));
@@ -82,10 +83,7 @@ pub(crate) fn tidy() -> Result<()> {
     if findings.is_empty() {
         return Ok(());
     }
-    bail!(
-        "tidy: {} findings (above, each with its place and rule)",
-        findings.len()
-    )
+    bail!("tidy: {} findings (above, each with its place and rule)", findings.len())
 }
 
 /// The text files that are tracked or would be: what `.gitignore` names is left out.
@@ -110,10 +108,7 @@ fn files(root: &Path) -> Result<Vec<File>> {
         }
         let bytes = fs::read(&full).with_context(|| format!("cannot read {path}"))?;
         if let Ok(text) = String::from_utf8(bytes) {
-            files.push(File {
-                path: path.to_owned(),
-                text,
-            });
+            files.push(File { path: path.to_owned(), text });
         }
     }
     files.sort_by(|left, right| left.path.cmp(&right.path));
@@ -123,18 +118,12 @@ fn files(root: &Path) -> Result<Vec<File>> {
 
 /// The text of one file, when it is there.
 fn text_of<'a>(files: &'a [File], path: &str) -> Option<&'a str> {
-    files
-        .iter()
-        .find(|file| file.path == path)
-        .map(|file| file.text.as_str())
+    files.iter().find(|file| file.path == path).map(|file| file.text.as_str())
 }
 
 #[cfg(test)]
 fn sample(path: &str, text: &str) -> File {
-    File {
-        path: path.to_owned(),
-        text: text.to_owned(),
-    }
+    File { path: path.to_owned(), text: text.to_owned() }
 }
 
 #[cfg(test)]
@@ -146,11 +135,7 @@ mod tests {
         let files = files(&workspace::root().unwrap()).unwrap();
         assert!(text_of(&files, "xtask/src/tidy.rs").is_some());
         assert!(text_of(&files, "target/CACHEDIR.TAG").is_none());
-        let finding = Finding {
-            rule: "file-size",
-            place: "a.rs:3".to_owned(),
-            what: "too long".to_owned(),
-        };
+        let finding = Finding { rule: "file-size", place: "a.rs:3".to_owned(), what: "too long".to_owned() };
         assert_eq!(finding.to_string(), "a.rs:3: file-size: too long");
     }
 }

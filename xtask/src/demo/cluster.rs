@@ -42,32 +42,11 @@ impl Cluster {
         let (listen, link) = free_ports()?;
         let publish = format!("corpus={}", corpus.display());
         let mut command = program(wctl);
-        command
-            .args([
-                "dev",
-                "--listen",
-                &listen,
-                "--link",
-                &link,
-                "--publish",
-                &publish,
-                "--data-dir",
-            ])
-            .arg(&data);
-        say(format!(
-            "$ wctl dev --data-dir … --publish corpus=…   (its log is {})",
-            log.display()
-        ));
-        command
-            .stdout(output.try_clone().context("cannot share the log")?)
-            .stderr(output);
+        command.args(["dev", "--listen", &listen, "--link", &link, "--publish", &publish, "--data-dir"]).arg(&data);
+        say(format!("$ wctl dev --data-dir … --publish corpus=…   (its log is {})", log.display()));
+        command.stdout(output.try_clone().context("cannot share the log")?).stderr(output);
         let process = command.spawn().context("cannot start wctl")?;
-        let mut cluster = Self {
-            wctl: wctl.to_owned(),
-            address: format!("http://{listen}"),
-            process,
-            log,
-        };
+        let mut cluster = Self { wctl: wctl.to_owned(), address: format!("http://{listen}"), process, log };
         cluster.wait_until_ready()?;
         Ok(cluster)
     }
@@ -110,10 +89,7 @@ impl Cluster {
         match wait_for(&mut self.process, STOP_LIMIT)? {
             Some(status) if status.success() => Ok(()),
             Some(status) => Err(self.with_log(anyhow!("the cluster ended with {status} on SIGTERM"))),
-            None => Err(self.with_log(anyhow!(
-                "the cluster has not ended {} s after SIGTERM",
-                STOP_LIMIT.as_secs()
-            ))),
+            None => Err(self.with_log(anyhow!("the cluster has not ended {} s after SIGTERM", STOP_LIMIT.as_secs()))),
         }
     }
 
@@ -124,13 +100,8 @@ impl Cluster {
                 return Err(self.with_log(anyhow!("the cluster ended at once ({status})")));
             }
             // Until it listens, wctl says that it cannot reach the cluster; that is expected and not shown.
-            let asked = self
-                .wctl(&["cluster", "info", "-o", "json"])
-                .stderr(Stdio::null())
-                .output();
-            let info: Option<Value> = asked
-                .ok()
-                .and_then(|output| serde_json::from_slice(&output.stdout).ok());
+            let asked = self.wctl(&["cluster", "info", "-o", "json"]).stderr(Stdio::null()).output();
+            let info: Option<Value> = asked.ok().and_then(|output| serde_json::from_slice(&output.stdout).ok());
             if info.is_some_and(|info| info["totals"]["ready_nodes"].as_u64() >= Some(1)) {
                 return Ok(());
             }
@@ -153,11 +124,7 @@ impl Cluster {
 
     fn with_log(&self, error: anyhow::Error) -> anyhow::Error {
         let text = fs::read_to_string(&self.log).unwrap_or_default();
-        error.context(format!(
-            "the end of {}:\n{}\nand the failure",
-            self.log.display(),
-            last_lines(&text, LOG_LINES)
-        ))
+        error.context(format!("the end of {}:\n{}\nand the failure", self.log.display(), last_lines(&text, LOG_LINES)))
     }
 }
 
@@ -172,23 +139,14 @@ impl Drop for Cluster {
 /// Ports that nobody used a moment ago, one for HTTP (TCP) and one for the link (UDP).
 fn free_ports() -> Result<(String, String)> {
     let loopback = (Ipv4Addr::LOCALHOST, 0);
-    let listen = TcpListener::bind(loopback)
-        .and_then(|socket| socket.local_addr())
-        .context("no free TCP port")?;
-    let link = UdpSocket::bind(loopback)
-        .and_then(|socket| socket.local_addr())
-        .context("no free UDP port")?;
+    let listen = TcpListener::bind(loopback).and_then(|socket| socket.local_addr()).context("no free TCP port")?;
+    let link = UdpSocket::bind(loopback).and_then(|socket| socket.local_addr()).context("no free UDP port")?;
     Ok((listen.to_string(), link.to_string()))
 }
 
 fn announce(arguments: &[&str]) {
-    let words = arguments.iter().map(|word| {
-        if word.contains(['{', ' ']) {
-            format!("'{word}'")
-        } else {
-            (*word).to_owned()
-        }
-    });
+    let words =
+        arguments.iter().map(|word| if word.contains(['{', ' ']) { format!("'{word}'") } else { (*word).to_owned() });
     say(format!("\n$ wctl {}", words.collect::<Vec<_>>().join(" ")));
 }
 

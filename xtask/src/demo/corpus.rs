@@ -59,11 +59,7 @@ impl fmt::Display for Corpus {
             self.own,
             self.bytes >> 10
         )?;
-        if self.rounds > 1 {
-            write!(formatter, ", each {} times", self.rounds)
-        } else {
-            Ok(())
-        }
+        if self.rounds > 1 { write!(formatter, ", each {} times", self.rounds) } else { Ok(()) }
     }
 }
 
@@ -90,10 +86,7 @@ fn fill(folder: &Path, licences: &[PathBuf], notices: &[PathBuf], own: &[PathBuf
         corpus.notices = corpus.take(folder, "notice", notices)?;
         corpus.own = corpus.take(folder, "own", own)?;
         corpus.rounds += 1;
-        ensure!(
-            corpus.bytes > before,
-            "there is no text on this machine to count the words of"
-        );
+        ensure!(corpus.bytes > before, "there is no text on this machine to count the words of");
     }
     Ok(corpus)
 }
@@ -105,9 +98,8 @@ fn plain_files(folder: &Path, below: Option<&str>) -> Vec<PathBuf> {
     };
     let paths = entries.flatten().map(|entry| entry.path());
     let named = paths.map(|path| below.map_or_else(|| path.clone(), |name| path.join(name)));
-    let mut files: Vec<PathBuf> = named
-        .filter(|path| fs::symlink_metadata(path).is_ok_and(|about| about.is_file()))
-        .collect();
+    let mut files: Vec<PathBuf> =
+        named.filter(|path| fs::symlink_metadata(path).is_ok_and(|about| about.is_file())).collect();
     files.sort();
     files
 }

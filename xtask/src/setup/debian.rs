@@ -27,11 +27,7 @@ const NEEDS: [Need; 3] = [
         why: "the protocol files that protoc itself brings",
         is_met: protocol_files_are_there,
     },
-    Need {
-        package: "etcd-server",
-        why: "the real etcd of the tests",
-        is_met: || find_program("etcd").is_some(),
-    },
+    Need { package: "etcd-server", why: "the real etcd of the tests", is_met: || find_program("etcd").is_some() },
 ];
 
 /// Debian's switch: while this file exists and answers 101, installing a package starts no service.
@@ -45,10 +41,7 @@ pub(super) fn install_missing() -> Result<Vec<&'static str>> {
         return Ok(packages);
     }
     for need in &missing {
-        say(format!(
-            "setup: installing the Debian package {} ({})",
-            need.package, need.why
-        ));
+        say(format!("setup: installing the Debian package {} ({})", need.package, need.why));
     }
     install(&packages).with_context(|| {
         let words = packages.join(" ");
@@ -57,11 +50,7 @@ pub(super) fn install_missing() -> Result<Vec<&'static str>> {
         )
     })?;
     if let Some(need) = missing.iter().find(|need| !(need.is_met)()) {
-        bail!(
-            "the package {} was installed, yet something of it is missing ({})",
-            need.package,
-            need.why
-        );
+        bail!("the package {} was installed, yet something of it is missing ({})", need.package, need.why);
     }
     Ok(packages)
 }
@@ -72,11 +61,7 @@ fn protocol_files_are_there() -> bool {
     let beside = find_program("protoc").and_then(|file| Some(file.parent()?.parent()?.join(FILE)));
     let set =
         env::var_os("PROTOC_INCLUDE").map(|folder| PathBuf::from(folder).join("google/protobuf/descriptor.proto"));
-    beside
-        .into_iter()
-        .chain(set)
-        .chain([Path::new("/usr").join(FILE)])
-        .any(|file| file.is_file())
+    beside.into_iter().chain(set).chain([Path::new("/usr").join(FILE)]).any(|file| file.is_file())
 }
 
 fn install(packages: &[&str]) -> Result<()> {

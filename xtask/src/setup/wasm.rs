@@ -39,11 +39,8 @@ pub(super) fn install_missing() -> Result<Vec<&'static str>> {
 
 fn install(toolchain: &Toolchain, target: &str) -> Result<()> {
     type Source = fn(&Toolchain, &str) -> Result<()>;
-    const SOURCES: [(&str, Source); 3] = [
-        ("prebuilt", from_folder),
-        ("rustup", from_rustup),
-        ("Debian's packages", from_debian::install),
-    ];
+    const SOURCES: [(&str, Source); 3] =
+        [("prebuilt", from_folder), ("rustup", from_rustup), ("Debian's packages", from_debian::install)];
     let mut reasons = Vec::new();
     for (name, source) in SOURCES {
         match source(toolchain, target) {
@@ -67,14 +64,9 @@ fn install(toolchain: &Toolchain, target: &str) -> Result<()> {
 impl Toolchain {
     fn find() -> Result<Self> {
         let about = capture(program("rustc").arg("-vV")).context("setup needs rustc")?;
-        let version = release_of(&about)
-            .ok_or_else(|| anyhow!("`rustc -vV` names no release"))?
-            .to_owned();
+        let version = release_of(&about).ok_or_else(|| anyhow!("`rustc -vV` names no release"))?.to_owned();
         let sysroot = capture(program("rustc").args(["--print", "sysroot"]))?;
-        Ok(Self {
-            version,
-            library: Path::new(sysroot.trim()).join("lib/rustlib"),
-        })
+        Ok(Self { version, library: Path::new(sysroot.trim()).join("lib/rustlib") })
     }
 
     fn folder(&self, target: &str) -> PathBuf {
@@ -85,9 +77,7 @@ impl Toolchain {
         let Ok(entries) = fs::read_dir(self.folder(target).join("lib")) else {
             return false;
         };
-        entries
-            .flatten()
-            .any(|entry| entry.file_name().to_string_lossy().starts_with("libstd-"))
+        entries.flatten().any(|entry| entry.file_name().to_string_lossy().starts_with("libstd-"))
     }
 
     /// Puts a finished target folder in place in one step, so that an interrupted set-up leaves no half of one.
@@ -101,16 +91,11 @@ impl Toolchain {
 }
 
 fn release_of(about: &str) -> Option<&str> {
-    about
-        .lines()
-        .find_map(|line| line.strip_prefix("release: "))
-        .map(str::trim)
+    about.lines().find_map(|line| line.strip_prefix("release: ")).map(str::trim)
 }
 
 fn from_folder(toolchain: &Toolchain, target: &str) -> Result<()> {
-    let folder = env::var_os(PREBUILT_VARIABLE)
-        .map(PathBuf::from)
-        .context("WEIR_WASM_TARGETS is not set")?;
+    let folder = env::var_os(PREBUILT_VARIABLE).map(PathBuf::from).context("WEIR_WASM_TARGETS is not set")?;
     let name = format!("rustc-{}-{target}.tar.xz", toolchain.version);
     let archive = folder.join(&name);
     ensure!(archive.is_file(), "there is no {}", archive.display());
@@ -131,10 +116,7 @@ fn check_sum(folder: &Path, name: &str) -> Result<()> {
     };
     let printed = capture(program("sha256sum").arg(folder.join(name)))?;
     let actual = printed.split_whitespace().next().unwrap_or_default();
-    ensure!(
-        actual == expected,
-        "{name} has the wrong sha256: {actual}, the list says {expected}"
-    );
+    ensure!(actual == expected, "{name} has the wrong sha256: {actual}, the list says {expected}");
     Ok(())
 }
 
@@ -148,12 +130,7 @@ fn sum_of<'a>(sums: &'a str, name: &str) -> Option<&'a str> {
 fn from_rustup(_toolchain: &Toolchain, target: &str) -> Result<()> {
     ensure!(find_program("rustup").is_some(), "there is no rustup");
     say(format!("setup: rustup target add {target}"));
-    run_for(
-        program("rustup")
-            .args(["target", "add", target])
-            .env("RUST_BACKTRACE", "0"),
-        RUSTUP_LIMIT,
-    )
+    run_for(program("rustup").args(["target", "add", target]).env("RUST_BACKTRACE", "0"), RUSTUP_LIMIT)
 }
 
 /// A folder beside the targets that goes away with its value.
@@ -183,10 +160,7 @@ mod tests {
 
     #[test]
     fn the_release_is_read() {
-        assert_eq!(
-            release_of("rustc 1.95.0 (x)\nbinary: rustc\nrelease: 1.95.0\n"),
-            Some("1.95.0")
-        );
+        assert_eq!(release_of("rustc 1.95.0 (x)\nbinary: rustc\nrelease: 1.95.0\n"), Some("1.95.0"));
         assert_eq!(release_of("gcc\n"), None);
     }
 
@@ -201,10 +175,7 @@ mod tests {
     #[test]
     fn a_target_is_there_only_with_its_standard_library() {
         let draft = Draft::new(&env::temp_dir(), "weir-toolchain").unwrap();
-        let toolchain = Toolchain {
-            version: "1.0.0".to_owned(),
-            library: draft.folder.clone(),
-        };
+        let toolchain = Toolchain { version: "1.0.0".to_owned(), library: draft.folder.clone() };
         fs::create_dir_all(toolchain.folder("t").join("lib")).unwrap();
         assert!(!toolchain.has("t"));
         fs::write(toolchain.folder("t").join("lib/libstd-1.rlib"), "").unwrap();

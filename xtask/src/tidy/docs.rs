@@ -15,11 +15,7 @@ pub(super) fn invariants(files: &[File]) -> Vec<Finding> {
     };
     let stated = paragraphs(text).filter(|(_, paragraph)| paragraph.contains("**Architecture Invariant"));
     stated
-        .filter(|(_, paragraph)| {
-            paragraph
-                .split_once("Gate:")
-                .is_none_or(|(_, gate)| gate.trim().is_empty())
-        })
+        .filter(|(_, paragraph)| paragraph.split_once("Gate:").is_none_or(|(_, gate)| gate.trim().is_empty()))
         .map(|(number, _)| Finding {
             rule: "invariants",
             place: format!("{ARCHITECTURE}:{number}"),
@@ -35,19 +31,9 @@ pub(super) fn promises(files: &[File]) -> Vec<Finding> {
     };
     let mut findings = Vec::new();
     for (number, line) in rows(text) {
-        let test = line
-            .trim()
-            .trim_matches('|')
-            .rsplit('|')
-            .next()
-            .unwrap_or_default()
-            .trim();
+        let test = line.trim().trim_matches('|').rsplit('|').next().unwrap_or_default().trim();
         if let Some(what) = fault_of(test, files) {
-            findings.push(Finding {
-                rule: "promises",
-                place: format!("{SPECIFICATION}:{number}"),
-                what,
-            });
+            findings.push(Finding { rule: "promises", place: format!("{SPECIFICATION}:{number}"), what });
         }
     }
     findings
@@ -61,11 +47,7 @@ pub(super) fn links(files: &[File]) -> Vec<Finding> {
         for (index, line) in file.text.lines().enumerate() {
             for target in link_targets(line).filter(|target| !leads_somewhere(folder, target, files)) {
                 let what = format!("the link to `{target}` leads nowhere");
-                findings.push(Finding {
-                    rule: "links",
-                    place: format!("{}:{}", file.path, index + 1),
-                    what,
-                });
+                findings.push(Finding { rule: "links", place: format!("{}:{}", file.path, index + 1), what });
             }
         }
     }
@@ -74,9 +56,8 @@ pub(super) fn links(files: &[File]) -> Vec<Finding> {
 
 /// Refuses documents that have grown too long to be read.
 pub(super) fn lengths(files: &[File]) -> Vec<Finding> {
-    let measured = LENGTHS
-        .iter()
-        .map(|(path, max)| (path, max, text_of(files, path).unwrap_or_default().lines().count()));
+    let measured =
+        LENGTHS.iter().map(|(path, max)| (path, max, text_of(files, path).unwrap_or_default().lines().count()));
     measured
         .filter(|(_, max, lines)| lines > max)
         .map(|(path, max, lines)| Finding {
@@ -88,11 +69,7 @@ pub(super) fn lengths(files: &[File]) -> Vec<Finding> {
 }
 
 fn missing(path: &str) -> Finding {
-    Finding {
-        rule: "documents",
-        place: path.to_owned(),
-        what: "the document is missing".to_owned(),
-    }
+    Finding { rule: "documents", place: path.to_owned(), what: "the document is missing".to_owned() }
 }
 
 /// Paragraphs with the number of their first line.
@@ -125,9 +102,7 @@ fn fault_of(test: &str, files: &[File]) -> Option<String> {
         return Some(format!("`{test}` is neither a test in backquotes nor \"test pending\""));
     }
     named.into_iter().find_map(|name| {
-        let (path, function) = name
-            .split_once("::")
-            .map_or((name, None), |(path, function)| (path, Some(function)));
+        let (path, function) = name.split_once("::").map_or((name, None), |(path, function)| (path, Some(function)));
         let Some(text) = text_of(files, path) else {
             return Some(format!("there is no file {path}"));
         };
@@ -139,10 +114,7 @@ fn fault_of(test: &str, files: &[File]) -> Option<String> {
 
 fn link_targets(line: &str) -> impl Iterator<Item = &str> {
     let parts = line.split("](").skip(1);
-    parts
-        .filter_map(|part| part.split_once(')'))
-        .map(|(target, _)| target)
-        .filter(|target| !target.contains("://"))
+    parts.filter_map(|part| part.split_once(')')).map(|(target, _)| target).filter(|target| !target.contains("://"))
 }
 
 fn leads_somewhere(folder: &str, target: &str, files: &[File]) -> bool {
@@ -159,10 +131,7 @@ fn leads_somewhere(folder: &str, target: &str, files: &[File]) -> bool {
     }
     let path = parts.join("/");
     let below = format!("{path}/");
-    target.is_empty()
-        || files
-            .iter()
-            .any(|file| file.path == path || file.path.starts_with(&below))
+    target.is_empty() || files.iter().any(|file| file.path == path || file.path.starts_with(&below))
 }
 
 #[cfg(test)]
@@ -186,21 +155,11 @@ mod tests {
             let table = format!("text\n\n| Promise | Test |\n|---|---|\n| a `thing` | {cell} |\n");
             promises(&[sample(SPECIFICATION, &table), sample("a/tests/x.rs", "fn works() {}")])
         };
-        for good in [
-            "test pending",
-            "`a/tests/x.rs`",
-            "`a/tests/x.rs::works`",
-            "`a/tests/x.rs`, `a/tests/x.rs::works`",
-        ] {
+        for good in ["test pending", "`a/tests/x.rs`", "`a/tests/x.rs::works`", "`a/tests/x.rs`, `a/tests/x.rs::works`"]
+        {
             assert_eq!(check(good), [], "{good}");
         }
-        for bad in [
-            "",
-            "soon",
-            "`a/tests/y.rs`",
-            "`a/tests/x.rs::fails`",
-            "`a/tests/x.rs::works`, `b.rs`",
-        ] {
+        for bad in ["", "soon", "`a/tests/y.rs`", "`a/tests/x.rs::fails`", "`a/tests/x.rs::works`, `b.rs`"] {
             let findings = check(bad);
             assert_eq!(findings.len(), 1, "{bad}");
             assert_eq!(findings[0].place, "docs/SPEC.md:5");
@@ -209,13 +168,7 @@ mod tests {
 
     #[test]
     fn a_link_to_nowhere_is_refused() {
-        let files = |text: &str| {
-            [
-                sample("docs/A.md", text),
-                sample("README.md", ""),
-                sample("docs/b/c.md", ""),
-            ]
-        };
+        let files = |text: &str| [sample("docs/A.md", text), sample("README.md", ""), sample("docs/b/c.md", "")];
         let good = "[a](../README.md) [b](b/c.md#part) [c](https://example.org/x) [d](#here) [e](b)";
         assert_eq!(links(&files(good)), []);
         assert_eq!(links(&files("x\n[a](README.md)"))[0].place, "docs/A.md:2");

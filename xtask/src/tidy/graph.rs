@@ -21,7 +21,7 @@ struct Dependency {
 /// A family of crates and the only ones that may name it; the last of them are test crates.
 const OWNERS: [(&str, &[&str]); 3] = [
     ("quinn", &["weir-link"]),
-    ("etcd-client", &["weir-control", "weir-e2e"]),
+    ("etcd-client", &["weir-control", "weir-e2e", "weir-bench"]),
     ("wasmtime", &["weir-sandbox", "weir-bench"]),
 ];
 
@@ -35,10 +35,7 @@ const GRAPH: [(&str, &[&str]); 16] = [
     ("weir-module", &[]),
     ("weir-link", &[]),
     ("weir-scheduler", &[]),
-    (
-        "weir-control",
-        &["weir-scheduler", "weir-link", "weir-api", "weir-module"],
-    ),
+    ("weir-control", &["weir-scheduler", "weir-link", "weir-api", "weir-module"]),
     ("weir-agent", &[]),
     ("weir-sandbox", &["weir-module"]),
     ("weir-executor", &["weir-agent", "weir-sandbox", "weir-link"]),
@@ -63,6 +60,7 @@ const GRAPH: [(&str, &[&str]); 16] = [
         "weir-bench",
         &[
             "weir-api",
+            "weir-e2e",
             "weir-client",
             "weir-module",
             "weir-link",
@@ -84,9 +82,7 @@ const PURE_MAY_USE: [&str; 3] = [VOCABULARY, "thiserror", "tracing"];
 /// # Errors
 /// When its form is not the expected one.
 pub(super) fn packages(metadata: &Value) -> Result<Vec<Package>> {
-    let list = metadata["packages"]
-        .as_array()
-        .context("`cargo metadata` lists no packages")?;
+    let list = metadata["packages"].as_array().context("`cargo metadata` lists no packages")?;
     list.iter().map(package).collect()
 }
 
@@ -102,11 +98,7 @@ pub(super) fn single_owner(packages: &[Package]) -> Vec<Finding> {
             findings.push(Finding {
                 rule: "single-owner",
                 place: package.name.clone(),
-                what: format!(
-                    "names {}, which belongs to {} alone",
-                    dependency.name,
-                    owners.join(" and ")
-                ),
+                what: format!("names {}, which belongs to {} alone", dependency.name, owners.join(" and ")),
             });
         }
     }
@@ -119,11 +111,7 @@ pub(super) fn crate_graph(packages: &[Package]) -> Vec<Finding> {
     for package in packages {
         let Some((_, allowed)) = GRAPH.iter().find(|(name, _)| *name == package.name) else {
             let what = "is not in the table of crates in xtask/src/tidy/graph.rs".to_owned();
-            findings.push(Finding {
-                rule: "crate-graph",
-                place: package.name.clone(),
-                what,
-            });
+            findings.push(Finding { rule: "crate-graph", place: package.name.clone(), what });
             continue;
         };
         for dependency in &package.dependencies {
@@ -131,11 +119,7 @@ pub(super) fn crate_graph(packages: &[Package]) -> Vec<Finding> {
             let ours = GRAPH.iter().any(|(ours, _)| *ours == name);
             if ours && name != VOCABULARY && !allowed.contains(&name) {
                 let what = format!("may not depend on {name}");
-                findings.push(Finding {
-                    rule: "crate-graph",
-                    place: package.name.clone(),
-                    what,
-                });
+                findings.push(Finding { rule: "crate-graph", place: package.name.clone(), what });
             }
         }
     }
@@ -158,25 +142,16 @@ pub(super) fn pure_dependencies(packages: &[Package]) -> Vec<Finding> {
 
 fn package(value: &Value) -> Result<Package> {
     let name = value["name"].as_str().context("a package has no name")?.to_owned();
-    let listed = value["dependencies"]
-        .as_array()
-        .with_context(|| format!("{name} lists no dependencies"))?;
+    let listed = value["dependencies"].as_array().with_context(|| format!("{name} lists no dependencies"))?;
     let dependencies = listed.iter().map(|value| {
         let name = value["name"].as_str().context("a dependency has no name")?.to_owned();
-        Ok(Dependency {
-            name,
-            for_tests: value["kind"].as_str() == Some("dev"),
-        })
+        Ok(Dependency { name, for_tests: value["kind"].as_str() == Some("dev") })
     });
-    Ok(Package {
-        dependencies: dependencies.collect::<Result<_>>().with_context(|| name.clone())?,
-        name,
-    })
+    Ok(Package { dependencies: dependencies.collect::<Result<_>>().with_context(|| name.clone())?, name })
 }
 
 fn is_of(family: &str, name: &str) -> bool {
-    name.strip_prefix(family)
-        .is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+    name.strip_prefix(family).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
 }
 
 #[cfg(test)]
@@ -198,11 +173,7 @@ mod tests {
             ("weir-isolation", "wasmtime"),
             ("wctl", "etcd-client"),
         ] {
-            assert_eq!(
-                single_owner(&one(name, dependency, None)).len(),
-                1,
-                "{name} {dependency}"
-            );
+            assert_eq!(single_owner(&one(name, dependency, None)).len(), 1, "{name} {dependency}");
         }
         assert_eq!(single_owner(&one("weir-link", "quinn", None)), []);
         assert_eq!(single_owner(&one("weir-bench", "wasmtime", None)), []);
@@ -218,11 +189,7 @@ mod tests {
             ("weir-scheduler", "weir-link"),
             ("xtask", "wctl"),
         ] {
-            assert_eq!(
-                crate_graph(&one(name, dependency, None)).len(),
-                1,
-                "{name} {dependency}"
-            );
+            assert_eq!(crate_graph(&one(name, dependency, None)).len(), 1, "{name} {dependency}");
         }
         assert_eq!(crate_graph(&one("weir-control", "weir-scheduler", None)), []);
         assert_eq!(crate_graph(&one("weir-api", "weir-wire", None)), []);

@@ -15,15 +15,10 @@ pub(super) fn no_std(files: &[File]) -> Vec<Finding> {
         if !text.lines().any(|line| DECLARATIONS.contains(&line)) {
             findings.push(broken(&path, "a pure crate must declare `#![no_std]`"));
         }
-        let inside = files
-            .iter()
-            .filter(|file| file.path.starts_with(&format!("{folder}/src/")));
+        let inside = files.iter().filter(|file| file.path.starts_with(&format!("{folder}/src/")));
         for file in inside {
             findings.extend(links_std(&file.text).map(|line| {
-                broken(
-                    &format!("{}:{line}", file.path),
-                    "only the tests of a pure crate may link the standard library",
-                )
+                broken(&format!("{}:{line}", file.path), "only the tests of a pure crate may link the standard library")
             }));
         }
     }
@@ -32,9 +27,7 @@ pub(super) fn no_std(files: &[File]) -> Vec<Finding> {
 
 /// Refuses a crate that does not take the workspace's lints.
 pub(super) fn shared_lints(files: &[File]) -> Vec<Finding> {
-    let manifests = files
-        .iter()
-        .filter(|file| file.path.ends_with("Cargo.toml") && file.text.contains("[package]"));
+    let manifests = files.iter().filter(|file| file.path.ends_with("Cargo.toml") && file.text.contains("[package]"));
     manifests
         .filter(|file| !takes_lints(&file.text))
         .map(|file| Finding {
@@ -46,11 +39,7 @@ pub(super) fn shared_lints(files: &[File]) -> Vec<Finding> {
 }
 
 fn takes_lints(manifest: &str) -> bool {
-    let mut lines = manifest
-        .lines()
-        .map(str::trim)
-        .skip_while(|line| *line != "[lints]")
-        .skip(1);
+    let mut lines = manifest.lines().map(str::trim).skip_while(|line| *line != "[lints]").skip(1);
     lines.next() == Some("workspace = true")
 }
 
@@ -64,11 +53,7 @@ fn links_std(text: &str) -> impl Iterator<Item = usize> {
 }
 
 fn broken(place: &str, what: &str) -> Finding {
-    Finding {
-        rule: "no-std",
-        place: place.to_owned(),
-        what: what.to_owned(),
-    }
+    Finding { rule: "no-std", place: place.to_owned(), what: what.to_owned() }
 }
 
 #[cfg(test)]
@@ -77,20 +62,12 @@ mod tests {
     use super::*;
 
     fn pure(text: &str) -> Vec<File> {
-        PURE_CRATES
-            .iter()
-            .map(|folder| sample(&format!("{folder}/src/lib.rs"), text))
-            .collect()
+        PURE_CRATES.iter().map(|folder| sample(&format!("{folder}/src/lib.rs"), text)).collect()
     }
 
     #[test]
     fn a_pure_crate_with_the_standard_library_is_refused() {
-        assert_eq!(
-            no_std(&pure(
-                "#![no_std]\nextern crate alloc;\n#[cfg(test)]\nextern crate std;\n"
-            )),
-            []
-        );
+        assert_eq!(no_std(&pure("#![no_std]\nextern crate alloc;\n#[cfg(test)]\nextern crate std;\n")), []);
         assert_eq!(no_std(&pure("//! A crate.\n")).len(), PURE_CRATES.len());
         let linked = no_std(&pure("#![no_std]\nextern crate std;\n"));
         assert_eq!(linked[0].place, "proto/wire/src/lib.rs:2");
@@ -100,14 +77,8 @@ mod tests {
     #[test]
     fn a_crate_without_the_shared_lints_is_refused() {
         let good = "[package]\nname = \"a\"\n\n[lints]\nworkspace = true\n";
-        assert_eq!(
-            shared_lints(&[sample("a/Cargo.toml", good), sample("Cargo.toml", "[workspace]\n")]),
-            []
-        );
-        for bad in [
-            "[package]\nname = \"a\"\n",
-            "[package]\n[lints]\nrust.unsafe_code = \"allow\"\n",
-        ] {
+        assert_eq!(shared_lints(&[sample("a/Cargo.toml", good), sample("Cargo.toml", "[workspace]\n")]), []);
+        for bad in ["[package]\nname = \"a\"\n", "[package]\n[lints]\nrust.unsafe_code = \"allow\"\n"] {
             assert_eq!(shared_lints(&[sample("a/Cargo.toml", bad)]).len(), 1);
         }
     }

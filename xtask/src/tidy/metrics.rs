@@ -31,29 +31,24 @@ pub(super) fn unused(files: &[File]) -> Vec<Finding> {
 }
 
 fn constants(text: &str) -> impl Iterator<Item = (usize, &str)> {
-    text.lines()
-        .enumerate()
-        .filter_map(|(index, line)| Some((index + 1, constant(line)?)))
+    text.lines().enumerate().filter_map(|(index, line)| Some((index + 1, constant(line)?)))
 }
 
 fn constant(line: &str) -> Option<&str> {
     let (before, after) = line.split_once("const ")?;
     let is_item = ["", "pub ", "pub(crate) ", "pub(super) "].contains(&before.trim_start());
     let (name, _) = after.split_once(':')?;
-    let is_constant = name
-        .chars()
-        .all(|letter| letter.is_ascii_uppercase() || letter.is_ascii_digit() || letter == '_');
+    let is_constant =
+        name.chars().all(|letter| letter.is_ascii_uppercase() || letter.is_ascii_digit() || letter == '_');
     (is_item && is_constant).then_some(name)
 }
 
 fn uses(text: &str, name: &str) -> bool {
-    text.lines()
-        .any(|line| constant(line) != Some(name) && !line.contains("describe_") && has_word(line, name))
+    text.lines().any(|line| constant(line) != Some(name) && !line.contains("describe_") && has_word(line, name))
 }
 
 fn has_word(line: &str, word: &str) -> bool {
-    line.split(|letter: char| !letter.is_alphanumeric() && letter != '_')
-        .any(|part| part == word)
+    line.split(|letter: char| !letter.is_alphanumeric() && letter != '_').any(|part| part == word)
 }
 
 #[cfg(test)]
@@ -66,16 +61,10 @@ mod tests {
         let text = "pub(crate) const TASKS_TOTAL: &str = \"weir_tasks_total\";\n\
                     pub(crate) fn describe() {\n    describe_counter!(TASKS_TOTAL, \"Tasks\");\n}\n";
         let declared = || sample("control/server/src/metrics.rs", text);
-        let findings = unused(&[
-            declared(),
-            sample("control/server/src/a.rs", "counter!(OTHER_TASKS_TOTAL);"),
-        ]);
+        let findings = unused(&[declared(), sample("control/server/src/a.rs", "counter!(OTHER_TASKS_TOTAL);")]);
         assert_eq!(findings.len(), 1);
         assert_eq!(findings[0].place, "control/server/src/metrics.rs:1");
-        let used = sample(
-            "control/server/src/a.rs",
-            "counter!(metrics::TASKS_TOTAL).increment(1);",
-        );
+        let used = sample("control/server/src/a.rs", "counter!(metrics::TASKS_TOTAL).increment(1);");
         assert_eq!(unused(&[declared(), used]), []);
     }
 }

@@ -12,9 +12,7 @@ const EXTRACTION: &str = "readme-commands";
 
 /// The commands in the README's ```` ```sh ```` blocks, without the two start commands.
 pub(crate) fn commands(readme: &str) -> Vec<&str> {
-    all_commands(readme)
-        .filter(|command| !START_COMMANDS.contains(command))
-        .collect()
+    all_commands(readme).filter(|command| !START_COMMANDS.contains(command)).collect()
 }
 
 /// Refuses a README that does not begin with the start commands, or has commands that no test runs.
@@ -22,15 +20,10 @@ pub(super) fn rules(files: &[File]) -> Vec<Finding> {
     let text = text_of(files, README).unwrap_or_default();
     let mut findings = Vec::new();
     if !all_commands(text).take(START_COMMANDS.len()).eq(START_COMMANDS) {
-        findings.push(broken(format!(
-            "must begin with the commands `{}`",
-            START_COMMANDS.join("` and `")
-        )));
+        findings.push(broken(format!("must begin with the commands `{}`", START_COMMANDS.join("` and `"))));
     }
     let others = commands(text);
-    let tested = files
-        .iter()
-        .any(|file| file.path.starts_with("tests/") && file.text.contains(EXTRACTION));
+    let tested = files.iter().any(|file| file.path.starts_with("tests/") && file.text.contains(EXTRACTION));
     if let (Some(first), false) = (others.first(), tested) {
         findings.push(broken(format!(
             "no test runs `{first}`: one in tests/ must run what `cargo xtask {EXTRACTION}` prints"
@@ -51,11 +44,7 @@ fn all_commands(readme: &str) -> impl Iterator<Item = &str> {
 }
 
 fn broken(what: String) -> Finding {
-    Finding {
-        rule: "readme",
-        place: README.to_owned(),
-        what,
-    }
+    Finding { rule: "readme", place: README.to_owned(), what }
 }
 
 #[cfg(test)]

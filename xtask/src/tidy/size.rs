@@ -20,11 +20,7 @@ pub(super) fn file_size(files: &[File]) -> Vec<Finding> {
 pub(super) fn distribution(files: &[File]) -> String {
     let mut lines: Vec<usize> = sizes(files).map(|(_, lines)| lines).collect();
     lines.sort_unstable();
-    let at = |share: usize| {
-        lines
-            .get((lines.len() * share / 100).min(lines.len().saturating_sub(1)))
-            .unwrap_or(&0)
-    };
+    let at = |share: usize| lines.get((lines.len() * share / 100).min(lines.len().saturating_sub(1))).unwrap_or(&0);
     format!("Rust: median {} lines, p90 {} (aims: 150, 500)", at(50), at(90))
 }
 
@@ -49,15 +45,8 @@ pub(super) fn lines_with_test_mark(text: &str) -> impl Iterator<Item = (&str, bo
 }
 
 fn sizes(files: &[File]) -> impl Iterator<Item = (&File, usize)> {
-    let rust = files
-        .iter()
-        .filter(|file| file.path.ends_with(".rs") && !is_test_file(&file.path));
-    rust.map(|file| {
-        (
-            file,
-            lines_with_test_mark(&file.text).filter(|(_, in_test)| !in_test).count(),
-        )
-    })
+    let rust = files.iter().filter(|file| file.path.ends_with(".rs") && !is_test_file(&file.path));
+    rust.map(|file| (file, lines_with_test_mark(&file.text).filter(|(_, in_test)| !in_test).count()))
 }
 
 #[cfg(test)]
@@ -78,12 +67,7 @@ mod tests {
 
     #[test]
     fn test_files_are_told_from_the_test_crates() {
-        for path in [
-            "a/tests/x.rs",
-            "a/src/tests.rs",
-            "tests/e2e/tests/x.rs",
-            "a/src/b/place_tests.rs",
-        ] {
+        for path in ["a/tests/x.rs", "a/src/tests.rs", "tests/e2e/tests/x.rs", "a/src/b/place_tests.rs"] {
             assert!(is_test_file(path), "{path}");
         }
         for path in ["tests/sim/src/lib.rs", "a/src/attests.rs", "a/src/lib.rs"] {
@@ -93,11 +77,7 @@ mod tests {
 
     #[test]
     fn the_distribution_is_counted_in_production_lines() {
-        let files = [
-            sample("a.rs", "x\n"),
-            sample("b.rs", &"x\n".repeat(5)),
-            sample("c.md", &"x\n".repeat(99)),
-        ];
+        let files = [sample("a.rs", "x\n"), sample("b.rs", &"x\n".repeat(5)), sample("c.md", &"x\n".repeat(99))];
         assert_eq!(distribution(&files), "Rust: median 5 lines, p90 5 (aims: 150, 500)");
         assert_eq!(distribution(&[]), "Rust: median 0 lines, p90 0 (aims: 150, 500)");
     }

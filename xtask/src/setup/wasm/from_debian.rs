@@ -18,16 +18,11 @@ const SOURCES: &str = "/etc/apt/sources.list.d/debian.sources";
 const CRATE_NAME: &str = "weir_target_probe";
 
 pub(super) fn install(toolchain: &Toolchain, target: &str) -> Result<()> {
-    ensure!(
-        find_program("apt-get").is_some() && find_program("dpkg").is_some(),
-        "this is no Debian machine"
-    );
+    ensure!(find_program("apt-get").is_some() && find_program("dpkg").is_some(), "this is no Debian machine");
     let sources = fs::read_to_string(SOURCES).with_context(|| format!("cannot read {SOURCES}"))?;
     let sources = with_suite(&sources, SUITE);
     ensure!(!sources.is_empty(), "{SOURCES} has no entry to derive {SUITE} from");
-    say(format!(
-        "setup: building {target} from Debian's packages rust-src and wasi-libc (about a minute)"
-    ));
+    say(format!("setup: building {target} from Debian's packages rust-src and wasi-libc (about a minute)"));
     let work = Draft::new(&env::temp_dir(), "weir-wasm-target")?;
     let packages = work.folder.join("packages");
     download(&work.folder, &sources, &toolchain.version, &packages)?;
@@ -36,11 +31,7 @@ pub(super) fn install(toolchain: &Toolchain, target: &str) -> Result<()> {
     // On the toolchain's own file system, so that it can be moved into place.
     let draft = Draft::new(&toolchain.library, target)?;
     let finished = draft.folder.join(target);
-    collect(
-        &libraries,
-        &packages.join("usr/lib").join(libc_folder(target)),
-        &finished.join("lib"),
-    )?;
+    collect(&libraries, &packages.join("usr/lib").join(libc_folder(target)), &finished.join("lib"))?;
     toolchain.adopt(&finished, target)
 }
 
@@ -48,9 +39,7 @@ pub(super) fn install(toolchain: &Toolchain, target: &str) -> Result<()> {
 fn with_suite(sources: &str, suite: &str) -> String {
     let mut derived = String::new();
     for entry in sources.split("\n\n") {
-        let is_release = entry
-            .lines()
-            .any(|line| line.starts_with("Suites:") && !line.contains("-security"));
+        let is_release = entry.lines().any(|line| line.starts_with("Suites:") && !line.contains("-security"));
         if !is_release {
             continue;
         }
@@ -69,11 +58,7 @@ fn with_suite(sources: &str, suite: &str) -> String {
 }
 
 fn libc_folder(target: &str) -> &str {
-    if target == "wasm32-wasip1" {
-        "wasm32-wasi"
-    } else {
-        target
-    }
+    if target == "wasm32-wasip1" { "wasm32-wasi" } else { target }
 }
 
 fn download(work: &Path, sources: &str, version: &str, packages: &Path) -> Result<()> {
@@ -86,23 +71,14 @@ fn download(work: &Path, sources: &str, version: &str, packages: &Path) -> Resul
         let mut command = program("apt-get");
         command.current_dir(work.join("debs"));
         command.arg("--quiet=2");
-        command
-            .arg("-o")
-            .arg(format!("Dir::Etc::sourcelist={}", list.display()));
+        command.arg("-o").arg(format!("Dir::Etc::sourcelist={}", list.display()));
         command.args(["-o", "Dir::Etc::sourceparts=/dev/null"]);
-        command
-            .arg("-o")
-            .arg(format!("Dir::State::Lists={}", work.join("lists").display()));
-        command
-            .arg("-o")
-            .arg(format!("Dir::Cache={}", work.join("cache").display()));
+        command.arg("-o").arg(format!("Dir::State::Lists={}", work.join("lists").display()));
+        command.arg("-o").arg(format!("Dir::Cache={}", work.join("cache").display()));
         command
     };
     run(apt().arg("update"))?;
-    run(apt()
-        .arg("download")
-        .arg(format!("rust-src={version}*"))
-        .arg("wasi-libc"))?;
+    run(apt().arg("download").arg(format!("rust-src={version}*")).arg("wasi-libc"))?;
     for file in files_with_extension(&work.join("debs"), "deb")? {
         run(program("dpkg").arg("-x").arg(file).arg(packages))?;
     }
@@ -134,14 +110,7 @@ fn build(work: &Path, target: &str) -> Result<PathBuf> {
         .env("RUSTC_BOOTSTRAP", "1")
         .env("RUSTFLAGS", "-Cembed-bitcode=yes -Zforce-unstable-if-unmarked")
         .env("CARGO_TARGET_DIR", &output)
-        .args([
-            "build",
-            "--quiet",
-            "--release",
-            "-Zbuild-std=std,panic_abort",
-            "--target",
-            target,
-        ]))?;
+        .args(["build", "--quiet", "--release", "-Zbuild-std=std,panic_abort", "--target", target]))?;
     Ok(output.join(target).join("release/deps"))
 }
 
