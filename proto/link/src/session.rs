@@ -208,11 +208,14 @@ pub(crate) async fn read_exact(core: &Core, stream: &mut RecvStream, buffer: &mu
 }
 
 fn core(connection: Connection, config: Arc<Config>) -> Result<Arc<Core>, Error> {
-    // A socket for both families shows IPv4 peers in a form that nobody would look for in a log.
-    let remote = connection.remote_address();
-    let addr = SocketAddr::new(remote.ip().to_canonical(), remote.port());
+    let addr = shown(connection.remote_address());
     let name = tls::peer_name(&connection).ok_or(Error::Protocol("the peer has no certificate"))?;
     Ok(Arc::new(Core { connection, config, peer: Peer { role: name.role, addr } }))
+}
+
+/// A socket for both families shows IPv4 peers in a form that nobody would look for in a log.
+fn shown(addr: SocketAddr) -> SocketAddr {
+    SocketAddr::new(addr.ip().to_canonical(), addr.port())
 }
 
 async fn prepare(core: &Core, tx: &mut SendStream) -> Result<(), Error> {
@@ -236,4 +239,20 @@ fn link(core: Arc<Core>, tx: SendStream, rx: RecvStream) -> Link {
 /// Returns the stream code of `code`.
 pub(crate) fn stream_code(code: u32) -> VarInt {
     code.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_shown_in_its_own_family() {
+        for (seen, expected) in [
+            ("[::ffff:10.0.0.1]:4641", "10.0.0.1:4641"),
+            ("10.0.0.1:4641", "10.0.0.1:4641"),
+            ("[2001:db8::1]:4641", "[2001:db8::1]:4641"),
+        ] {
+            assert_eq!(shown(seen.parse().unwrap()), expected.parse().unwrap());
+        }
+    }
 }

@@ -213,18 +213,3 @@ async fn another_certificate_serves_the_next_connection() {
     let mut accepted = soon(listener.accept()).await.unwrap();
     assert_eq!(soon(accepted.receiver.recv()).await.unwrap().unwrap(), b"still here"[..]);
 }
-
-#[tokio::test]
-async fn an_address_of_both_families_shows_peers_in_their_own() {
-    let cluster = Cluster::new("test");
-    let addr = (std::net::Ipv6Addr::UNSPECIFIED, 0).into();
-    // A machine without IPv6 has nothing to show.
-    let Ok(listener) = weir_link::Listener::bind(addr, &cluster.control(), Config::default()) else { return };
-    let port = listener.local_addr().unwrap().port();
-    let connector = weir_link::Connector::new(&cluster.executor("n1"), Config::default()).unwrap();
-    let addrs = [(std::net::Ipv4Addr::LOCALHOST, port).into()];
-    let link = soon(connector.connect(&addrs, weir_link::CONTROL_SERVER_NAME)).await.unwrap();
-    let accepted = soon(listener.accept()).await.unwrap();
-    assert_eq!(accepted.session.peer().addr.ip(), std::net::Ipv4Addr::LOCALHOST);
-    assert_eq!(link.session.peer().addr, addrs[0]);
-}
