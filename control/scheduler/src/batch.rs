@@ -77,7 +77,11 @@ impl Batch {
 
     /// Whether more goes into the next batch.
     pub(crate) const fn is_full(&self) -> bool {
-        self.delta_bytes >= DELTA_BYTES_TARGET || self.entry_bytes >= SEGMENT_BYTES_TARGET
+        // Jobs and nodes have a key each; a submission segment and a delta may join them.
+        let keys = self.jobs.len() + self.nodes.len() + 2;
+        self.delta_bytes >= DELTA_BYTES_TARGET
+            || self.entry_bytes >= SEGMENT_BYTES_TARGET
+            || keys >= weir_wire::limits::TXN_OPS_MAX
     }
 
     /// Accounts for bytes that something else adds to the transaction.

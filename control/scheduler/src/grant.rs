@@ -18,7 +18,9 @@ pub(crate) struct Grant {
     pub(crate) run: RunId,
     /// The node, by its place in the node table.
     pub(crate) node: usize,
-    /// First task; the key in the run's table of live grants.
+    /// The key in the run's table of live grants: `next`, as of the last time that the grant was settled.
+    pub(crate) lane: u32,
+    /// First task.
     pub(crate) first: u32,
     /// First task that has not been reported.
     pub(crate) next: u32,

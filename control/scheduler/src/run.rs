@@ -62,7 +62,7 @@ pub(crate) struct Run {
     pub(crate) stop_recorded: bool,
     /// Single tasks that were asked to stop while in a grant.
     pub(crate) stopping: BTreeMap<u32, Reason>,
-    /// Live grants by their first task; their ranges never overlap.
+    /// Live grants by the first task that they have not reported; what is left of them never overlaps.
     pub(crate) lanes: BTreeMap<u32, GrantKey>,
     pub(crate) progress: BTreeMap<u32, (u64, u64)>,
     /// Smoothed wall-clock time of a task, microseconds.
@@ -190,7 +190,12 @@ impl Run {
             first += 1;
         }
         let mut end = first;
-        while end < self.count() && end - first < len_max && self.phase(end) == Phase::Pending {
+        let ordinal = self.ordinal(first);
+        while end < self.count()
+            && end - first < len_max
+            && self.phase(end) == Phase::Pending
+            && (self.tries.is_empty() || self.ordinal(end) == ordinal)
+        {
             end += 1;
         }
         (end > first).then_some((first, end - first))
@@ -210,6 +215,14 @@ impl Run {
         // A range that starts above the old mark leaves tasks below it: they are found through `requeued`.
         let replaced = self.lanes.insert(first, key);
         assert!(replaced.is_none(), "two live grants of run {} start at task {first}", self.id);
+    }
+
+    /// Moves a live grant to the first task that it has not reported.
+    pub(crate) fn move_lane(&mut self, from: u32, to: u32, key: GrantKey) {
+        let moved = self.lanes.remove(&from);
+        assert_eq!(moved, Some(key), "the run's table of lanes disagrees");
+        let replaced = self.lanes.insert(to, key);
+        assert!(replaced.is_none(), "two live grants of run {} go on at task {to}", self.id);
     }
 
     /// Marks tasks from `fresh` up to `index` as seen, when a range beyond the mark is adopted.

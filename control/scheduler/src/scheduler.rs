@@ -277,16 +277,16 @@ impl Scheduler {
         let key = GrantKey { term: leading.term, grant: leading.next_grant };
         let run = leading.runs.get_mut(&plan.run).expect("planned runs exist");
         run.take_range(plan.first, plan.len, key);
-        let define = run.defined_on.insert(plan.slot).then(|| Box::new(run.work.clone()));
+        let node = leading.nodes.get_mut(plan.slot);
+        let session = node.session.expect("ready nodes are connected");
+        // What a node knows ends with its session: another start of its executor knows nothing.
+        let define = node.defined.insert(plan.run).then(|| Box::new(run.work.clone()));
+        run.defined_on.insert(plan.slot);
         leading.dequeue(plan.run);
         leading.requeue(plan.run);
         let PlannedGrant { first, len, ordinal, .. } = *plan;
-        leading.add_grant(key, Grant { run: plan.run, node: plan.slot, first, next: first, end: first + len });
-        let node = leading.nodes.get_mut(plan.slot);
-        let session = node.session.expect("ready nodes are connected");
-        if define.is_some() {
-            node.defined.insert(plan.run);
-        }
+        let grant = Grant { run: plan.run, node: plan.slot, lane: first, first, next: first, end: first + len };
+        leading.add_grant(key, grant);
         if let Some(work) = define {
             self.send(session, ToExecutor::Define(work));
         }
@@ -308,12 +308,15 @@ impl Leading {
         self.queue.class(ClassKey { resources: job.budgets.resources, constraints })
     }
 
-    /// Puts a run into its queue if it waits for a place and is not there.
+    /// Puts a run into its queue if it waits for a place and is not there, and takes it out if it does not wait.
     pub(crate) fn requeue(&mut self, id: RunId) {
         let held = self.reconcile_until.is_some();
         let Some(run) = self.runs.get_mut(&id) else { return };
-        if run.ticket.is_none() && run.wants_lane() && !(run.restored && held) {
+        let waits = run.wants_lane() && !(run.restored && held);
+        if waits && run.ticket.is_none() {
             run.ticket = Some(self.queue.push(run.class, run.job.priority, id));
+        } else if !waits {
+            self.dequeue(id);
         }
     }
 
@@ -345,11 +348,25 @@ impl Leading {
         assert!(held, "grant {key:?} was not in its node's table");
         node.reserved = node.reserved.checked_sub(&resources).unwrap_or_default();
         if let Some(run) = self.runs.get_mut(&grant.run) {
-            let lane = run.lanes.remove(&grant.first);
+            let lane = run.lanes.remove(&grant.lane);
             assert_eq!(lane, Some(key), "the run's table of lanes disagrees");
         }
         self.requeue(grant.run);
         self.node_freed(grant.node);
+    }
+
+    /// Brings a grant up to date with its `next`: enters it under that task, or removes it if nothing is left of it.
+    pub(crate) fn settle_grant(&mut self, key: GrantKey) {
+        let Some(grant) = self.grants.get_mut(&key) else { return };
+        if grant.next >= grant.end {
+            return self.remove_grant(key);
+        }
+        if grant.lane != grant.next
+            && let Some(run) = self.runs.get_mut(&grant.run)
+        {
+            run.move_lane(grant.lane, grant.next, key);
+            grant.lane = grant.next;
+        }
     }
 
     /// Something on a node became free: classes that fit there are tried again.

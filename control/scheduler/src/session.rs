@@ -50,7 +50,7 @@ impl Scheduler {
         let record = node.record.clone();
         let old = node.session.take();
         if let Some(old) = old {
-            self.end_session(old, slot);
+            self.end_session(old, slot, restarted);
         }
         let Some(leading) = self.leading.as_deref_mut() else {
             return;
@@ -105,13 +105,18 @@ impl Scheduler {
     }
 
     /// Ends a session that a newer one of the same node replaces.
-    fn end_session(&mut self, session: SessionId, slot: usize) {
+    fn end_session(&mut self, session: SessionId, slot: usize, superseded: bool) {
         if let Some(leading) = self.leading.as_deref_mut() {
             leading.nodes.unbind(session);
             leading.nodes.get_mut(slot).disconnect();
             leading.nodes.update_order(slot);
         }
-        self.refuse(session, RefuseCode::Superseded, "a newer session of this node has taken over");
+        if superseded {
+            self.refuse(session, RefuseCode::Superseded, "a later start of this node's executor has taken over");
+        } else {
+            // The same daemon has connected again: it must not take this for an order to exit.
+            self.outputs.push_back(Output::Close { session });
+        }
     }
 
     pub(crate) fn node_disconnected(&mut self, session: SessionId) {
@@ -339,13 +344,9 @@ impl Scheduler {
         leading.requeue(id);
     }
 
-    /// Removes a grant once all of its tasks were reported.
     fn settle_grant(&mut self, key: GrantKey) {
-        let Some(leading) = self.leading.as_deref_mut() else {
-            return;
-        };
-        if leading.grants.get(&key).is_some_and(|grant| grant.next >= grant.end) {
-            leading.remove_grant(key);
+        if let Some(leading) = self.leading.as_deref_mut() {
+            leading.settle_grant(key);
         }
     }
 
@@ -383,7 +384,10 @@ impl Scheduler {
         if untouched {
             // It had no room for it: its own books disagree with ours for a moment.
             let until = now + HOLDOFF;
-            leading.nodes.get_mut(slot).holdoff = Some(until);
+            let node = leading.nodes.get_mut(slot);
+            node.holdoff = Some(until);
+            // Or it did not know the run: it may have dropped it to make room.
+            node.defined.remove(&run);
             leading.holdoffs.insert((until, slot));
             leading.nodes.update_order(slot);
         }
@@ -427,6 +431,33 @@ impl Scheduler {
                 &Started { id: weir_wire::id::AttemptId { task, term: key.term, grant: key.grant } },
             );
         }
+        self.stop_again(slot, key, held);
+    }
+
+    /// Repeats the stops that may have been lost with an earlier session, and notes that the node knows the run.
+    fn stop_again(&mut self, slot: usize, key: GrantKey, held: &HeldGrant) {
+        let Some(leading) = self.leading.as_deref_mut() else {
+            return;
+        };
+        let node = leading.nodes.get_mut(slot);
+        let Some(session) = node.session else { return };
+        node.defined.insert(held.grant.run);
+        let Some(run) = leading.runs.get_mut(&held.grant.run) else {
+            return;
+        };
+        run.defined_on.insert(slot);
+        let grant = Some(key.grant);
+        let mut stops = Vec::new();
+        if let Some(reason) = run.stop {
+            stops.push(Stop { run: run.id, index: None, grant, reason });
+        } else {
+            // The last one first: a stop gives the rest of the range back.
+            let single = run.stopping.range(held.next..held.end.max(held.next)).rev();
+            stops.extend(single.map(|(index, reason)| Stop { run: run.id, index: Some(*index), grant, reason: *reason }));
+        }
+        for stop in stops {
+            self.send(session, ToExecutor::Stop(stop));
+        }
     }
 
     /// A grant of an earlier term, or one that was given up: taken over if all of its tasks still wait.
@@ -460,7 +491,7 @@ impl Scheduler {
             run.set_phase(held.next, Phase::Running);
         }
         let (first, end) = (held.next, held.end);
-        leading.add_grant(key, Grant { run: run_id, node: slot, first, next: first, end });
+        leading.add_grant(key, Grant { run: run_id, node: slot, lane: first, first, next: first, end });
         leading.nodes.get_mut(slot).defined.insert(run_id);
         leading.requeue(run_id);
     }
@@ -484,9 +515,7 @@ impl Scheduler {
             grant.next = grant.next.max(gone.end);
             let run = grant.run;
             leading.requeue_range(run, gone);
-            if leading.grants.get(&key).is_some_and(|grant| grant.next >= grant.end) {
-                leading.remove_grant(key);
-            }
+            leading.settle_grant(key);
         }
         leading.node_freed(slot);
         let waiting = leading.nodes.iter().any(|node| !node.presented && !node.lost);

@@ -66,7 +66,19 @@ impl World {
                     stats.ranges == 0 && stats.outbox_len == 0
                 })
         });
-        wishes && runs && quiet
+        wishes && runs && quiet && self.is_led()
+    }
+
+    /// Whether the newest leader is there, and holds nothing back.
+    fn is_led(&self) -> bool {
+        let Some(leader) = self.store.leader else { return false };
+        let Some(scheduler) = &self.replicas[leader.replica].scheduler else { return false };
+        let stats = scheduler.stats();
+        leader.until > self.now
+            && scheduler.term() == Some(leader.term)
+            && stats.grants == 0
+            && stats.batches_waiting == 0
+            && stats.nodes_connected == self.nodes.len()
     }
 
     /// What hinders the end.
@@ -91,7 +103,9 @@ impl World {
             })
             .take(5)
             .collect();
-        format!("{wishes} wishes wait; open runs {open:?}; nodes {held:?}")
+        let leader = self.store.leader.and_then(|leader| self.replicas[leader.replica].scheduler.as_ref());
+        let stats = leader.map(weir_scheduler::Scheduler::stats);
+        format!("{wishes} wishes wait; open runs {open:?}; nodes {held:?}; leader {stats:?}")
     }
 
     /// The last look, once everything is settled.

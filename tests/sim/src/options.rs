@@ -34,6 +34,8 @@ pub struct Options {
     pub safety: Duration,
     /// How long everything may take to end once all faults are healed.
     pub liveness: Duration,
+    /// Events after which the world counts as endlessly busy.
+    pub events_max: u64,
     /// A defect to inject.
     pub sabotage: Option<Sabotage>,
     pub(crate) jobs: usize,
@@ -134,6 +136,7 @@ impl Options {
             replicas: 1 + count(&mut rng, 2),
             safety: rng.duration(ms(5_000), ms(60_000)),
             liveness: ms(1_200_000),
+            events_max: 300_000 + 100_000 * nodes as u64,
             sabotage: None,
             jobs: 1 + count(&mut rng, 5),
             submissions: 1 + count(&mut rng, 4 + 8 * scale),

@@ -164,6 +164,9 @@ impl World {
             let Some(Event { at, kind, .. }) = self.events.pop() else {
                 return broken(Property::Ends, "nothing will ever happen again");
             };
+            if self.events.made() > self.options.events_max {
+                return broken(Property::Fixpoint, format!("endless activity: {}", self.unsettled()));
+            }
             if at > end {
                 return broken(Property::Ends, self.unsettled());
             }
