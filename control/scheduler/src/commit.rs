@@ -274,7 +274,7 @@ impl Scheduler {
         };
         leading.dequeue(id);
         let Some(run) = leading.runs.get_mut(&id) else { return };
-        tracing::info!(run.id = %id, state = run.state().as_str(), tasks = run.count(), "run ended");
+        tracing::debug!(run.id = %id, state = run.state().as_str(), tasks = run.count(), "run ended");
         let mut forget = VecDeque::new();
         for slot in core::mem::take(&mut run.defined_on) {
             let node = leading.nodes.get_mut(slot);

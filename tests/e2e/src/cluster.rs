@@ -111,6 +111,12 @@ impl Cluster {
         format!("https://127.0.0.1:{}", self.http_port)
     }
 
+    /// The address of the link to executors.
+    #[must_use]
+    pub fn link_address(&self) -> String {
+        format!("127.0.0.1:{}", self.link_port)
+    }
+
     /// The admin token.
     #[must_use]
     pub fn token(&self) -> &str {
@@ -216,8 +222,8 @@ impl Cluster {
         let identity = self.pki("nodes").join(&name);
         command.arg("--control").arg(format!("127.0.0.1:{}", self.link_port));
         command.arg("--ca").arg(identity.join("ca.pem"));
-        command.arg("--cert").arg(identity.join("link.pem"));
-        command.arg("--key").arg(identity.join("link-key.pem"));
+        command.arg("--cert").arg(identity.join("executor.pem"));
+        command.arg("--key").arg(identity.join("executor.key"));
         command.arg("--data-dir").arg(self.dir.path().join(&name));
         for (name, dir) in &self.options.publish {
             command.arg("--publish").arg(format!("{name}={}", dir.display()));
