@@ -11,14 +11,17 @@ pub(crate) enum Kind {
     Component,
 }
 
-/// Compiles a binary.
+/// Validates and compiles a binary.
 ///
 /// # Errors
 /// Why it cannot be run, in words for its author.
 pub(crate) fn compile(engine: &Engine, wasm: &[u8]) -> Result<Vec<u8>, String> {
-    let artefact = match kind_of(wasm)? {
-        Kind::Module => engine.precompile_module(wasm),
-        Kind::Component => engine.precompile_component(wasm),
+    // Cheap, where compiling a hostile module may take gigabytes.
+    let report = weir_module::validate(wasm, &weir_module::Limits::default()).map_err(|error| error.to_string())?;
+    let artefact = match report.kind {
+        weir_module::Kind::CoreCommandP1 => engine.precompile_module(wasm),
+        weir_module::Kind::CommandComponent | weir_module::Kind::TaskComponent => engine.precompile_component(wasm),
+        weir_module::Kind::Unrunnable(why) => return Err(why.to_string()),
     };
     artefact.map_err(|error| format!("{error:#}"))
 }
@@ -28,14 +31,5 @@ pub(crate) const fn kind_of_artefact(precompiled: Precompiled) -> Kind {
     match precompiled {
         Precompiled::Module => Kind::Module,
         Precompiled::Component => Kind::Component,
-    }
-}
-
-/// Tells a core module from a component by the binary's version and layer fields.
-fn kind_of(wasm: &[u8]) -> Result<Kind, String> {
-    match wasm.get(..8) {
-        Some(b"\0asm\x01\0\0\0") => Ok(Kind::Module),
-        Some(b"\0asm\x0d\0\x01\0") => Ok(Kind::Component),
-        _ => Err("this is not a Wasm binary".to_owned()),
     }
 }

@@ -43,7 +43,7 @@ pub struct Bench {
     runtime: tokio::runtime::Runtime,
     dir: TempDir,
     runs: u64,
-    modules: u8,
+    modules: u64,
     /// Events that arrived while another one was waited for.
     seen: Vec<AttemptEvent>,
 }
@@ -223,7 +223,8 @@ impl Bench {
             wat::parse_bytes(wasm).expect("valid WAT").into_owned()
         };
         self.modules += 1;
-        let digest = Digest([self.modules; 32]);
+        let mut digest = Digest([0; 32]);
+        digest.0[..8].copy_from_slice(&self.modules.to_le_bytes());
         let path = self.dir.path().join(format!("{}.wasm", digest.to_hex()));
         std::fs::write(&path, wasm).expect("a module file");
         let path = path.to_str().expect("a path in UTF-8").to_owned();
