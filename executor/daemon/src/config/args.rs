@@ -1,0 +1,187 @@
+//! Flags and environment.
+
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
+
+use anyhow::Context;
+
+use super::{
+    Config, Problem,
+    setting::{CpuCount, Size, Span},
+};
+
+/// Largest configuration file read, bytes.
+const FILE_LEN_MAX: u64 = 1 << 20;
+
+/// Runs tasks of a weir cluster on this machine.
+#[derive(Debug, Default, clap::Parser)]
+#[command(name = "weir-executor", version)]
+pub struct Args {
+    /// Read settings from this TOML file; flags and environment go over it
+    #[arg(long, env = "WEIR_EXECUTOR_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Address of a control-plane replica (repeatable)
+    #[arg(long, env = "WEIR_EXECUTOR_CONTROL", value_name = "HOST:PORT", value_delimiter = ',')]
+    pub control: Vec<String>,
+    /// Certificate of the cluster's authority
+    #[arg(long, env = "WEIR_EXECUTOR_CA", value_name = "FILE")]
+    pub ca: Option<PathBuf>,
+    /// Certificate of this node
+    #[arg(long, env = "WEIR_EXECUTOR_CERT", value_name = "FILE")]
+    pub cert: Option<PathBuf>,
+    /// Private key of this node
+    #[arg(long, env = "WEIR_EXECUTOR_KEY", value_name = "FILE")]
+    pub key: Option<PathBuf>,
+    /// Directory of the executor's own data [default: /var/lib/weir/executor]
+    #[arg(long, env = "WEIR_EXECUTOR_DATA_DIR", value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// CPUs offered to tasks [default: all]
+    #[arg(long, env = "WEIR_EXECUTOR_CPUS", value_name = "N")]
+    pub cpus: Option<CpuCount>,
+    /// Memory offered to tasks [default: what there is, less a tenth]
+    #[arg(long, env = "WEIR_EXECUTOR_MEMORY", value_name = "SIZE")]
+    pub memory: Option<Size>,
+    /// Threads that run guests [default: one for each CPU]
+    #[arg(long, env = "WEIR_EXECUTOR_WORKERS", value_name = "N")]
+    pub workers: Option<usize>,
+    /// Attempts that one worker holds at a time [default: 64]
+    #[arg(long, env = "WEIR_EXECUTOR_LANES_PER_WORKER", value_name = "N")]
+    pub lanes_per_worker: Option<u32>,
+    /// Time for running attempts after SIGTERM [default: 30s]
+    #[arg(long, env = "WEIR_EXECUTOR_GRACE", value_name = "TIME")]
+    pub grace: Option<Span>,
+    /// Bytes of modules and payloads kept on disk [default: 4GiB]
+    #[arg(long, env = "WEIR_EXECUTOR_BLOB_CACHE", value_name = "SIZE")]
+    pub blob_cache: Option<Size>,
+    /// Bytes of compiled modules kept on disk [default: 8GiB]
+    #[arg(long, env = "WEIR_EXECUTOR_COMPILE_CACHE", value_name = "SIZE")]
+    pub compile_cache: Option<Size>,
+    /// Bytes of payloads kept in memory [default: 512MiB]
+    #[arg(long, env = "WEIR_EXECUTOR_PAYLOAD_MEMORY", value_name = "SIZE")]
+    pub payload_memory: Option<Size>,
+    /// Serve /metrics and /healthz on this loopback address
+    #[arg(long, env = "WEIR_EXECUTOR_METRICS", value_name = "ADDR")]
+    pub metrics: Option<SocketAddr>,
+    /// Publish a directory to jobs (repeatable)
+    #[arg(long, env = "WEIR_EXECUTOR_PUBLISH", value_name = "NAME=DIR", value_delimiter = ',')]
+    pub publish: Vec<String>,
+    /// Label for placement (repeatable)
+    #[arg(long, env = "WEIR_EXECUTOR_LABEL", value_name = "KEY=VALUE", value_delimiter = ',')]
+    pub label: Vec<String>,
+    /// Write the log as JSON
+    #[arg(long, env = "WEIR_EXECUTOR_LOG_JSON")]
+    pub log_json: bool,
+    /// Show the resulting configuration and exit
+    #[arg(long)]
+    pub print_config: bool,
+}
+
+impl Args {
+    /// Puts these settings over those of the file, and checks all of them.
+    ///
+    /// # Errors
+    /// A file that cannot be read or understood, or a [`Problem`] with a setting.
+    pub fn resolve(&self) -> anyhow::Result<Config> {
+        let mut config = match &self.config {
+            Some(path) => read(path)?,
+            None => Config::default(),
+        };
+        self.apply(&mut config)?;
+        config.validate()?;
+        Ok(config)
+    }
+
+    fn apply(&self, config: &mut Config) -> Result<(), Problem> {
+        fn set<T: Clone>(target: &mut T, source: Option<&T>) {
+            if let Some(source) = source {
+                target.clone_from(source);
+            }
+        }
+        if !self.control.is_empty() {
+            config.control.clone_from(&self.control);
+        }
+        set(&mut config.ca, self.ca.as_ref());
+        set(&mut config.cert, self.cert.as_ref());
+        set(&mut config.key, self.key.as_ref());
+        set(&mut config.data_dir, self.data_dir.as_ref());
+        set(&mut config.lanes_per_worker, self.lanes_per_worker.as_ref());
+        set(&mut config.grace, self.grace.as_ref());
+        set(&mut config.blob_cache, self.blob_cache.as_ref());
+        set(&mut config.compile_cache, self.compile_cache.as_ref());
+        set(&mut config.payload_memory, self.payload_memory.as_ref());
+        config.cpus = self.cpus.or(config.cpus);
+        config.memory = self.memory.or(config.memory);
+        config.workers = self.workers.or(config.workers);
+        config.metrics = self.metrics.or(config.metrics);
+        config.publish.extend(pairs("publish", &self.publish)?.into_iter().map(|(name, dir)| (name, dir.into())));
+        config.labels.extend(pairs("label", &self.label)?);
+        Ok(())
+    }
+}
+
+fn read(path: &PathBuf) -> anyhow::Result<Config> {
+    let what = || format!("read the configuration {}", path.display());
+    let len = std::fs::metadata(path).with_context(what)?.len();
+    anyhow::ensure!(len <= FILE_LEN_MAX, "{}: it is longer than {FILE_LEN_MAX} bytes", what());
+    let text = std::fs::read_to_string(path).with_context(what)?;
+    toml::from_str(&text).map_err(|error| Problem { key: path.display().to_string(), why: error.to_string() }.into())
+}
+
+fn pairs(key: &str, texts: &[String]) -> Result<BTreeMap<String, String>, Problem> {
+    let pair = |text: &String| {
+        let (name, value) = text
+            .split_once('=')
+            .ok_or_else(|| Problem { key: key.to_owned(), why: format!("{text:?} is not NAME=VALUE") })?;
+        Ok((name.to_owned(), value.to_owned()))
+    };
+    texts.iter().map(pair).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    fn resolve(file: &str, flags: &[&str]) -> anyhow::Result<Config> {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("executor.toml");
+        std::fs::write(&path, file).expect("written");
+        let path = path.to_str().expect("UTF-8");
+        let args = ["weir-executor", "--config", path].into_iter().chain(flags.iter().copied());
+        Args::try_parse_from(args).expect("flags").resolve()
+    }
+
+    const FILE: &str = "control = ['a:1']\nca = '/ca'\ncert = '/c'\nkey = '/k'\nmemory = '2GiB'\ncpus = 1.5\n\
+                        [publish]\ncorpus = '/srv/corpus'\n[labels]\nzone = 'a'\n";
+
+    #[test]
+    fn flags_go_over_the_file() {
+        let config = resolve(FILE, &["--memory", "1GiB", "--label", "zone=b", "--label", "rack=7"]).expect("usable");
+        assert_eq!((config.memory, config.cpus), (Some(Size(1 << 30)), Some(CpuCount(1500))));
+        assert_eq!(
+            config.labels.into_iter().collect::<Vec<_>>(),
+            [("rack".into(), "7".into()), ("zone".into(), "b".into())]
+        );
+        assert_eq!(config.publish["corpus"], PathBuf::from("/srv/corpus"));
+    }
+
+    #[test]
+    fn unknown_keys_and_bad_values_are_errors() {
+        for (file, part) in [
+            ("controll = ['a:1']", "controll"),
+            ("memory = '64MB'", "64MB"),
+            ("[labels]\nzone = 7", "zone"),
+            ("grace = ", "grace"),
+        ] {
+            let error = resolve(file, &[]).expect_err(file);
+            assert!(error.is::<Problem>() && format!("{error:#}").contains(part), "{error:#}");
+        }
+        assert!(resolve(FILE, &["--publish", "nodir"]).is_err());
+    }
+
+    #[test]
+    fn the_flags_make_a_valid_command() {
+        use clap::CommandFactory;
+        Args::command().debug_assert();
+    }
+}

@@ -1,0 +1,132 @@
+//! The executor's own directory: who uses it, how often it was started, and its key.
+
+use std::{
+    fs::{self, File, OpenOptions, TryLockError},
+    io::{self, Read, Write},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+};
+
+use anyhow::Context;
+use weir_wire::id::Incarnation;
+
+use crate::exit;
+
+const LOCK: &str = "lock";
+const INCARNATION: &str = "incarnation";
+const KEY: &str = "cache-key";
+
+/// A data directory that this process holds. The lock ends with it.
+#[derive(Debug)]
+pub(crate) struct DataDir {
+    path: PathBuf,
+    pub(crate) incarnation: Incarnation,
+    /// Seals compiled modules; never leaves the machine.
+    pub(crate) cache_key: [u8; 32],
+    _lock: File,
+}
+
+impl DataDir {
+    /// Takes the directory, making it if need be, and counts this start durably.
+    pub(crate) fn open(path: &Path) -> anyhow::Result<Self> {
+        let mut builder = fs::DirBuilder::new();
+        builder.recursive(true).mode(0o700).create(path).with_context(|| format!("create {}", path.display()))?;
+        let lock = lock(path)?;
+        let incarnation = count_start(path).with_context(|| format!("count this start in {}", path.display()))?;
+        let cache_key = key(path).with_context(|| format!("read the key in {}", path.display()))?;
+        Ok(Self { path: path.to_owned(), incarnation, cache_key, _lock: lock })
+    }
+
+    pub(crate) fn compiled(&self) -> PathBuf {
+        self.path.join("compiled")
+    }
+
+    pub(crate) fn blobs(&self) -> PathBuf {
+        self.path.join("blobs")
+    }
+}
+
+/// Fills an array from the system's random source.
+pub(crate) fn random<const N: usize>() -> io::Result<[u8; N]> {
+    let mut bytes = [0; N];
+    File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn lock(path: &Path) -> anyhow::Result<File> {
+    let name = path.join(LOCK);
+    let file = OpenOptions::new().create(true).truncate(false).write(true).open(&name);
+    let file = file.with_context(|| format!("open {}", name.display()))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(exit::Error::DataDirInUse(path.display().to_string()).into()),
+        Err(TryLockError::Error(error)) => Err(error).with_context(|| format!("lock {}", name.display())),
+    }
+}
+
+fn count_start(path: &Path) -> anyhow::Result<Incarnation> {
+    let before = match fs::read_to_string(path.join(INCARNATION)) {
+        Ok(text) => text.trim().parse::<u64>().context("the counter is damaged; remove the directory to start over")?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
+        Err(error) => return Err(error.into()),
+    };
+    let next = before.checked_add(1).context("the counter is at its end")?;
+    replace(path, INCARNATION, format!("{next}\n").as_bytes())?;
+    Ok(Incarnation(next))
+}
+
+fn key(path: &Path) -> anyhow::Result<[u8; 32]> {
+    let name = path.join(KEY);
+    match fs::read(&name) {
+        Ok(bytes) => bytes.try_into().ok().context("the key is damaged; remove the file to make a new one"),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let key = random()?;
+            replace(path, KEY, &key)?;
+            Ok(key)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Replaces a file durably: a crash leaves the old content or the new one.
+fn replace(dir: &Path, name: &str, content: &[u8]) -> io::Result<()> {
+    let part = dir.join(format!("{name}.part"));
+    let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&part)?;
+    file.write_all(content)?;
+    file.sync_all()?;
+    fs::rename(&part, dir.join(name))?;
+    File::open(dir)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_start_counts_and_keeps_the_key() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("data");
+        let first = DataDir::open(&path).expect("opened");
+        let key = first.cache_key;
+        drop(first);
+        let second = DataDir::open(&path).expect("opened again");
+        assert_eq!((second.incarnation, second.cache_key), (Incarnation(2), key));
+        assert_ne!(key, [0; 32]);
+    }
+
+    #[test]
+    fn a_directory_in_use_is_refused() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let _held = DataDir::open(dir.path()).expect("opened");
+        let error = DataDir::open(dir.path()).expect_err("in use");
+        assert!(matches!(error.downcast_ref(), Some(exit::Error::DataDirInUse(_))), "{error:#}");
+    }
+
+    #[test]
+    fn a_damaged_counter_is_named() {
+        let dir = tempfile::tempdir().expect("a directory");
+        fs::write(dir.path().join(INCARNATION), "seven").expect("written");
+        let error = DataDir::open(dir.path()).expect_err("damaged");
+        assert!(format!("{error:#}").contains("the counter is damaged"), "{error:#}");
+    }
+}

@@ -1,0 +1,66 @@
+//! The executor's binary.
+
+use std::{io::IsTerminal, process::ExitCode};
+
+use clap::Parser;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+use weir_executor::{Args, exit_code, run};
+
+/// Exit code after a second signal, as a shell reports an interrupt.
+const INTERRUPTED: i32 = 130;
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    match start(&args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            #[expect(clippy::print_stderr, reason = "the log may be filtered; why the daemon ended must be seen")]
+            {
+                eprintln!("weir-executor: failed to {error:#}");
+            }
+            exit_code(&error)
+        }
+    }
+}
+
+fn start(args: &Args) -> anyhow::Result<()> {
+    let config = args.resolve()?;
+    if args.print_config {
+        #[expect(clippy::print_stdout, reason = "this is what was asked for")]
+        {
+            print!("{}", config.to_toml());
+        }
+        return Ok(());
+    }
+    log(args.log_json);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let (ask, asked) = tokio::sync::oneshot::channel();
+        tokio::spawn(async move {
+            let mut ask = Some(ask);
+            loop {
+                tokio::select! { _ = terminate.recv() => {} _ = interrupt.recv() => {} }
+                match ask.take() {
+                    // Nobody listens once the daemon has ended by itself.
+                    Some(ask) => drop(ask.send(())),
+                    None => std::process::exit(INTERRUPTED),
+                }
+            }
+        });
+        // An error means that the sender is gone, which happens only at the end.
+        run(config, async { drop(asked.await) }).await
+    })
+}
+
+fn log(json: bool) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    if json {
+        builder.json().init();
+    } else {
+        builder.with_ansi(std::io::stderr().is_terminal()).init();
+    }
+}

@@ -1,0 +1,192 @@
+//! The way to the control plane: one session at a time, for ever.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::sync::mpsc;
+use weir_link::{Backoff, CODE_NORMAL, CONTROL_SERVER_NAME, Connector, Error, FrameSender, Link, Session};
+use weir_wire::{
+    codec::Document,
+    message::{ToControl, ToExecutor},
+};
+
+/// First and longest wait between two attempts to connect.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(3));
+/// Most messages that wait for the driver; the link's flow control holds back the rest.
+const EVENTS_MAX: usize = 64;
+/// How long the control plane may leave a full queue unread before the session counts as lost.
+const SEND_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long the last frames may take at the end.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// What happens on the way.
+#[derive(Debug)]
+pub(crate) enum Event {
+    Connected(Session, FrameSender),
+    Message(ToExecutor),
+    Disconnected,
+    /// No session will ever come.
+    Failed(Error),
+}
+
+/// The driver's end.
+#[derive(Debug)]
+pub(crate) struct Uplink {
+    events: mpsc::Receiver<Event>,
+    open: Option<(Session, FrameSender)>,
+    accepted: Arc<AtomicBool>,
+}
+
+/// The task that connects and reads.
+struct Dialler {
+    connector: Connector,
+    control: Vec<String>,
+    events: mpsc::Sender<Event>,
+    accepted: Arc<AtomicBool>,
+    ever_accepted: bool,
+    random: u64,
+}
+
+impl Uplink {
+    /// Starts connecting to the first of the addresses that leads.
+    pub(crate) fn start(connector: Connector, control: Vec<String>, random: u64) -> Self {
+        let (events, inbox) = mpsc::channel(EVENTS_MAX);
+        let accepted = Arc::<AtomicBool>::default();
+        let dialler =
+            Dialler { connector, control, events, accepted: Arc::clone(&accepted), ever_accepted: false, random };
+        tokio::spawn(dialler.run());
+        Self { events: inbox, open: None, accepted }
+    }
+
+    /// Waits for events and moves them to `events`; dropping the wait loses nothing.
+    pub(crate) async fn next(&mut self, events: &mut Vec<Event>) {
+        if self.events.recv_many(events, EVENTS_MAX).await == 0 {
+            // The dialler has ended after `Failed`, which ends the driver.
+            std::future::pending::<()>().await;
+        }
+    }
+
+    pub(crate) fn opened(&mut self, session: Session, sender: FrameSender) {
+        self.open = Some((session, sender));
+    }
+
+    pub(crate) fn session(&self) -> Option<Session> {
+        self.open.as_ref().map(|(session, _)| session.clone())
+    }
+
+    /// A leader accepted the session: the next loss is worth a quick return.
+    pub(crate) fn accepted(&self) {
+        self.accepted.store(true, Ordering::Relaxed);
+    }
+
+    /// Sends a message. Live output is dropped when the queue is full; anything else waits, and ends the session when
+    /// that takes too long.
+    pub(crate) async fn send(&mut self, message: &ToControl) {
+        let Some((_, sender)) = &self.open else { return };
+        let frame = message.to_bytes();
+        let sent = if matches!(message, ToControl::Output(output) if !output.last) {
+            match sender.try_send(&frame) {
+                Ok(()) | Err(weir_link::TrySendError::Full) => Ok(()),
+                Err(weir_link::TrySendError::Failed(error)) => Err(error.to_string()),
+            }
+        } else {
+            match tokio::time::timeout(SEND_TIMEOUT, sender.send(&frame)).await {
+                Ok(result) => result.map_err(|error| error.to_string()),
+                Err(_) => Err("it does not read".to_owned()),
+            }
+        };
+        if let Err(why) = sent {
+            self.close(&why);
+        }
+    }
+
+    /// Closes the session; the dialler comes with another.
+    pub(crate) fn close(&mut self, why: &str) {
+        if let Some((session, _)) = self.open.take() {
+            session.close(CODE_NORMAL, why);
+        }
+    }
+
+    /// Closes the session once the peer has what was sent.
+    pub(crate) async fn finish(mut self) {
+        if let Some((session, sender)) = self.open.take() {
+            if !matches!(tokio::time::timeout(CLOSE_TIMEOUT, sender.finish()).await, Ok(Ok(()))) {
+                tracing::debug!("the last frames were not confirmed");
+            }
+            session.close(CODE_NORMAL, "the executor ends");
+        }
+    }
+}
+
+impl Dialler {
+    async fn run(mut self) {
+        let mut backoff = Backoff::new(BACKOFF.0, BACKOFF.1);
+        let mut turn = 0;
+        loop {
+            match self.connect(turn).await {
+                Ok(link) => {
+                    if self.serve(link).await.is_err() {
+                        return;
+                    }
+                }
+                Err(error) if error.is_transient() || self.ever_accepted || matches!(error, Error::NoAddress) => {
+                    tracing::warn!(%error, "control plane not reached");
+                }
+                Err(error) => {
+                    // Nobody listens only when the daemon ends.
+                    drop(self.events.send(Event::Failed(error)).await);
+                    return;
+                }
+            }
+            if self.accepted.swap(false, Ordering::Relaxed) {
+                self.ever_accepted = true;
+                backoff.reset();
+            } else {
+                // That replica does not lead, or not us: begin with the next one.
+                turn += 1;
+            }
+            self.random = self.random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            tokio::time::sleep(backoff.next_wait(self.random >> 11)).await;
+        }
+    }
+
+    async fn connect(&self, turn: usize) -> Result<Link, Error> {
+        let mut addrs: Vec<SocketAddr> = Vec::new();
+        let count = self.control.len();
+        for control in self.control.iter().cycle().skip(turn % count).take(count) {
+            match tokio::net::lookup_host(control).await {
+                Ok(found) => addrs.extend(found),
+                Err(error) => tracing::warn!(control.addr = control, %error, "address not resolved"),
+            }
+        }
+        self.connector.connect(&addrs, CONTROL_SERVER_NAME).await
+    }
+
+    /// Passes on what one session brings; an error when nobody listens any more.
+    async fn serve(&self, link: Link) -> Result<(), mpsc::error::SendError<Event>> {
+        let Link { session, sender, mut receiver } = link;
+        tracing::info!(control.addr = %session.peer().addr, "connected");
+        self.events.send(Event::Connected(session.clone(), sender)).await?;
+        let end = loop {
+            match receiver.recv().await {
+                Ok(Some(frame)) => match ToExecutor::from_bytes(&frame) {
+                    Ok(message) => self.events.send(Event::Message(message)).await?,
+                    Err(error) => {
+                        session.close(CODE_NORMAL, "a message cannot be read");
+                        break format!("a message cannot be read: {error}");
+                    }
+                },
+                Ok(None) => break "the control plane ended it".to_owned(),
+                Err(error) => break error.to_string(),
+            }
+        };
+        tracing::info!(control.addr = %session.peer().addr, end, "disconnected");
+        self.events.send(Event::Disconnected).await
+    }
+}
