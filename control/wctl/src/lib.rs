@@ -3,8 +3,11 @@
 //! Data goes to stdout, everything else to stderr; every outcome has its own exit code ([`exit`]).
 
 mod args;
+mod authority;
 mod command;
 mod context;
+#[cfg(feature = "dev")]
+mod dev;
 pub mod exit;
 mod failure;
 mod follow;

@@ -30,7 +30,7 @@ pub(crate) fn dispatch(cli: Cli) -> Result<Exit> {
     let open = || Session::open(&global);
     match cli.command {
         #[cfg(feature = "dev")]
-        Command::Dev(args) => crate::dev::start(&args),
+        Command::Dev(args) => crate::dev::start(&args, global.verbose),
         Command::Deploy(args) => block_on(async { deploy::deploy(&open()?, &args).await }),
         Command::Run(args) => block_on(async { run::run(&open()?, &args).await }),
         Command::Logs(args) => block_on(async { logs::logs(&open()?, &args).await }),
