@@ -39,6 +39,7 @@ pub(crate) struct Pending {
 impl World {
     /// A user asks for something, now or a little later.
     pub(crate) fn wish(&mut self, at: usize) -> Check {
+        self.wish_planned[at] = false;
         if self.wishes[at] != State::Open {
             return Ok(());
         }
@@ -77,6 +78,9 @@ impl World {
     }
 
     fn wish_later(&mut self, at: usize) {
+        if std::mem::replace(&mut self.wish_planned[at], true) {
+            return;
+        }
         let pause = self.rng.duration(Duration::from_millis(100), Duration::from_millis(1000));
         self.events.push(self.now + ns(pause), Kind::Wish { wish: at });
     }

@@ -35,6 +35,8 @@ pub(crate) struct Replica {
     /// Until when it cannot reach the store.
     pub(crate) cut_until: u64,
     pub(crate) armed: u64,
+    /// It was elected for this term, and reads the store.
+    pub(crate) loading: Option<Term>,
     pub(crate) clock_offset: u64,
 }
 
@@ -66,6 +68,7 @@ impl World {
         replica.epoch += 1;
         replica.scheduler = Some(Scheduler::new(config, seed));
         replica.armed = u64::MAX;
+        replica.loading = None;
     }
 
     /// Takes all memory away from a replica.
@@ -99,6 +102,7 @@ impl World {
         let replica = *self.rng.pick(&candidates);
         let epoch = self.replicas[replica].epoch;
         let term = self.store.elect(replica, epoch, now + ns(LEADER_LEASE));
+        self.replicas[replica].loading = Some(term);
         self.trace.line(now, format_args!("replica {replica} is elected for term {term}"));
         let load = ns(self.rng.duration(Duration::from_millis(1), Duration::from_millis(300)));
         self.events.push(now + load, Kind::Loaded { replica, epoch, term });
@@ -107,7 +111,9 @@ impl World {
 
     /// A new leader has read the store.
     pub(crate) fn loaded(&mut self, at: usize, term: Term) -> Check {
-        if self.store.leader.is_none_or(|leader| leader.term != term) {
+        if std::mem::take(&mut self.replicas[at].loading) != Some(term)
+            || self.store.leader.is_none_or(|leader| leader.term != term)
+        {
             return Ok(());
         }
         let loaded = self.store.load();
@@ -121,6 +127,12 @@ impl World {
     /// A leader keeps its lease alive.
     pub(crate) fn keep_alive(&mut self, at: usize, epoch: u64, term: Term) -> Check {
         let now = self.now;
+        // A scheduler that was told "deposed" by the store resigns; one that still reads the store does not.
+        let term_now = self.replicas[at].scheduler.as_ref().and_then(Scheduler::term);
+        let loads = self.replicas[at].loading == Some(term);
+        if term_now != Some(term) && !loads {
+            return Ok(());
+        }
         self.events.push(now + ns(KEEP_ALIVE), Kind::KeepAlive { replica: at, epoch, term });
         if self.replicas[at].cut_until > now {
             return Ok(());
@@ -189,7 +201,7 @@ impl World {
         if due < replica.armed {
             replica.armed = due;
             let epoch = replica.epoch;
-            self.events.push(due, Kind::ControlTick { replica: at, epoch });
+            self.events.push(due, Kind::ControlTick { replica: at, epoch, due });
             return self.spins(due, format_args!("scheduler {at} wants to be woken for {reason:?}"));
         }
         Ok(())
@@ -319,7 +331,9 @@ impl World {
         let Some(call) = self.calls.get(&id) else { return Ok(()) };
         let (at, seq): (usize, Seq) = (call.replica, call.txn.seq);
         let result = if call.known { call.result } else { CommitResult::Unknown };
-        if self.replicas[at].epoch != call.epoch {
+        // The answer to a transaction of an earlier term of the same replica is not handed in.
+        let term = self.replicas[at].scheduler.as_ref().and_then(Scheduler::term);
+        if self.replicas[at].epoch != call.epoch || term != Some(call.txn.term) {
             return Ok(());
         }
         self.trace.line(self.now, format_args!("replica {at} learns of {seq}: {result:?}"));

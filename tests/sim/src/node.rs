@@ -159,7 +159,7 @@ impl World {
         if due < node.armed {
             node.armed = due;
             let epoch = node.epoch;
-            self.events.push(due, Kind::NodeTick { node: at, epoch });
+            self.events.push(due, Kind::NodeTick { node: at, epoch, due });
             return self.spins(due, format_args!("agent {at} wants to be woken for {reason:?}"));
         }
         Ok(())

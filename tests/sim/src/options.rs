@@ -15,8 +15,6 @@ pub enum Sabotage {
     AckBeforeCommit,
     /// The control plane answers submissions before they are committed.
     ReplyBeforeCommit,
-    /// Executors forget the terminal reports that they have sent.
-    LoseOutcomes,
     /// Executors run what they are granted without asking whether it fits.
     IgnoreCapacity,
 }
@@ -130,17 +128,24 @@ impl Options {
             store_cuts: some(&mut rng, 2),
             recover_max: rng.duration(ms(500), ms(25_000)),
         };
+        let task_time_max = *rng.pick(&[ms(2), ms(40), ms(400), ms(6000)]);
+        // Long tasks come in small numbers: simulated time is cheap, but events are not.
+        let counts: &[u32] = if task_time_max > ms(1000) { &[1, 8, 30] } else { &[1, 8, 60, 400] };
+        let count_max = *rng.pick(counts);
+        let submissions = 1 + count(&mut rng, 4 + 8 * scale);
+        // One lane could do everything, each task four times, in this time.
+        let work = task_time_max * count_max * 5 * 4;
         Self {
             seed,
             nodes,
             replicas: 1 + count(&mut rng, 2),
             safety: rng.duration(ms(5_000), ms(60_000)),
-            liveness: ms(1_200_000),
-            events_max: 300_000 + 100_000 * nodes as u64,
+            liveness: ms(600_000) + work * u32::try_from(submissions).unwrap_or(u32::MAX),
+            events_max: 2_000_000 + 100_000 * nodes as u64,
             sabotage: None,
             jobs: 1 + count(&mut rng, 5),
-            submissions: 1 + count(&mut rng, 4 + 8 * scale),
-            count_max: *rng.pick(&[1, 8, 60, 400]),
+            submissions,
+            count_max,
             stops: some(&mut rng, 5),
             faults,
             net,
@@ -148,7 +153,7 @@ impl Options {
             checkpoint_log_len: *rng.pick(&[2, 5, 20, 2000]),
             outbox_len_max: *rng.pick(&[1, 3, 100_000]),
             lanes_max: rng.range_u32(1, 24),
-            task_time_max: *rng.pick(&[ms(2), ms(40), ms(400), ms(6000)]),
+            task_time_max,
             large: *rng.pick(&[0, 0, 100_000, 1_000_000]),
             failing: *rng.pick(&[0, 50_000, 300_000]),
         }

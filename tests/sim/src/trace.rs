@@ -37,7 +37,7 @@ impl Trace {
     /// Notes a line, if anybody wants to read it.
     pub(crate) fn line(&mut self, at_ns: u64, line: fmt::Arguments<'_>) {
         if let Some(lines) = &mut self.lines {
-            lines.push(format!("{:>12.6} {line}", Seconds(at_ns)));
+            lines.push(format!("{:>12} {line}", Seconds(at_ns)));
         }
     }
 

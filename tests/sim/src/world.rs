@@ -48,6 +48,8 @@ pub struct World {
     pub(crate) next_call: u64,
     pub(crate) workload: Workload,
     pub(crate) wishes: Vec<State>,
+    /// Wishes with an event to come.
+    pub(crate) wish_planned: Vec<bool>,
     pub(crate) jobs_ready: Vec<bool>,
     pub(crate) pending: BTreeMap<RequestId, Pending>,
     pub(crate) next_request: u64,
@@ -108,6 +110,7 @@ impl World {
             next_session: 0,
             calls: BTreeMap::new(),
             next_call: 0,
+            wish_planned: vec![true; workload.wishes.len()],
             wishes: vec![State::Open; workload.wishes.len()],
             jobs_ready: vec![false; workload.jobs.len()],
             workload,
@@ -229,7 +232,7 @@ impl World {
             }
             Kind::Lost { session, side } => self.lost(session, side),
             Kind::Connect { node, epoch } => self.connect(node, epoch),
-            Kind::NodeTick { node, epoch } if is_node(self, node, epoch) => {
+            Kind::NodeTick { node, epoch, due } if is_node(self, node, epoch) && self.nodes[node].armed == due => {
                 self.nodes[node].armed = u64::MAX;
                 self.node_input(node, weir_agent::Input::Tick)
             }
@@ -261,7 +264,9 @@ impl World {
     fn happen_to_control(&mut self, kind: Kind) -> Check {
         let is_replica = |world: &Self, at: usize, epoch: u64| world.replicas[at].epoch == epoch;
         match kind {
-            Kind::ControlTick { replica, epoch } if is_replica(self, replica, epoch) => {
+            Kind::ControlTick { replica, epoch, due }
+                if is_replica(self, replica, epoch) && self.replicas[replica].armed == due =>
+            {
                 self.replicas[replica].armed = u64::MAX;
                 self.control_input(replica, weir_scheduler::Input::Tick)
             }
@@ -323,6 +328,7 @@ fn replica(rng: &mut Rng) -> Replica {
         frozen_until: 0,
         cut_until: 0,
         armed: u64::MAX,
+        loading: None,
         clock_offset: rng.range(1, 1 << 50),
     }
 }
