@@ -95,10 +95,7 @@ pub(super) fn check_length(headers: &HeaderMap, len_max: u64) -> Result<Option<u
 }
 
 pub(super) fn too_large(len_max: u64) -> Refusal {
-    Refusal::new(
-        Code::TooLarge,
-        format!("the body is larger than {}", units::format_size(len_max)),
-    )
+    Refusal::new(Code::TooLarge, format!("the body is larger than {}", units::format_size(len_max)))
 }
 
 pub(super) fn namespace(text: &str) -> Result<Namespace, Refusal> {
@@ -127,8 +124,7 @@ pub(super) fn index(text: &str) -> Result<u32, Refusal> {
 }
 
 fn name<T: FromStr<Err: std::fmt::Display>>(text: &str, key: &str) -> Result<T, Refusal> {
-    text.parse()
-        .map_err(|error: T::Err| Refusal::invalid_key(key, error.to_string(), None))
+    text.parse().map_err(|error: T::Err| Refusal::invalid_key(key, error.to_string(), None))
 }
 
 /// The limit of a page.
@@ -155,11 +151,7 @@ pub(super) fn idempotency_key(headers: &HeaderMap, namespace: &Namespace) -> Res
     let allowed = || Some(format!("1 to {IDEMPOTENCY_KEY_LEN_MAX} visible ASCII characters"));
     match value.to_str() {
         Ok(key) if (1..=IDEMPOTENCY_KEY_LEN_MAX).contains(&key.len()) => Ok(Some(format!("{namespace}/{key}"))),
-        Ok(_) | Err(_) => Err(Refusal::invalid_key(
-            routes::IDEMPOTENCY_HEADER,
-            "not an idempotency key",
-            allowed(),
-        )),
+        Ok(_) | Err(_) => Err(Refusal::invalid_key(routes::IDEMPOTENCY_HEADER, "not an idempotency key", allowed())),
     }
 }
 

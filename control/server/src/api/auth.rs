@@ -68,18 +68,12 @@ fn check_local(headers: &HeaderMap) -> Result<(), Refusal> {
     let host = headers.get(header::HOST).map(|host| host.to_str().unwrap_or(""));
     let origin = headers.get(header::ORIGIN).map(|origin| origin.to_str().unwrap_or(""));
     let host_ok = host.is_none_or(|host| host.parse::<Authority>().is_ok_and(|host| is_loopback(host.host())));
-    let origin_ok = origin.is_none_or(|origin| {
-        origin
-            .parse::<Uri>()
-            .is_ok_and(|origin| origin.host().is_some_and(is_loopback))
-    });
+    let origin_ok =
+        origin.is_none_or(|origin| origin.parse::<Uri>().is_ok_and(|origin| origin.host().is_some_and(is_loopback)));
     if host_ok && origin_ok {
         Ok(())
     } else {
-        Err(Refusal::new(
-            Code::Forbidden,
-            "an API without authentication answers only to names of the loopback device",
-        ))
+        Err(Refusal::new(Code::Forbidden, "an API without authentication answers only to names of the loopback device"))
     }
 }
 

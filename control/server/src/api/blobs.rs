@@ -36,10 +36,7 @@ pub(super) async fn put(
     asked::check_length(&headers, limits::BLOB_LEN_MAX)?;
     let stored = api.handle.blobs().put(&digest, limits::BLOB_LEN_MAX, content(body)).await?;
     let status = if stored.created { StatusCode::CREATED } else { StatusCode::OK };
-    let blob = Blob {
-        digest: digest.to_string(),
-        size: stored.len,
-    };
+    let blob = Blob { digest: digest.to_string(), size: stored.len };
     Ok(Reply::object(blob)?.status(status).done())
 }
 

@@ -25,10 +25,7 @@ pub(super) async fn check(api: &Api, digest: &Digest) -> Result<(BlobRef, u32), 
     gather(&mut content, &mut read, prefix_len).await?;
     let prefix = read.get(..prefix_len).ok_or_else(|| wrong(items::Error::Malformed))?;
     let count = items::check(prefix, content.len).map_err(wrong)?;
-    let blob = BlobRef {
-        digest: *digest,
-        len: content.len,
-    };
+    let blob = BlobRef { digest: *digest, len: content.len };
     Ok((blob, count))
 }
 

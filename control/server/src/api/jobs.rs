@@ -46,9 +46,8 @@ pub(super) async fn list(
     let namespace = asked::namespace(&ns)?;
     let limit = asked::limit(query.limit)?;
     let after = query.cursor.as_deref().map(asked::job_name).transpose()?;
-    let (revision, page) = api
-        .ask(move |scheduler, _| (scheduler.revision(), page(scheduler, &namespace, after.as_ref(), limit)))
-        .await?;
+    let (revision, page) =
+        api.ask(move |scheduler, _| (scheduler.revision(), page(scheduler, &namespace, after.as_ref(), limit))).await?;
     Ok(Reply::object(page)?.revision(revision).done())
 }
 
@@ -62,10 +61,7 @@ fn page(scheduler: &Scheduler, namespace: &Namespace, after: Option<&JobName>, l
         let last = scheduler.runs(Some(namespace), Some(&job.job), None, 1);
         show::job::summary(job, last.first().map(|(_, view)| view))
     };
-    Page {
-        items: jobs.into_iter().map(summary).collect(),
-        next,
-    }
+    Page { items: jobs.into_iter().map(summary).collect(), next }
 }
 
 /// Reads a job: its latest version, or the one that is named.
@@ -132,11 +128,7 @@ async fn check_module(api: &Api, module: &Digest) -> Result<(), Refusal> {
 
 fn refuse_key(path: &str, reason: String, allowed: String) -> Refusal {
     let mut refusal = Refusal::new(Code::InvalidSpec, format!("{path}: {reason} (allowed: {allowed})"));
-    refusal.problem.details = vec![Detail {
-        path: path.to_owned(),
-        reason,
-        allowed: Some(allowed),
-    }];
+    refusal.problem.details = vec![Detail { path: path.to_owned(), reason, allowed: Some(allowed) }];
     refusal
 }
 

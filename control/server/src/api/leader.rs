@@ -12,8 +12,6 @@ use crate::status::Health;
 
 /// How long a request waits for a store that does not answer.
 pub(super) const STORE_WAIT_MAX: Duration = Duration::from_secs(10);
-/// How often a request looks whether this process leads by now.
-const LEADER_POLL: Duration = Duration::from_millis(100);
 /// The `Retry-After` while the store does not answer, seconds.
 const STORE_RETRY_AFTER_S: u32 = 5;
 
@@ -39,20 +37,11 @@ impl Api {
 
     /// Waits while this process does not lead because its store does not answer.
     async fn leading(&self, deadline: Instant) -> Result<(), Refusal> {
-        loop {
-            let status = self.handle.status();
-            let down = match status.store {
-                Health::Retrying { .. } => true,
-                Health::Unknown | Health::Ok => false,
-            };
-            if status.leading || !down {
-                return Ok(());
-            }
-            if Instant::now() >= deadline {
-                return Err(self.unanswered());
-            }
-            tokio::time::sleep(LEADER_POLL).await;
-        }
+        let known = self.handle.wait_for(|status| match status.store {
+            Health::Retrying { .. } => status.leading,
+            Health::Unknown | Health::Ok => true,
+        });
+        tokio::time::timeout_at(deadline, known).await.map_err(|_| self.unanswered())
     }
 
     /// Nothing came back in time: says what the store is doing.

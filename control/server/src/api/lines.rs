@@ -22,10 +22,7 @@ pub(super) struct Filter {
 impl Filter {
     pub(super) const fn new(query: &LogsQuery) -> Self {
         let all = query.stdout == query.stderr;
-        Self {
-            stdout: all || query.stdout,
-            stderr: all || query.stderr,
-        }
+        Self { stdout: all || query.stdout, stderr: all || query.stderr }
     }
 
     pub(super) const fn wants(self, stream: Stream) -> bool {

@@ -20,9 +20,9 @@ use weir_wire::{
 use super::{
     Api,
     asked::{Asked, Segments},
+    lines::{self, Filter, Seen},
     refusal::Refusal,
     reply::Reply,
-    lines::{self, Filter, Seen},
     tasks::{self, Found},
     wait::{Changes, Woken},
 };
@@ -52,9 +52,8 @@ pub(super) async fn read(
     let found = tasks::find(&api, &namespace, run, index).await?;
     let revision = found.revision;
     let permit = api.log_reads.clone().try_acquire_owned();
-    let permit = permit.map_err(|_| {
-        Refusal::new(weir_api::Code::BackPressure, "too many logs are being read").retry_after(1)
-    })?;
+    let permit = permit
+        .map_err(|_| Refusal::new(weir_api::Code::BackPressure, "too many logs are being read").retry_after(1))?;
     let (out, chunks) = mpsc::channel(CHUNKS_WAITING_MAX);
     let reader = Reader {
         api,
@@ -208,9 +207,8 @@ impl Reader {
         }
         let log = self.api.captured(&log).await?;
         let tail = self.tail.filter(|_| self.seen.is_empty());
-        let mut rest = lines::Stored::new(&log, self.filter, tail, &self.seen).map_err(|error| {
-            End::from(Refusal::internal("decode a log", &error))
-        })?;
+        let mut rest = lines::Stored::new(&log, self.filter, tail, &self.seen)
+            .map_err(|error| End::from(Refusal::internal("decode a log", &error)))?;
         while let Some(chunk) = rest.next_chunk(usage.output_bytes) {
             self.send(chunk.into()).await?;
         }

@@ -8,9 +8,12 @@ use utoipa::{
         security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
     },
 };
-use weir_api::{LogRecord, Problem, routes, spec::Document};
+use weir_api::{FoundKind, LogRecord, Problem, Until, routes, spec::Document};
 
-use super::{blobs, cluster, health, jobs, logs, modules, nodes, refusal::Refusal, reply::Reply, results, runs, search, submit, tasks};
+use super::{
+    blobs, cluster, health, jobs, logs, modules, nodes, refusal::Refusal, reply::Reply, results, runs, search, submit,
+    tasks,
+};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -27,7 +30,7 @@ use super::{blobs, cluster, health, jobs, logs, modules, nodes, refusal::Refusal
         nodes::list, nodes::read, cluster::read, search::read,
         read, health::alive, health::leader, health::metrics,
     ),
-    components(schemas(Problem, LogRecord, Document)),
+    components(schemas(Problem, LogRecord, Document, FoundKind, Until)),
     security(("token" = [])),
     modifiers(&Token),
 )]
@@ -42,10 +45,7 @@ impl Modify for Token {
             .scheme(HttpAuthScheme::Bearer)
             .description(Some("The token that `wctl cluster init` printed"))
             .build();
-        document
-            .components
-            .get_or_insert_default()
-            .add_security_scheme("token", SecurityScheme::Http(token));
+        document.components.get_or_insert_default().add_security_scheme("token", SecurityScheme::Http(token));
     }
 }
 

@@ -19,10 +19,7 @@ pub(super) struct Refusal {
 
 impl Refusal {
     pub(super) fn new(code: Code, detail: impl Into<String>) -> Self {
-        Self {
-            problem: Box::new(Problem::new(code, detail)),
-            retry_after_s: None,
-        }
+        Self { problem: Box::new(Problem::new(code, detail)), retry_after_s: None }
     }
 
     /// The request itself is malformed.
@@ -34,11 +31,7 @@ impl Refusal {
     pub(super) fn invalid_key(path: &str, reason: impl Into<String>, allowed: Option<String>) -> Self {
         let reason = reason.into();
         let mut refusal = Self::invalid(format!("{path}: {reason}"));
-        refusal.problem.details = vec![Detail {
-            path: path.to_owned(),
-            reason,
-            allowed,
-        }];
+        refusal.problem.details = vec![Detail { path: path.to_owned(), reason, allowed }];
         refusal
     }
 
@@ -49,10 +42,7 @@ impl Refusal {
     /// A defect of ours: the details go to the log, not to the client.
     pub(super) fn internal(what: &'static str, error: &dyn std::fmt::Display) -> Self {
         tracing::error!(what, %error, "a request failed");
-        Self::new(
-            Code::Internal,
-            format!("failed to {what}; the control plane's log has more"),
-        )
+        Self::new(Code::Internal, format!("failed to {what}; the control plane's log has more"))
     }
 
     #[must_use]
@@ -73,11 +63,10 @@ impl From<RequestError> for Refusal {
         let detail = error.to_string();
         match error {
             RequestError::NotLeader => Self::new(Code::NoLeader, detail).retry_after(RETRY_AFTER_S),
-            RequestError::Interrupted => Self::new(
-                Code::NoLeader,
-                format!("{detail}; repeating it with the same idempotency key is safe"),
-            )
-            .retry_after(RETRY_AFTER_S),
+            RequestError::Interrupted => {
+                Self::new(Code::NoLeader, format!("{detail}; repeating it with the same idempotency key is safe"))
+                    .retry_after(RETRY_AFTER_S)
+            }
             RequestError::NoSuchJob { job, version } if version.0 == 0 => {
                 Self::not_found(format!("there is no job `{job}`"))
             }
@@ -95,10 +84,7 @@ impl From<RequestError> for Refusal {
 
 impl From<Invalid> for Refusal {
     fn from(invalid: Invalid) -> Self {
-        Self {
-            problem: Box::new(Problem::from(&invalid)),
-            retry_after_s: None,
-        }
+        Self { problem: Box::new(Problem::from(&invalid)), retry_after_s: None }
     }
 }
 
@@ -114,10 +100,7 @@ impl IntoResponse for Refusal {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         if status == StatusCode::UNAUTHORIZED {
-            headers.insert(
-                header::WWW_AUTHENTICATE,
-                HeaderValue::from_static("Bearer realm=\"weir\""),
-            );
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"weir\""));
         }
         response
     }

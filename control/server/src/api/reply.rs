@@ -27,9 +27,7 @@ impl Reply {
     /// Any body.
     pub(super) fn body(body: Body, media_type: &'static str) -> Self {
         let mut response = Response::new(body);
-        response
-            .headers_mut()
-            .insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
         Self { response }
     }
 

@@ -10,11 +10,7 @@ use weir_wire::{
     work::{Input, RunRecord},
 };
 
-use super::{
-    Api, asked, items, jobs,
-    leader::wall_ms,
-    refusal::Refusal,
-};
+use super::{Api, asked, items, jobs, leader::wall_ms, refusal::Refusal};
 
 /// Resolves submissions of one request; what it has looked up once it does not look up again.
 pub(super) struct Resolver<'a> {
@@ -33,13 +29,7 @@ struct Found {
 
 impl<'a> Resolver<'a> {
     pub(super) const fn new(api: &'a Api, namespace: &'a Namespace) -> Self {
-        Self {
-            api,
-            namespace,
-            jobs: BTreeMap::new(),
-            blobs: BTreeMap::new(),
-            items: BTreeMap::new(),
-        }
+        Self { api, namespace, jobs: BTreeMap::new(), blobs: BTreeMap::new(), items: BTreeMap::new() }
     }
 
     /// The record of one submission.
@@ -77,21 +67,16 @@ impl<'a> Resolver<'a> {
             return Ok(*found);
         }
         let (_, record) = jobs::find(self.api, self.namespace.clone(), job.clone(), version).await?;
-        let found = Found {
-            version: record.version,
-            count: record.count,
-        };
+        let found = Found { version: record.version, count: record.count };
         self.jobs.insert(key, found);
         Ok(found)
     }
 
     async fn input(&mut self, request: &RunRequest) -> Result<(Input, Option<u32>), Refusal> {
         match (&request.payload, &request.items) {
-            (Some(_), Some(_)) => Err(Refusal::invalid_key(
-                "items",
-                "excludes `payload`",
-                Some("one of the two".to_owned()),
-            )),
+            (Some(_), Some(_)) => {
+                Err(Refusal::invalid_key("items", "excludes `payload`", Some("one of the two".to_owned())))
+            }
             (None, None) => Ok((Input::None, None)),
             (Some(Payload::Base64(text)), None) => Ok((inline(text)?, None)),
             (Some(Payload::Blob(digest)), None) => Ok((Input::Blob(self.blob(asked::digest(digest)?).await?), None)),

@@ -55,13 +55,7 @@ pub(super) async fn read(
         })
         .await?;
     let (inline, segments, count) = found.ok_or_else(|| runs::missing(&namespace, id))?;
-    let rest = Rest {
-        api,
-        run: id,
-        inline,
-        segments,
-        sent: Sent::new(count),
-    };
+    let rest = Rest { api, run: id, inline, segments, sent: Sent::new(count) };
     let lines = stream::try_unfold(rest, Rest::next);
     Ok(Reply::body(Body::from_stream(lines), routes::NDJSON_TYPE).revision(revision).done())
 }

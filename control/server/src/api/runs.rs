@@ -1,11 +1,6 @@
 //! Runs.
 
-use axum::{
-    body::Body,
-    extract::State,
-    http::HeaderMap,
-    response::Response,
-};
+use axum::{body::Body, extract::State, http::HeaderMap, response::Response};
 use weir_api::{Page, PageQuery, Problem, Run, RunQuery, StopRequest, Versioned, WhyPending, routes};
 use weir_scheduler::{Request, Scheduler};
 use weir_wire::{
@@ -76,11 +71,7 @@ pub(super) async fn stop(
     let request: StopRequest = asked::json_or_default(&headers, body, STOP_BYTES_MAX).await?;
     let (_, found) = find(&api, namespace.clone(), id).await?;
     found.ok_or_else(|| missing(&namespace, id))?;
-    let stop = Request::Stop {
-        run: id,
-        index: None,
-        reason: Reason::Cancelled,
-    };
+    let stop = Request::Stop { run: id, index: None, reason: Reason::Cancelled };
     api.request(stop).await?;
     tracing::info!(run.id = %id, stop.message = request.message.as_deref(), "a run is stopped");
     let (revision, found) = find(&api, namespace.clone(), id).await?;

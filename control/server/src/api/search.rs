@@ -111,10 +111,5 @@ async fn search_modules(api: &Api, prefix: &str, limit: usize) -> Result<Vec<Fou
 }
 
 fn found(kind: FoundKind, id: String) -> Found {
-    Found {
-        kind,
-        id,
-        namespace: None,
-        job: None,
-    }
+    Found { kind, id, namespace: None, job: None }
 }

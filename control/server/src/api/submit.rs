@@ -51,16 +51,18 @@ pub(super) async fn one(
     let request: RunRequest = asked::json(&headers, body, RUN_BYTES_MAX).await?;
     let record = Resolver::new(&api, &namespace).record(&request).await?;
     let fingerprint = fingerprint(&namespace, &request, &[])?;
-    let submit = Submit {
-        runs: vec![record],
-        key,
-        fingerprint,
-    };
+    let submit = Submit { runs: vec![record], key, fingerprint };
     let (ids, repeated) = submitted(&api, submit).await?;
     let (revision, mut runs) = shown(&api, ids).await?;
     let run = runs.pop().flatten().ok_or_else(|| Refusal::internal("read a new run", &"it is gone"))?;
-    tracing::info!(run.id = run.id, job.name = run.job, run.count = run.count, run.message = request.message.as_deref(),
-        repeated, "a run was submitted");
+    tracing::info!(
+        run.id = run.id,
+        job.name = run.job,
+        run.count = run.count,
+        run.message = request.message.as_deref(),
+        repeated,
+        "a run was submitted"
+    );
     let location = routes::run(&ns, &run.id);
     Ok(Reply::object(run)?
         .status(if repeated { StatusCode::OK } else { StatusCode::CREATED })

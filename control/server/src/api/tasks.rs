@@ -110,15 +110,12 @@ pub(super) async fn result(
         Captured::Inline(bytes) => Body::from(bytes.into_vec()),
         Captured::Blob(blob) => {
             let content = api.handle.blobs().get(&blob.digest).await?;
-            let content = content
-                .ok_or_else(|| Refusal::internal("read a result", &format!("{} is missing", blob.digest)))?;
+            let content =
+                content.ok_or_else(|| Refusal::internal("read a result", &format!("{} is missing", blob.digest)))?;
             Body::from_stream(content.stream)
         }
     };
-    Ok(Reply::body(body, BYTES)
-        .revision(revision)
-        .header(header::CONTENT_LENGTH, &len.to_string())
-        .done())
+    Ok(Reply::body(body, BYTES).revision(revision).header(header::CONTENT_LENGTH, &len.to_string()).done())
 }
 
 /// Stops a task.
@@ -134,11 +131,7 @@ pub(super) async fn stop(
     let (namespace, id, index) = path(&ns, &run, &index)?;
     let request: StopRequest = asked::json_or_default(&headers, body, runs::STOP_BYTES_MAX).await?;
     let task = find(&api, &namespace, id, index).await?.task;
-    let stop = Request::Stop {
-        run: id,
-        index: Some(index),
-        reason: Reason::Cancelled,
-    };
+    let stop = Request::Stop { run: id, index: Some(index), reason: Reason::Cancelled };
     api.request(stop).await?;
     tracing::info!(task.id, stop.message = request.message.as_deref(), "a task is stopped");
     let found = find(&api, &namespace, id, index).await?;
@@ -169,11 +162,7 @@ pub(super) async fn find(api: &Api, namespace: &Namespace, id: RunId, index: u32
 }
 
 async fn reply(api: &Api, id: RunId, index: u32, found: Found) -> Result<Response, Refusal> {
-    let Found {
-        revision,
-        mut task,
-        at,
-    } = found;
+    let Found { revision, mut task, at } = found;
     if let Some(entry) = api.entry(id, index, at).await? {
         show::task::add_entry(&mut task, &entry);
     }

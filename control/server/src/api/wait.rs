@@ -38,10 +38,7 @@ impl Changes {
     pub(super) fn new(api: &Api) -> Self {
         let mut revision = api.handle.revision();
         revision.mark_unchanged();
-        Self {
-            revision,
-            pause: Duration::ZERO,
-        }
+        Self { revision, pause: Duration::ZERO }
     }
 
     /// Waits for a change after the last call.

@@ -112,32 +112,19 @@ fn budgets(resources: &Resources) -> Budgets {
 }
 
 fn dir_record(dir: &DirGrant) -> work::DirGrant {
-    work::DirGrant {
-        name: dir.host.clone(),
-        guest_path: dir.guest.clone(),
-        writable: false,
-    }
+    work::DirGrant { name: dir.host.clone(), guest_path: dir.guest.clone(), writable: false }
 }
 
 fn dir_grant(dir: &work::DirGrant) -> DirGrant {
-    DirGrant {
-        host: dir.name.clone(),
-        guest: dir.guest_path.clone(),
-    }
+    DirGrant { host: dir.name.clone(), guest: dir.guest_path.clone() }
 }
 
 fn constraint_record(constraint: &Constraint) -> work::Constraint {
-    work::Constraint {
-        attribute: constraint.attribute.clone(),
-        value: constraint.value.clone(),
-    }
+    work::Constraint { attribute: constraint.attribute.clone(), value: constraint.value.clone() }
 }
 
 fn constraint(constraint: &work::Constraint) -> Constraint {
-    Constraint {
-        attribute: constraint.attribute.clone(),
-        value: constraint.value.clone(),
-    }
+    Constraint { attribute: constraint.attribute.clone(), value: constraint.value.clone() }
 }
 
 #[cfg(test)]

@@ -7,11 +7,8 @@ const PUBLISHED_PREFIX: &str = "dir.";
 
 /// A node.
 pub(crate) fn node(now: Now, view: &NodeView) -> Node {
-    let published = view
-        .attributes
-        .iter()
-        .filter_map(|(name, _)| name.strip_prefix(PUBLISHED_PREFIX))
-        .map(str::to_owned);
+    let published =
+        view.attributes.iter().filter_map(|(name, _)| name.strip_prefix(PUBLISHED_PREFIX)).map(str::to_owned);
     Node {
         id: view.node.to_string(),
         state: state(view.state),
@@ -36,9 +33,5 @@ pub(crate) fn state(state: scheduler::NodeState) -> NodeState {
 }
 
 fn totals(resources: &Resources, slots: u64) -> NodeTotals {
-    NodeTotals {
-        cpu_milli: resources.cpu.0.into(),
-        memory_bytes: resources.memory.0,
-        slots,
-    }
+    NodeTotals { cpu_milli: resources.cpu.0.into(), memory_bytes: resources.memory.0, slots }
 }

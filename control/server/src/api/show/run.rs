@@ -68,9 +68,6 @@ fn usage(sum: &UsageSum) -> RunUsage {
             peak_memory: sum.peak_memory_max.0,
             output_bytes: sum.output_bytes,
         },
-        max: Usage {
-            peak_memory: sum.peak_memory_max.0,
-            ..Usage::default()
-        },
+        max: Usage { peak_memory: sum.peak_memory_max.0, ..Usage::default() },
     }
 }

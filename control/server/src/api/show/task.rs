@@ -11,11 +11,7 @@ use weir_wire::{
 pub(crate) fn task(now: Now, run: &RunView, view: &TaskView) -> Task {
     let failure = view.failure.as_ref();
     Task {
-        id: weir_wire::id::TaskId {
-            run: run.run,
-            index: view.index,
-        }
-        .to_string(),
+        id: weir_wire::id::TaskId { run: run.run, index: view.index }.to_string(),
         run: run.run.to_string(),
         job: run.job.to_string(),
         namespace: run.namespace.to_string(),
@@ -70,10 +66,8 @@ fn exit_code(view: &TaskView) -> Option<i32> {
 }
 
 fn trap(failure: &Failure) -> Option<Trap> {
-    (failure.reason == task::Reason::Trap || !failure.backtrace.is_empty()).then(|| Trap {
-        message: failure.message.clone(),
-        backtrace: failure.backtrace.clone(),
-    })
+    (failure.reason == task::Reason::Trap || !failure.backtrace.is_empty())
+        .then(|| Trap { message: failure.message.clone(), backtrace: failure.backtrace.clone() })
 }
 
 pub(crate) fn state(state: task::TaskState) -> TaskState {

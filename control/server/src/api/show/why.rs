@@ -87,20 +87,13 @@ mod tests {
 
     #[test]
     fn the_summary_names_what_has_to_change() {
-        let base = scheduler::WhyPending {
-            pending: 5,
-            nodes: 2,
-            ..scheduler::WhyPending::default()
-        };
+        let base = scheduler::WhyPending { pending: 5, nodes: 2, ..scheduler::WhyPending::default() };
         let cases = [
             (scheduler::WhyPending { pending: 0, ..base.clone() }, "no task is pending"),
             (scheduler::WhyPending { nodes: 0, ..base.clone() }, "no node has joined"),
             (scheduler::WhyPending { nodes_not_ready: 2, ..base.clone() }, "none of the 2 nodes is ready"),
             (scheduler::WhyPending { reconciling: true, ..base.clone() }, "has just started"),
-            (
-                scheduler::WhyPending { backoff: 5, next_retry_ms: Some(1500), ..base.clone() },
-                "the first for 2 s",
-            ),
+            (scheduler::WhyPending { backoff: 5, next_retry_ms: Some(1500), ..base.clone() }, "the first for 2 s"),
             (scheduler::WhyPending { max_running: Some(1), ..base.clone() }, "max_running = 1"),
             (scheduler::WhyPending { too_small: vec![("memory", 2)], ..base.clone() }, "can ever run"),
             (scheduler::WhyPending { exhausted: vec![("cpu", 2)], ahead: 3, ..base.clone() }, "behind 3 other runs"),
