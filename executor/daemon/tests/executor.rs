@@ -186,18 +186,17 @@ impl Joined {
         }
     }
 
-    /// The outcomes of the next `count` tasks, with the number of the last.
-    async fn outcomes(&mut self, count: usize) -> (Vec<(u32, Outcome)>, u64) {
-        let (mut outcomes, mut last) = (Vec::new(), 0);
+    /// The outcomes of the next `count` tasks, each report acknowledged.
+    async fn outcomes(&mut self, count: usize) -> Vec<(u32, Outcome)> {
+        let mut outcomes = Vec::new();
         while outcomes.len() < count {
             let report = self.report().await;
-            let new = report.groups.into_iter().flat_map(|group| group.outcomes);
-            outcomes.extend(new.inspect(|_| last += 1));
-            last = report.first + last - 1;
-            self.send(&ToExecutor::Ack(Ack { through: last })).await;
-            last = 0;
+            let before = outcomes.len();
+            outcomes.extend(report.groups.into_iter().flat_map(|group| group.outcomes));
+            let through = report.first + (outcomes.len() - before) as u64 - 1;
+            self.send(&ToExecutor::Ack(Ack { through })).await;
         }
-        (outcomes, last)
+        outcomes
     }
 }
 
@@ -238,7 +237,7 @@ async fn a_range_is_run_and_reported_and_the_daemon_drains() {
     joined.send(&spec(module, Input::None)).await;
     joined.grant(7, 1, 100, 50).await;
     stage.serve_blob(&joined).await;
-    let (outcomes, _) = joined.outcomes(50).await;
+    let outcomes = joined.outcomes(50).await;
     assert_eq!(outcomes.iter().map(|(index, _)| *index).collect::<Vec<_>>(), (100..150).collect::<Vec<_>>());
     assert!(outcomes.iter().all(|(_, outcome)| outcome.status == Status::Succeeded), "{:?}", outcomes[0].1);
     running.stop.take().expect("once").send(()).expect("running");
@@ -256,11 +255,11 @@ async fn payloads_come_and_large_results_go_as_blobs() {
     let mut joined = stage.join(7).await;
     joined.send(&spec(module, Input::Items(blob))).await;
     joined.grant(7, 1, 0, 3).await;
-    for _ in 0..3 {
-        // The module, the payload, and the large result.
+    for _ in 0..4 {
+        // The module, the payload, and the large result with its large log.
         stage.serve_blob(&joined).await;
     }
-    let (outcomes, _) = joined.outcomes(3).await;
+    let outcomes = joined.outcomes(3).await;
     assert_eq!(outcomes[0].1.result, Captured::inline(b"first"));
     let expected = BlobRef { digest: digest(&large), len: 5000 };
     assert_eq!((&outcomes[1].1.result, &stage.blobs[&expected.digest]), (&Captured::Blob(expected), &large));
@@ -302,7 +301,7 @@ async fn a_module_that_is_not_there_fails_its_tasks() {
     joined.send(&spec(Digest([1; 32]), Input::None)).await;
     joined.grant(7, 1, 0, 2).await;
     stage.serve_blob(&joined).await;
-    let (outcomes, _) = joined.outcomes(2).await;
+    let outcomes = joined.outcomes(2).await;
     let failure = outcomes[0].1.failure.as_ref().expect("a failure");
     assert!(failure.message.contains("the cluster does not have it"), "{}", failure.message);
 }
