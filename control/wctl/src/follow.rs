@@ -59,14 +59,16 @@ pub(crate) async fn run(session: &Session, run: &str, until: Until, deadline: Op
     result
 }
 
-/// What to say when the deadline passed: the work goes on, or cannot even start.
+/// What to say when the deadline passed: the work goes on, or none of it could even be placed.
 pub(crate) async fn timed_out(session: &Session, run: &str) -> Failure {
     // The explanation is a courtesy: without it the time has passed all the same.
+    let state = session.client.run(&session.namespace, run, &RunQuery::default()).await.ok();
+    let unplaced = state.is_some_and(|state| state.state == RunState::Pending && state.tasks.assigned == 0);
     let why = session.client.why(&session.namespace, run).await.ok();
-    match why.filter(|why| why.pending > 0 && why.fitting == 0) {
+    match why.filter(|why| unplaced && why.pending > 0 && why.fitting == 0) {
         Some(why) => Failure::new(Exit::NotPlaced, format!("run {run} is accepted but not placed: {}", why.summary))
             .hint(format!("`wctl job why {run}` shows what excludes which nodes; `wctl stop {run}` gives up")),
-        None => Failure::new(Exit::TimedOut, format!("run {run} has not ended in time; it goes on"))
+        None => Failure::new(Exit::TimedOut, format!("run {run} has not come so far in time; it goes on"))
             .hint(format!("`wctl status {run}` shows how far it is, `wctl wait {run}` waits on")),
     }
 }

@@ -137,7 +137,11 @@ fn into_target(found: Found) -> Target {
 
 async fn unknown(session: &Session, text: &str, kinds: &[FoundKind]) -> Failure {
     let words: Vec<&str> = kinds.iter().map(|kind| kind.as_str()).collect();
-    let failure = Failure::new(Exit::NotFound, format!("there is no {} `{text}`", words.join(" or ")));
+    let words = match words.as_slice() {
+        [first @ .., last] if !first.is_empty() => format!("{} or {last}", first.join(", ")),
+        words => words.concat(),
+    };
+    let failure = Failure::new(Exit::NotFound, format!("there is no {words} `{text}`"));
     // A suggestion is a courtesy: when the search fails, the error stands without it.
     let all = find(session, "", kinds).await.unwrap_or_default();
     let named: Vec<&str> = all.iter().filter(|found| found.kind != FoundKind::Run).map(|f| f.id.as_str()).collect();

@@ -64,7 +64,7 @@ fn task_name(run: &str, index: u32) -> String {
 }
 
 /// Where in a line the output is.
-struct Column {
+pub(crate) struct Column {
     label: Option<u32>,
     timestamps: bool,
     at_start: bool,
@@ -122,12 +122,20 @@ fn line_of(record: &LogRecord) -> String {
     format!("{level:<5} {}", printable(String::from_utf8_lossy(&record.bytes()).trim_end()))
 }
 
-/// Shows a record on stderr, as `wctl run` does.
-pub(crate) fn to_stderr(record: &LogRecord, timestamps: bool) {
-    let mut column = Column { label: None, timestamps, at_start: true };
-    let text = column.render(record);
-    // There is nobody to tell when stderr itself fails.
-    let _ = std::io::stderr().lock().write_all(&text);
+/// Records on stderr, as `wctl run` shows them.
+pub(crate) struct ToStderr(Column);
+
+impl ToStderr {
+    pub(crate) const fn new() -> Self {
+        Self(Column { label: None, timestamps: false, at_start: true })
+    }
+
+    /// Shows a record.
+    pub(crate) fn show(&mut self, record: &LogRecord) {
+        let text = self.0.render(record);
+        // There is nobody to tell when stderr itself fails.
+        let _ = std::io::stderr().lock().write_all(&text);
+    }
 }
 
 #[cfg(test)]

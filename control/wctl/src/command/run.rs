@@ -1,4 +1,4 @@
-use std::{collections::BTreeMap, path::Path};
+use std::{collections::BTreeMap, io::IsTerminal as _, path::Path};
 
 use weir_api::{FoundKind, LogStream, LogsQuery, ModuleKind, Run, RunState, Task};
 
@@ -91,7 +91,13 @@ async fn one_task(session: &Session, args: &RunArgs, run: Run) -> Result<Exit> {
         let result = session.client.task_result(&session.namespace, &run.id, 0).await?;
         match &args.output {
             Some(file) => save(file, &result)?,
-            None => write_stdout(result.strip_prefix(shown.as_slice()).unwrap_or(&result))?,
+            None => {
+                write_stdout(result.strip_prefix(shown.as_slice()).unwrap_or(&result))?;
+                // A prompt behind the last line would look like a part of the result.
+                if std::io::stdout().is_terminal() && !result.ends_with(b"\n") {
+                    write_stdout(b"\n")?;
+                }
+            }
         }
     }
     if args.propagate_exit
@@ -116,6 +122,7 @@ async fn writes_its_result(session: &Session, run: &Run) -> bool {
 async fn show_log(session: &Session, run: &Run, live: bool) -> Result<Vec<u8>> {
     let query = LogsQuery { follow: true, ..LogsQuery::default() };
     let mut shown = Vec::new();
+    let mut stderr = logs::ToStderr::new();
     let mut lines = session.client.task_logs(&session.namespace, &run.id, 0, &query).await?;
     loop {
         match lines.next().await {
@@ -124,7 +131,7 @@ async fn show_log(session: &Session, run: &Run, live: bool) -> Result<Vec<u8>> {
                 write_stdout(&bytes)?;
                 shown.extend_from_slice(&bytes);
             }
-            Ok(Some(record)) => logs::to_stderr(&record, false),
+            Ok(Some(record)) => stderr.show(&record),
             Ok(None) => return Ok(shown),
             Err(error) => {
                 // The run is what matters; the rest of its log is stored.

@@ -1,4 +1,4 @@
-use weir_api::{FoundKind, PageQuery, Run, RunQuery, RunState, TaskState};
+use weir_api::{FoundKind, PageQuery, Run, RunQuery, TaskState};
 
 use super::task;
 use crate::{
@@ -55,7 +55,7 @@ async fn overview(session: &Session) -> Result<Exit> {
 
 /// What a person asks next: why nothing moves, or why it failed.
 async fn details(session: &Session, run: &Run) -> Result<()> {
-    if run.state == RunState::Pending || run.tasks.pending > 0 && run.tasks.running + run.tasks.assigned == 0 {
+    if run.tasks.pending > 0 && run.tasks.running + run.tasks.assigned == 0 {
         let why = session.client.why(&session.namespace, &run.id).await?;
         session.out.bytes(table::fields(&[("pending", why.summary)]).as_bytes())?;
     }
