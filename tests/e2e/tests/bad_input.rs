@@ -37,7 +37,7 @@ fn modules_and_specs_that_cannot_run_are_refused() {
             (&["module", "validate", "unknown.wasm"], 3, "env.launch_rocket"),
             (&["deploy", "job.toml"], 3, "job.cuont"),
             (&["deploy", "hello.wasm", "--cpu", "7"], 3, "resources.cpu"),
-            (&["deploy", "missing.wasm"], 3, "missing.wasm"),
+            (&["deploy", "missing.wasm"], 4, "missing.wasm"),
             (&["run", "no-such-job"], 4, "no-such-job"),
             (&["status", "zzzz"], 4, "zzzz"),
         ];
@@ -130,7 +130,7 @@ fn an_etcd_that_is_down_at_the_start_is_waited_for() {
     let run = || -> Result<()> {
         let mut cluster = Cluster::prepare(&Options { store: Store::Etcd, executors: 0, ..Options::default() })?;
         cluster.set_etcd(Etcd::stopped(cluster.dir())?);
-        cluster.spawn_control()?.wait_for_line(&["etcd"], LIMIT)?;
+        cluster.spawn_control()?.wait_for_line(&["the store does not work"], LIMIT)?;
         cluster.etcd_mut().restart()?;
         cluster.control_mut().wait_for_line(&["leading"], LIMIT)?;
         cluster.wctl(["cluster", "info"])?.expect(0)?;

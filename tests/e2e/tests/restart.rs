@@ -90,7 +90,7 @@ fn an_etcd_that_dies_and_comes_back_loses_nothing() {
         let run = deploy_primes(&cluster, 40, 20_000)?;
         some_ended(&cluster, &run)?;
         cluster.etcd_mut().kill9()?;
-        cluster.control_mut().wait_for_line(&["retrying"], std::time::Duration::from_secs(60))?;
+        cluster.control_mut().wait_for_line(&["the store does not work"], std::time::Duration::from_secs(60))?;
         cluster.etcd_mut().restart()?;
         cluster.wctl(["wait", &run, "--timeout", "300s"])?.expect(0)?;
         ensure!(succeeded(&run_of(&cluster, &run)?)? == 40);

@@ -1,0 +1,105 @@
+//! The command line against a live cluster: formats, prefixes, exit codes, logs.
+
+use anyhow::{Context, Result, ensure};
+use weir_e2e::{
+    Cluster, Options,
+    binaries::guest,
+    wctl::field,
+};
+
+fn one_node() -> Result<Cluster> {
+    Cluster::start(&Options { executors: 1, ..Options::default() })
+}
+
+fn module(target: &str, name: &str) -> Result<String> {
+    Ok(guest(target, name)?.to_str().context("a path")?.to_owned())
+}
+
+#[test]
+fn every_reading_command_answers_in_json_and_as_a_table() {
+    let run = || -> Result<()> {
+        let cluster = one_node()?;
+        let hello = module("wasm32-wasip2", "hello")?;
+        let run = cluster.wctl(["deploy", &hello, "--name", "greet", "-o", "json"])?.expect(0)?.json()?;
+        let id = field(&run, "id")?.as_str().context("an id")?.to_owned();
+        let task = format!("{id}.0");
+        let digest = field(&run, "module")?.as_str().context("a digest")?.to_owned();
+        let commands: [&[&str]; 14] = [
+            &["status"],
+            &["status", "greet"],
+            &["status", &id],
+            &["status", &task],
+            &["module", "list"],
+            &["module", "inspect", &digest],
+            &["job", "list"],
+            &["job", "inspect", "greet"],
+            &["job", "why", "greet"],
+            &["task", "list", &id],
+            &["task", "inspect", &task],
+            &["node", "list"],
+            &["node", "inspect", "node-1"],
+            &["cluster", "info"],
+        ];
+        for command in commands {
+            let json = cluster.wctl(command.iter().chain(&["-o", "json"]))?.expect(0);
+            let json = json.and_then(|answer| answer.json()).with_context(|| format!("{command:?}"))?;
+            ensure!(field(&json, "api")? == "v1", "{command:?}: {json}");
+            let table = cluster.wctl(command)?.expect(0).with_context(|| format!("{command:?}"))?;
+            ensure!(!table.stdout.is_empty(), "{command:?} shows nothing");
+        }
+        let prefix = &id[..6];
+        let by_prefix = cluster.wctl(["status", prefix, "-o", "json"])?.expect(0)?.json()?;
+        ensure!(field(&by_prefix, "id")? == id.as_str(), "{by_prefix}");
+        Ok(())
+    };
+    run().expect("the test passes");
+}
+
+#[test]
+fn logs_follow_a_running_task_and_stop_ends_it() {
+    let run = || -> Result<()> {
+        let cluster = one_node()?;
+        let spin = module("wasm32-wasip1", "hostile-spin")?;
+        let arguments = ["deploy", &spin, "--fuel", "1e15", "--timeout", "10m", "--detach", "-o", "json"];
+        let id = cluster.wctl(arguments)?.expect(0)?.json()?;
+        let id = field(&id, "id")?.as_str().context("an id")?.to_owned();
+        cluster.wctl(["wait", &id, "--for", "running", "--timeout", "120s"])?.expect(0)?;
+        cluster.wctl(["wait", &id, "--timeout", "10ms"])?.expect(8)?;
+        cluster.wctl(["stop", &id, "--wait", "--timeout", "60s"])?.expect(0)?;
+        let task = cluster.wctl(["task", "inspect", &id, "-o", "json"])?.expect(0)?.json()?;
+        ensure!(field(&task, "state")? == "killed", "{task}");
+        ensure!(field(&task, "reason")? == "cancelled", "{task}");
+        Ok(())
+    };
+    run().expect("the test passes");
+}
+
+#[test]
+fn a_task_that_no_node_takes_says_why() {
+    let run = || -> Result<()> {
+        let cluster = one_node()?;
+        let hello = module("wasm32-wasip2", "hello")?;
+        let arguments = ["deploy", &hello, "--constraint", "zone=mars", "--detach", "-o", "json"];
+        let run = cluster.wctl(arguments)?.expect(0)?.json()?;
+        let id = field(&run, "id")?.as_str().context("an id")?.to_owned();
+        let why = cluster.wctl(["job", "why", &id])?.expect(0)?;
+        ensure!(why.text().contains("zone"), "{}", why.text());
+        cluster.wctl(["stop", &id, "--wait", "--timeout", "60s"])?.expect(0)?;
+        Ok(())
+    };
+    run().expect("the test passes");
+}
+
+#[test]
+fn the_same_idempotency_key_starts_one_run() {
+    let run = || -> Result<()> {
+        let cluster = one_node()?;
+        let hello = module("wasm32-wasip2", "hello")?;
+        let deploy = ["deploy", &hello, "--idempotency-key", "once", "-o", "json"];
+        let first = cluster.wctl(deploy)?.expect(0)?.json()?;
+        let second = cluster.wctl(deploy)?.expect(0)?.json()?;
+        ensure!(field(&first, "id")? == field(&second, "id")?, "{first} {second}");
+        Ok(())
+    };
+    run().expect("the test passes");
+}
