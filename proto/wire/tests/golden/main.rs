@@ -1,0 +1,71 @@
+//! The bytes of every message and every stored value, committed: a change of one of them is a change of the format.
+//!
+//! `WEIR_BLESS=1 cargo test -p weir-wire` writes the files anew; a difference in one of them needs a new format version,
+//! and the old file stays as the one of version N−1.
+
+mod alloc_meter;
+mod cases;
+mod messages;
+mod mutate;
+mod stored;
+
+use std::{collections::BTreeSet, fs, path::PathBuf};
+
+use cases::Case;
+
+#[global_allocator]
+static METER: alloc_meter::Meter = alloc_meter::Meter;
+
+fn all() -> Vec<Case> {
+    let mut cases = messages::cases();
+    cases.extend(stored::cases());
+    cases
+}
+
+fn directory() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("testdata/v1")
+}
+
+#[test]
+fn committed_bytes_decode_to_the_samples_and_back() {
+    let bless = std::env::var_os("WEIR_BLESS").is_some();
+    for case in all() {
+        let path = directory().join(format!("{}.hex", case.name));
+        if bless {
+            fs::write(&path, to_hex(&case.bytes)).unwrap();
+        }
+        let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("read {}: {error}", path.display()));
+        let committed = from_hex(&text);
+        assert_eq!(to_hex(&committed), to_hex(&case.bytes), "{} is written differently", case.name);
+        assert!((case.is_sample)(&committed), "{} is read differently", case.name);
+    }
+}
+
+#[test]
+fn every_committed_file_has_its_sample() {
+    let names: BTreeSet<String> = all().iter().map(|case| format!("{}.hex", case.name)).collect();
+    assert_eq!(names.len(), all().len(), "two samples have one name");
+    let files: BTreeSet<String> =
+        fs::read_dir(directory()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    assert_eq!(files, names);
+}
+
+#[test]
+fn another_format_version_is_refused_by_name() {
+    for case in all().iter().filter(|case| case.versioned) {
+        let mut bytes = case.bytes.clone();
+        bytes[0] = 0xfe;
+        assert!(!(case.is_sample)(&bytes), "{} of format 254 is read", case.name);
+    }
+}
+
+fn to_hex(bytes: &[u8]) -> String {
+    let lines = bytes.chunks(32).map(|line| line.iter().map(|byte| format!("{byte:02x}")).collect::<String>());
+    lines.map(|line| line + "\n").collect()
+}
+
+fn from_hex(text: &str) -> Vec<u8> {
+    let digits: Vec<u8> = text.bytes().filter(u8::is_ascii_hexdigit).collect();
+    let digit = |byte: u8| u8::try_from(char::from(byte).to_digit(16).expect("a hexadecimal digit")).expect("below 16");
+    digits.chunks(2).map(|pair| digit(pair[0]) << 4 | digit(pair[1])).collect()
+}
