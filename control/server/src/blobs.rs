@@ -83,10 +83,7 @@ impl Blobs {
     }
 
     fn new(store: Arc<dyn ObjectStore>) -> Self {
-        Self {
-            store,
-            puts: Arc::new(Semaphore::new(PUTS_MAX)),
-        }
+        Self { store, puts: Arc::new(Semaphore::new(PUTS_MAX)) }
     }
 
     /// Stores a blob, unless it is there already, once its content proved to have this digest.
@@ -240,14 +237,7 @@ where
         sink.write(&part).await?;
     }
     let found = Digest(hash.finalize().into());
-    if found == *digest {
-        Ok(len)
-    } else {
-        Err(BlobError::Digest {
-            expected: *digest,
-            found,
-        })
-    }
+    if found == *digest { Ok(len) } else { Err(BlobError::Digest { expected: *digest, found }) }
 }
 
 /// A blob on its way into the store. Nothing is visible there before [`finish`](Self::finish).
@@ -262,13 +252,7 @@ struct Sink<'a> {
 
 impl<'a> Sink<'a> {
     fn new(store: &'a dyn ObjectStore, key: Key, wanted: bool) -> Self {
-        Self {
-            store,
-            key,
-            wanted,
-            part: BytesMut::new(),
-            upload: None,
-        }
+        Self { store, key, wanted, part: BytesMut::new(), upload: None }
     }
 
     async fn write(&mut self, bytes: &[u8]) -> Result<(), BlobError> {
@@ -345,4 +329,93 @@ fn failure(error: &object_store::Error) -> BlobError {
         cause = current.source();
     }
     BlobError::Failed(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::stream;
+
+    use super::*;
+
+    fn digest(content: &[u8]) -> Digest {
+        Digest(Sha256::digest(content).into())
+    }
+
+    fn parts(content: &[u8], len: usize) -> Vec<Result<Bytes, String>> {
+        content.chunks(len).map(|part| Ok(Bytes::copy_from_slice(part))).collect()
+    }
+
+    /// All files below a directory, staged ones included.
+    fn files(directory: &Path) -> usize {
+        let entries = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+        entries.map(|path| if path.is_dir() { files(&path) } else { 1 }).sum()
+    }
+
+    #[tokio::test]
+    async fn blobs_of_every_length_read_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let blobs = Blobs::open_local(folder.path()).unwrap();
+        for len in [0, 1, PART_LEN - 1, PART_LEN, PART_LEN + 1, 2 * PART_LEN + 5] {
+            let content: Vec<u8> = (0..len).map(|i| u8::try_from(i % 251).unwrap()).collect();
+            let digest = digest(&content);
+            assert_eq!(blobs.len(&digest).await.unwrap(), None);
+            assert!(blobs.get(&digest).await.unwrap().is_none());
+            for created in [true, false] {
+                let stored = blobs.put(&digest, u64::MAX, stream::iter(parts(&content, 60_000))).await.unwrap();
+                assert_eq!(stored, Stored { len: len as u64, created });
+            }
+            assert_eq!(blobs.read(&digest, len as u64).await.unwrap().unwrap(), content);
+            if len > 0 {
+                let short = blobs.read(&digest, len as u64 - 1).await;
+                assert!(matches!(short, Err(BlobError::TooLong { .. })));
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_not_what_it_is_called_leaves_nothing_behind() {
+        let folder = tempfile::tempdir().unwrap();
+        let blobs = Blobs::open_local(folder.path()).unwrap();
+        let content = vec![7; 2 * PART_LEN];
+        let right = digest(&content);
+        let wrong = digest(b"something else");
+        let error = blobs.put(&wrong, u64::MAX, stream::iter(parts(&content, 1 << 20))).await.unwrap_err();
+        assert!(matches!(error, BlobError::Digest { expected, found } if expected == wrong && found == right));
+        let error = blobs.put(&right, 100, stream::iter(parts(&content, 1 << 20))).await.unwrap_err();
+        assert!(matches!(error, BlobError::TooLong { max: 100 }));
+        let mut broken = parts(&content, 1 << 20);
+        broken.truncate(12);
+        broken.push(Err("connection lost".to_owned()));
+        let error = blobs.put(&right, u64::MAX, stream::iter(broken)).await.unwrap_err();
+        assert!(matches!(&error, BlobError::Source(why) if why == "connection lost"), "{error}");
+        assert_eq!(files(folder.path()), 0);
+    }
+
+    #[tokio::test]
+    async fn objects_are_listed_and_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let blobs = Blobs::open_local(folder.path()).unwrap();
+        assert_eq!(blobs.read_object("segments/1", 10).await.unwrap(), None);
+        for content in ["a", "b"] {
+            blobs.write_object("segments/1", Bytes::from(content)).await.unwrap();
+            assert_eq!(blobs.read_object("segments/1", 10).await.unwrap().unwrap(), content);
+        }
+        assert_eq!(blobs.list("segments", 10).await.unwrap(), ["segments/1"]);
+        let id = blobs.store_id().await.unwrap();
+        assert_eq!(Blobs::open_local(folder.path()).unwrap().store_id().await.unwrap(), id);
+        let other = tempfile::tempdir().unwrap();
+        assert_ne!(Blobs::open_local(other.path()).unwrap().store_id().await.unwrap(), id);
+    }
+
+    #[test]
+    fn a_full_disk_is_told_from_other_failures() {
+        let error = |kind| object_store::Error::Generic {
+            store: "test",
+            source: Box::new(io::Error::other(io::Error::from(kind))),
+        };
+        for kind in [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded] {
+            assert!(matches!(failure(&error(kind)), BlobError::Full), "{kind:?}");
+        }
+        assert!(matches!(failure(&error(io::ErrorKind::PermissionDenied)), BlobError::Failed(_)));
+    }
 }

@@ -8,10 +8,7 @@ use weir_wire::units::{Instant, Now};
 /// Both clocks. The monotonic one counts suspended time too: a lease does not wait for a machine that sleeps.
 pub(crate) fn now() -> Now {
     let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Now {
-        mono: mono(),
-        wall_ms: u64::try_from(wall.as_millis()).unwrap_or(u64::MAX),
-    }
+    Now { mono: mono(), wall_ms: u64::try_from(wall.as_millis()).unwrap_or(u64::MAX) }
 }
 
 /// The monotonic clock alone.

@@ -36,14 +36,7 @@ pub(crate) struct Committer {
 
 impl Committer {
     pub(crate) fn new(store: Store, shared: Arc<Shared>, runtime: Handle, done: mpsc::Sender<Done>) -> Self {
-        Self {
-            store,
-            shared,
-            runtime,
-            done,
-            tickets: 0,
-            in_flight: None,
-        }
+        Self { store, shared, runtime, done, tickets: 0, in_flight: None }
     }
 
     /// Begins to commit: the object first, so that it is complete before anything refers to it.

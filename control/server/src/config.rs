@@ -189,10 +189,7 @@ fn check(layer: Layer) -> Result<Config, ConfigError> {
     let endpoints = layer.etcd.unwrap_or_default();
     let store = match (embedded, endpoints.is_empty()) {
         (Some(directory), true) => StoreConfig::Embedded(directory),
-        (None, false) => StoreConfig::Etcd {
-            endpoints,
-            allow_plaintext: layer.etcd_allow_plaintext.unwrap_or(false),
-        },
+        (None, false) => StoreConfig::Etcd { endpoints, allow_plaintext: layer.etcd_allow_plaintext.unwrap_or(false) },
         (Some(_), false) => return Err(value("embedded", "give either etcd endpoints or a directory, not both")),
         (None, true) => {
             let problem = "say where the state is kept: --etcd http://127.0.0.1:2379 or --embedded DIR";
@@ -216,9 +213,7 @@ fn check(layer: Layer) -> Result<Config, ConfigError> {
             return Err(value("insecure_loopback", problem));
         }
         (true, None) => ApiConfig::InsecureLoopback,
-        (false, file) => ApiConfig::Token {
-            file: file.unwrap_or_else(|| identity.join("token.sha256")),
-        },
+        (false, file) => ApiConfig::Token { file: file.unwrap_or_else(|| identity.join("token.sha256")) },
     };
     Ok(Config {
         cluster,
@@ -234,10 +229,7 @@ fn check(layer: Layer) -> Result<Config, ConfigError> {
 }
 
 fn value(key: &'static str, problem: impl ToString) -> ConfigError {
-    ConfigError::Value {
-        key,
-        problem: problem.to_string(),
-    }
+    ConfigError::Value { key, problem: problem.to_string() }
 }
 
 #[cfg(test)]
@@ -297,11 +289,7 @@ mod tests {
                 vec![],
                 "not a loopback address",
             ),
-            (
-                [&base[..], &["--insecure-loopback", "--token-file", "/t"]].concat(),
-                vec![],
-                "setting token_file",
-            ),
+            ([&base[..], &["--insecure-loopback", "--token-file", "/t"]].concat(), vec![], "setting token_file"),
             (base.to_vec(), vec![("WEIR_CONTROL_CLUSTR", "x")], "WEIR_CONTROL_CLUSTR"),
             (base.to_vec(), vec![("WEIR_CONTROL_LISTEN_HTTP", "nowhere")], "listen_http"),
             (base.to_vec(), vec![("WEIR_CONTROL_INSECURE_LOOPBACK", "maybe")], "insecure_loopback"),

@@ -109,14 +109,7 @@ mod tests {
     use super::*;
 
     fn piece(text: &str, last: bool) -> Output {
-        Output {
-            run: RunId(1),
-            index: 2,
-            stream: Stream::Stdout,
-            at_ms: 0,
-            bytes: text.as_bytes().into(),
-            last,
-        }
+        Output { run: RunId(1), index: 2, stream: Stream::Stdout, at_ms: 0, bytes: text.as_bytes().into(), last }
     }
 
     #[test]
@@ -127,7 +120,8 @@ mod tests {
         for text in ["a", "b", "c", "d"] {
             assert!(followers.deliver(&piece(text, false)));
         }
-        let mut text = |rx: &mut mpsc::Receiver<Output>| String::from_utf8(rx.try_recv().unwrap().bytes.into()).unwrap();
+        let text =
+            |rx: &mut mpsc::Receiver<Output>| String::from_utf8(rx.try_recv().unwrap().bytes.into()).unwrap();
         assert_eq!((text(&mut rx), text(&mut rx)), ("a".to_owned(), "b".to_owned()));
         assert!(!followers.deliver(&piece("e", true)), "the last piece ends it");
         assert!(text(&mut rx).contains("2 pieces of output are missing"));

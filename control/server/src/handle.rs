@@ -38,10 +38,7 @@ pub(crate) type Question = Box<dyn FnOnce(Option<(&Scheduler, Now)>) + Send>;
 /// What a handle sends to the driver.
 pub(crate) enum Call {
     /// A request that changes something.
-    Request {
-        request: Request,
-        reply: oneshot::Sender<Result<Reply, RequestError>>,
-    },
+    Request { request: Request, reply: oneshot::Sender<Result<Reply, RequestError>> },
     /// A question that changes nothing.
     Query(Question),
     /// Somebody wants the output of a task; the reply is false when the task is not running.
@@ -55,11 +52,7 @@ pub(crate) enum Call {
 
 impl ControlHandle {
     pub(crate) fn new(calls: mpsc::Sender<Call>, revision: watch::Receiver<u64>, shared: Arc<Shared>) -> Self {
-        Self {
-            calls,
-            revision,
-            shared,
-        }
+        Self { calls, revision, shared }
     }
 
     /// Has the scheduler carry out a request; the answer comes after its commit.
@@ -96,19 +89,10 @@ impl ControlHandle {
     ///
     /// # Errors
     /// [`RequestError::Busy`], [`RequestError::NotLeader`], or that there is no such run or task.
-    pub(crate) async fn follow(
-        &self,
-        run: RunId,
-        index: u32,
-    ) -> Result<mpsc::Receiver<message::Output>, RequestError> {
+    pub(crate) async fn follow(&self, run: RunId, index: u32) -> Result<mpsc::Receiver<message::Output>, RequestError> {
         let (pieces, output) = mpsc::channel(FOLLOW_PIECES_MAX);
         let (reply, answer) = oneshot::channel();
-        self.call(Call::Follow {
-            run,
-            index,
-            pieces,
-            reply,
-        })?;
+        self.call(Call::Follow { run, index, pieces, reply })?;
         answer.await.unwrap_or(Err(RequestError::Interrupted))?;
         Ok(output)
     }
@@ -126,6 +110,11 @@ impl ControlHandle {
     /// Who leads, and how the store is doing.
     pub(crate) fn status(&self) -> ClusterStatus {
         self.shared.status.read()
+    }
+
+    /// Waits until the state of affairs is one of those wanted.
+    pub(crate) async fn wait_for(&self, wanted: impl Fn(&ClusterStatus) -> bool) {
+        self.shared.status.wait_for(wanted).await;
     }
 
     /// All metrics in the text format of Prometheus.

@@ -46,8 +46,8 @@ impl Tls {
             ApiConfig::Token { .. } => {
                 let chain = config.identity.join("https.pem");
                 let key = config.identity.join("https.key");
-                let settings = settings(&chain, &key)
-                    .with_context(|| format!("failed to use {} for HTTPS", chain.display()))?;
+                let settings =
+                    settings(&chain, &key).with_context(|| format!("failed to use {} for HTTPS", chain.display()))?;
                 Ok(Self::On(RustlsConfig::from_config(Arc::new(settings))))
             }
         }
@@ -60,12 +60,7 @@ impl Web {
         let listener = tokio::net::TcpListener::bind(address).await;
         let listener = listener.with_context(|| format!("failed to listen on {address} for HTTP"))?;
         let address = listener.local_addr()?;
-        Ok(Self {
-            listener: Some(listener.into_std()?),
-            address,
-            handle: Handle::new(),
-            task: None,
-        })
+        Ok(Self { listener: Some(listener.into_std()?), address, handle: Handle::new(), task: None })
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -79,9 +74,7 @@ impl Web {
         let handle = self.handle.clone();
         self.task = Some(match tls {
             Tls::Off => tokio::spawn(axum_server::from_tcp(listener)?.handle(handle).serve(service)),
-            Tls::On(tls) => {
-                tokio::spawn(axum_server::from_tcp_rustls(listener, tls)?.handle(handle).serve(service))
-            }
+            Tls::On(tls) => tokio::spawn(axum_server::from_tcp_rustls(listener, tls)?.handle(handle).serve(service)),
         });
         Ok(self)
     }

@@ -21,6 +21,10 @@ mod server;
 mod sessions;
 mod status;
 mod store;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
 
 pub use config::{ApiConfig, Args, Config, ConfigError, StoreConfig};
 pub use server::{Server, run};

@@ -1,5 +1,6 @@
 //! `weir-control`, the control plane of a cluster.
 
+use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
@@ -28,10 +29,8 @@ fn perform(args: Args) -> Result<()> {
         return Ok(());
     }
     start_logging();
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .context("failed to start the runtime")?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().context("failed to start the runtime")?;
     runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate()).context("failed to listen for SIGTERM")?;
         let mut interrupt = signal(SignalKind::interrupt()).context("failed to listen for SIGINT")?;
@@ -53,7 +52,8 @@ fn start_logging() {
     if json {
         registry.with(fmt::layer().json().with_writer(std::io::stderr)).init();
     } else {
-        registry.with(fmt::layer().with_writer(std::io::stderr)).init();
+        let colour = std::io::stderr().is_terminal();
+        registry.with(fmt::layer().with_ansi(colour).with_writer(std::io::stderr)).init();
     }
 }
 

@@ -58,10 +58,8 @@ impl Metrics {
             grants: r.gauge("weir_grants", "Grants held by nodes"),
             batches_waiting: r.gauge("weir_batches_waiting", "Transactions that wait for the one in flight"),
             log_len: r.gauge("weir_log_deltas", "Deltas in the log since the last checkpoint"),
-            outcomes_ignored: r.gauge(
-                "weir_outcomes_ignored",
-                "Outcomes of superseded attempts that changed nothing in this term",
-            ),
+            outcomes_ignored: r
+                .gauge("weir_outcomes_ignored", "Outcomes of superseded attempts that changed nothing in this term"),
         }
     }
 

@@ -20,16 +20,9 @@ const CODE_SLOW: u32 = 1;
 #[derive(Debug)]
 pub(crate) enum SessionEvent {
     /// An executor connected and said who it is, which its certificate confirms.
-    Connected {
-        session: SessionId,
-        hello: Box<Hello>,
-        outlet: Outlet,
-    },
+    Connected { session: SessionId, hello: Box<Hello>, outlet: Outlet },
     /// It said something else.
-    Message {
-        session: SessionId,
-        message: Box<ToControl>,
-    },
+    Message { session: SessionId, message: Box<ToControl> },
     /// It is gone.
     Disconnected { session: SessionId },
 }

@@ -34,6 +34,8 @@ const LEADER_EVENTS_MAX: usize = 16;
 const COMMITS_MAX: usize = 4;
 /// How long HTTP requests may take to end when the daemon stops.
 const HTTP_GRACE: Duration = Duration::from_secs(5);
+/// How long executors may take to hear that the link is closed.
+const LINK_GRACE: Duration = Duration::from_secs(2);
 
 /// A control plane that is running.
 ///
@@ -45,18 +47,22 @@ pub struct Server {
     stop: CancellationToken,
     candidate: JoinHandle<()>,
     web: https::Web,
-    driver: Option<thread::JoinHandle<()>>,
+    threads: Vec<thread::JoinHandle<()>>,
 }
 
 /// Runs a control plane until `shutdown`, and then stops it in good order.
 ///
 /// # Errors
-/// What prevents it from starting.
+/// What prevents it from starting, or that it failed.
 pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<()> {
     let server = Server::start(config).await?;
-    shutdown.await;
+    let failed = tokio::select! {
+        () = shutdown => false,
+        () = server.failed() => true,
+    };
     tracing::info!("stopping");
     server.stop().await;
+    anyhow::ensure!(!failed, "the scheduler's thread ended; its last words are in the log");
     Ok(())
 }
 
@@ -74,16 +80,16 @@ impl Server {
         let blobs = Blobs::open_local(&config.blobs).context("failed to open the blob store")?;
         let web = https::Web::bind(config.listen_http).await?;
         let http = web.address();
-        let board = StatusBoard::new(initial_status(&config, http));
+        let board = StatusBoard::new(initial_status(&config));
         let store = open_store(&config, &board).await?;
         let shared = Arc::new(Shared { blobs, status: board, metrics: Metrics::new() });
         let stop = CancellationToken::new();
         let wiring = Wiring::new(&config, store, shared, stop.clone());
         let handle = wiring.handle.clone();
-        let (link, driver, candidate) = wiring.start(&config, identity, http).await?;
+        let (link, threads, candidate) = wiring.start(&config, identity, http).await?;
         let web = web.serve(api::router(handle.clone(), auth), tls)?;
         tracing::info!(listen.http = %http, listen.link = %link, cluster = %config.cluster, "weir-control is up");
-        Ok(Self { http, link, handle, stop, candidate, web, driver: Some(driver) })
+        Ok(Self { http, link, handle, stop, candidate, web, threads })
     }
 
     /// Where the HTTP API listens.
@@ -104,6 +110,17 @@ impl Server {
         self.handle.status().leading
     }
 
+    /// Waits until this process leads and has loaded its state.
+    pub async fn leading(&self) {
+        self.handle.wait_for(|status| status.leading).await;
+    }
+
+    /// Waits until the scheduler's thread has ended without having been asked to; [`stop`](Self::stop) is then next.
+    pub async fn failed(&self) {
+        let mut revision = self.handle.revision();
+        while revision.changed().await.is_ok() {}
+    }
+
     /// Stops: takes no more requests and sessions, resigns, and waits for what runs.
     pub async fn stop(mut self) {
         self.web.stop(HTTP_GRACE).await;
@@ -111,10 +128,32 @@ impl Server {
         if let Err(error) = (&mut self.candidate).await {
             tracing::error!(%error, "the candidate ended badly");
         }
-        let Some(driver) = self.driver.take() else { return };
-        if tokio::task::spawn_blocking(move || driver.join()).await.is_ok_and(|ended| ended.is_err()) {
-            tracing::error!("the driver ended badly");
+        self.join().await;
+    }
+
+    async fn join(&mut self) {
+        for thread in std::mem::take(&mut self.threads) {
+            let name = thread.thread().name().unwrap_or_default().to_owned();
+            if tokio::task::spawn_blocking(move || thread.join()).await.is_ok_and(|ended| ended.is_err()) {
+                tracing::error!(thread.name = name, "a thread ended badly");
+            }
         }
+    }
+}
+
+#[cfg(test)]
+impl Server {
+    pub(crate) fn handle(&self) -> &ControlHandle {
+        &self.handle
+    }
+
+    /// Ends everything without a word to anybody, as a kill would, and waits until the store is closed.
+    pub(crate) async fn abandon(mut self) {
+        self.candidate.abort();
+        drop((&mut self.candidate).await);
+        self.web.stop(Duration::ZERO).await;
+        self.stop.cancel();
+        self.join().await;
     }
 }
 
@@ -130,7 +169,6 @@ struct Wiring {
     driver: Driver,
     candidate: Candidate,
     sessions: Arc<Sessions>,
-    shared: Arc<Shared>,
     stop: CancellationToken,
 }
 
@@ -157,9 +195,9 @@ impl Wiring {
             refused: refused_rx,
         };
         let runtime = Handle::current();
-        let sessions = Sessions::new(events_tx, leading_rx, handle.clone(), Arc::clone(&shared), runtime);
+        let sessions = Sessions::new(events_tx, leading_rx, handle.clone(), shared, runtime);
         let sessions = Arc::new(sessions);
-        Self { handle, driver, candidate, sessions, shared, stop }
+        Self { handle, driver, candidate, sessions, stop }
     }
 
     /// Starts link, driver and candidate.
@@ -168,27 +206,28 @@ impl Wiring {
         config: &Config,
         identity: weir_link::Identity,
         http: SocketAddr,
-    ) -> Result<(SocketAddr, thread::JoinHandle<()>, JoinHandle<()>)> {
+    ) -> Result<(SocketAddr, Vec<thread::JoinHandle<()>>, JoinHandle<()>)> {
         let (bound_tx, bound) = tokio::sync::oneshot::channel();
         let (address, stop, sessions) = (config.listen_quic, self.stop.clone(), self.sessions);
-        spawn_runtime("weir-link", async move {
+        let link_thread = spawn_runtime("weir-link", async move {
             match Listener::bind(address, &identity, weir_link::Config::default()) {
                 Ok(listener) => {
                     // Fails only when the start was given up.
                     drop(bound_tx.send(listener.local_addr()));
                     sessions.run(&listener, stop).await;
-                    listener.close(weir_link::CODE_NORMAL, "this replica stops").await;
+                    let close = listener.close(weir_link::CODE_NORMAL, "this replica stops");
+                    // Takes long only when executors do not answer.
+                    drop(tokio::time::timeout(LINK_GRACE, close).await);
                 }
                 Err(error) => drop(bound_tx.send(Err(error))),
             }
         })?;
         let bound = bound.await.map_err(|_| anyhow!("the link's thread ended"))?;
         let link = bound.map_err(|error| anyhow!("failed to {error}"))?;
-        self.shared.status.listening(link);
         self.candidate.me = advertised(config, http, link);
         let driver = spawn_runtime("weir-driver", self.driver.run(self.stop.clone()))?;
         let candidate = tokio::spawn(self.candidate.run(self.stop));
-        Ok((link, driver, candidate))
+        Ok((link, vec![driver, link_thread], candidate))
     }
 }
 
@@ -227,7 +266,7 @@ fn load_identity(config: &Config) -> Result<weir_link::Identity> {
     Ok(identity)
 }
 
-fn initial_status(config: &Config, http: SocketAddr) -> ClusterStatus {
+fn initial_status(config: &Config) -> ClusterStatus {
     ClusterStatus {
         cluster: config.cluster.clone(),
         leading: false,
@@ -240,8 +279,6 @@ fn initial_status(config: &Config, http: SocketAddr) -> ClusterStatus {
         store_version: None,
         store: Health::Unknown,
         held_back: None,
-        http,
-        link: config.listen_quic,
     }
 }
 

@@ -77,7 +77,7 @@ impl Sessions {
         }
     }
 
-    /// Accepts executors until `stop`; the sessions end when the driver or the listener closes them.
+    /// Accepts executors until `stop`, and waits until the driver has told those that are connected.
     pub(crate) async fn run(self: Arc<Self>, listener: &Listener, stop: CancellationToken) {
         while let Some(Some(link)) = stop.run_until_cancelled(listener.accept()).await {
             let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
@@ -91,6 +91,9 @@ impl Sessions {
                 drop(place);
             });
         }
+        // Closed when the driver has ended.
+        let mut leading = self.leading.clone();
+        while leading.changed().await.is_ok() {}
     }
 
     async fn serve(&self, link: Link) {
@@ -152,10 +155,7 @@ impl Sessions {
             });
         }
         if !*self.leading.borrow() {
-            return Err(Refusal {
-                code: RefuseCode::NotLeader,
-                message: "this replica is not the leader".to_owned(),
-            });
+            return Err(Refusal { code: RefuseCode::NotLeader, message: "this replica is not the leader".to_owned() });
         }
         Ok(hello)
     }
@@ -199,11 +199,8 @@ impl Sessions {
     async fn serve_requests(&self, session: SessionId, link: &Session) -> Result<(), Refusal> {
         loop {
             let Ok(request) = link.accept_request().await else { return Ok(()) };
-            let transfer = transfer::Transfer {
-                session,
-                handle: self.handle.clone(),
-                shared: Arc::clone(&self.shared),
-            };
+            let transfer =
+                transfer::Transfer { session, handle: self.handle.clone(), shared: Arc::clone(&self.shared) };
             let transfers = Arc::clone(&self.transfers);
             self.transfer_runtime.spawn(async move {
                 // Never closed.
@@ -224,8 +221,5 @@ fn decode(frame: &[u8]) -> Result<ToControl, Refusal> {
 }
 
 fn malformed(message: impl Into<String>) -> Refusal {
-    Refusal {
-        code: RefuseCode::Malformed,
-        message: message.into(),
-    }
+    Refusal { code: RefuseCode::Malformed, message: message.into() }
 }

@@ -1,11 +1,11 @@
 //! The state of affairs that everybody may ask for without the driver: who leads, and how the store is doing.
 
 use std::{
-    net::SocketAddr,
-    sync::{Arc, PoisonError, RwLock},
+    sync::Arc,
     time::{SystemTime, UNIX_EPOCH},
 };
 
+use tokio::sync::watch;
 use weir_api::StoreKind;
 use weir_wire::{
     id::{ClusterName, Term},
@@ -34,10 +34,6 @@ pub(crate) struct ClusterStatus {
     pub(crate) store: Health,
     /// Why this process does not campaign, if it does not.
     pub(crate) held_back: Option<String>,
-    /// Where the HTTP API listens.
-    pub(crate) http: SocketAddr,
-    /// Where the link to executors listens.
-    pub(crate) link: SocketAddr,
 }
 
 /// How the store is doing.
@@ -72,7 +68,7 @@ const PARTS: usize = 3;
 /// Where parts of the process write what they know of [`ClusterStatus`].
 #[derive(Debug, Clone)]
 pub(crate) struct StatusBoard {
-    board: Arc<RwLock<Board>>,
+    board: Arc<watch::Sender<Board>>,
 }
 
 #[derive(Debug)]
@@ -84,27 +80,25 @@ struct Board {
 
 impl StatusBoard {
     pub(crate) fn new(status: ClusterStatus) -> Self {
-        let board = Board {
-            status,
-            health: [const { Health::Unknown }; PARTS],
-        };
-        Self {
-            board: Arc::new(RwLock::new(board)),
-        }
+        let board = Board { status, health: [const { Health::Unknown }; PARTS] };
+        Self { board: Arc::new(watch::Sender::new(board)) }
     }
 
     /// Everything as it is known at the moment.
     pub(crate) fn read(&self) -> ClusterStatus {
-        let board = self.board.read().unwrap_or_else(PoisonError::into_inner);
-        let failing = board.health.iter().find(|health| matches!(health, Health::Retrying { .. }));
-        let mut status = board.status.clone();
-        status.store = failing.unwrap_or(&board.health[Part::Store as usize]).clone();
-        status
+        self.board.borrow().summary()
+    }
+
+    /// Waits until the state of affairs is one of those wanted.
+    pub(crate) async fn wait_for(&self, wanted: impl Fn(&ClusterStatus) -> bool) {
+        let mut board = self.board.subscribe();
+        // Fails only when the sender is gone, but this is a handle on it.
+        drop(board.wait_for(|board| wanted(&board.summary())).await);
     }
 
     /// A part did what was asked of it.
     pub(crate) fn answered(&self, part: Part) {
-        if self.board.read().unwrap_or_else(PoisonError::into_inner).health[part as usize] == Health::Ok {
+        if self.board.borrow().health[part as usize] == Health::Ok {
             return;
         }
         let before = self.change(|board| std::mem::replace(&mut board.health[part as usize], Health::Ok));
@@ -132,11 +126,6 @@ impl StatusBoard {
         }
     }
 
-    /// The link listens here.
-    pub(crate) fn listening(&self, link: SocketAddr) {
-        self.change(|board| board.status.link = link);
-    }
-
     /// The store said which version it is.
     pub(crate) fn store_version(&self, version: &str) {
         self.change(|board| board.status.store_version = Some(version.to_owned()));
@@ -161,7 +150,18 @@ impl StatusBoard {
     }
 
     fn change<R>(&self, change: impl FnOnce(&mut Board) -> R) -> R {
-        change(&mut self.board.write().unwrap_or_else(PoisonError::into_inner))
+        let mut result = None;
+        self.board.send_modify(|board| result = Some(change(board)));
+        result.expect("a watch calls the function that modifies it")
+    }
+}
+
+impl Board {
+    fn summary(&self) -> ClusterStatus {
+        let failing = self.health.iter().find(|health| matches!(health, Health::Retrying { .. }));
+        let mut status = self.status.clone();
+        status.store = failing.unwrap_or(&self.health[Part::Store as usize]).clone();
+        status
     }
 }
 

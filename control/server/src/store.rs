@@ -11,8 +11,9 @@ use std::path::PathBuf;
 use weir_api::StoreKind;
 use weir_scheduler::Loaded;
 use weir_wire::{
-    codec, key,
+    codec,
     id::Term,
+    key,
     record::Leader,
     txn::{CommitResult, Txn},
     units::Instant,
@@ -184,8 +185,5 @@ impl Store {
 }
 
 fn corrupt(key: &str, error: codec::Error) -> StoreError {
-    StoreError::Corrupt {
-        key: key.to_owned(),
-        error,
-    }
+    StoreError::Corrupt { key: key.to_owned(), error }
 }

@@ -56,19 +56,14 @@ impl Layer {
 }
 
 pub(super) fn file(path: &Path) -> Result<Layer, ConfigError> {
-    let unreadable = |detail: String| ConfigError::Unreadable {
-        path: path.to_owned(),
-        detail,
-    };
+    let unreadable = |detail: String| ConfigError::Unreadable { path: path.to_owned(), detail };
     let len = std::fs::metadata(path).map_err(|e| unreadable(e.to_string()))?.len();
     if len > FILE_LEN_MAX {
         return Err(unreadable(format!("it has {len} bytes, more than {FILE_LEN_MAX}; is it the right file?")));
     }
     let text = std::fs::read_to_string(path).map_err(|e| unreadable(e.to_string()))?;
-    toml::from_str(&text).map_err(|error| ConfigError::File {
-        path: path.to_owned(),
-        detail: error.to_string().trim_end().to_owned(),
-    })
+    toml::from_str(&text)
+        .map_err(|error| ConfigError::File { path: path.to_owned(), detail: error.to_string().trim_end().to_owned() })
 }
 
 /// Reads the variables with the prefix; the first part of the answer is the file to read.

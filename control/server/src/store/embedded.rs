@@ -53,18 +53,11 @@ impl EmbeddedStore {
     /// # Errors
     /// [`StoreError::InUse`] when another process has it open, [`StoreError::Open`] when it cannot be opened or belongs
     /// to another cluster.
-    pub(crate) async fn open(
-        directory: &Path,
-        cluster: &ClusterName,
-        board: StatusBoard,
-    ) -> Result<Self, StoreError> {
+    pub(crate) async fn open(directory: &Path, cluster: &ClusterName, board: StatusBoard) -> Result<Self, StoreError> {
         let (directory, cluster) = (directory.to_owned(), cluster.clone());
         let opened = tokio::task::spawn_blocking(move || {
             let path = directory.join(FILE_NAME);
-            let failed = |detail: String| StoreError::Open {
-                path: path.clone(),
-                detail,
-            };
+            let failed = |detail: String| StoreError::Open { path: path.clone(), detail };
             std::fs::create_dir_all(&directory).map_err(|e| failed(e.to_string()))?;
             let database = open_file(&path)?;
             let found = begin(&database, &cluster).map_err(|e| failed(e.to_string()))?;
@@ -82,11 +75,7 @@ impl EmbeddedStore {
 
     /// Leads from the opening of the file for as long as it is open.
     pub(super) fn leadership(&self) -> Leadership {
-        Leadership {
-            term: self.term,
-            until: Instant(u64::MAX),
-            lease: None,
-        }
+        Leadership { term: self.term, until: Instant(u64::MAX), lease: None }
     }
 
     pub(super) async fn commit(&self, txn: &Txn) -> CommitResult {
@@ -176,10 +165,7 @@ fn join<T>(result: Result<T, tokio::task::JoinError>) -> Result<T, StoreError> {
 fn open_file(path: &Path) -> Result<Database, StoreError> {
     Database::create(path).map_err(|error| match error {
         DatabaseError::DatabaseAlreadyOpen => StoreError::InUse(path.to_owned()),
-        other => StoreError::Open {
-            path: path.to_owned(),
-            detail: other.to_string(),
-        },
+        other => StoreError::Open { path: path.to_owned(), detail: other.to_string() },
     })
 }
 

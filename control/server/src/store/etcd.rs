@@ -26,7 +26,10 @@ use weir_wire::{
 };
 
 use super::{Campaign, Leadership, Pair, StoreError};
-use crate::{clock, status::{Part, StatusBoard}};
+use crate::{
+    clock,
+    status::{Part, StatusBoard},
+};
 
 /// How long a leader that fell silent keeps others out, seconds.
 const LEASE_TTL_S: i64 = 3;
@@ -104,22 +107,14 @@ impl EtcdStore {
         if members.is_empty() {
             return Err(StoreError::Settings("there is no etcd endpoint".to_owned()));
         }
-        let shared = Shared {
-            prefix: key::prefix(cluster),
-            members,
-            current: AtomicUsize::new(0),
-            board,
-        };
-        Ok(Self {
-            shared: Arc::new(shared),
-        })
+        let shared = Shared { prefix: key::prefix(cluster), members, current: AtomicUsize::new(0), board };
+        Ok(Self { shared: Arc::new(shared) })
     }
 
     /// Asks for etcd's version and warns when it has faults that matter here.
     pub(super) async fn version(&self) -> Result<String, StoreError> {
-        let status = self
-            .call("status", CALL_MAX, |client| async move { client.maintenance_client().status().await })
-            .await?;
+        let status =
+            self.call("status", CALL_MAX, |client| async move { client.maintenance_client().status().await }).await?;
         let version = status.version().to_owned();
         if let Some(reason) = version::fault(&version) {
             tracing::warn!(etcd.version = version, reason, "this version of etcd should be upgraded");
@@ -129,9 +124,8 @@ impl EtcdStore {
 
     pub(super) async fn commit(&self, txn: &Txn) -> CommitResult {
         let request = self.log_transaction(txn);
-        let answer = self
-            .call("commit", BULK_CALL_MAX, |client| async move { client.kv_client().txn(request).await })
-            .await;
+        let answer =
+            self.call("commit", BULK_CALL_MAX, |client| async move { client.kv_client().txn(request).await }).await;
         let answer = match answer {
             Ok(answer) => answer,
             Err(error) => {
@@ -156,11 +150,7 @@ impl EtcdStore {
                 return CommitResult::Unknown;
             }
         };
-        if head >= txn.seq {
-            CommitResult::Committed { revision }
-        } else {
-            CommitResult::Gap { head }
-        }
+        if head >= txn.seq { CommitResult::Committed { revision } } else { CommitResult::Gap { head } }
     }
 
     pub(super) async fn campaign(&self, me: &Leader) -> Result<Campaign, StoreError> {
@@ -179,11 +169,7 @@ impl EtcdStore {
         let lease = Lease { id: grant.id(), ttl };
         let term = self.take_leader_key(me, lease).await;
         if let Ok(Some(term)) = term {
-            return Ok(Campaign::Won(Leadership {
-                term,
-                until: lease.certain_until(sent),
-                lease: Some(lease),
-            }));
+            return Ok(Campaign::Won(Leadership { term, until: lease.certain_until(sent), lease: Some(lease) }));
         }
         // When the outcome is unknown, a key that was created goes with its lease.
         if let Err(error) = self.revoke(&lease).await {
@@ -217,7 +203,8 @@ impl EtcdStore {
 
     pub(super) async fn revoke(&self, lease: &Lease) -> Result<(), StoreError> {
         let id = lease.id;
-        let revoked = self.call("revoke a lease", CALL_MAX, |client| async move { client.lease_client().revoke(id).await });
+        let revoked =
+            self.call("revoke a lease", CALL_MAX, |client| async move { client.lease_client().revoke(id).await });
         revoked.await.map(drop)
     }
 
@@ -284,9 +271,10 @@ impl EtcdStore {
             seq => Compare::value(key(key::HEAD), CompareOp::Equal, Head { seq: Seq(seq) }.to_bytes()),
         };
         let puts = txn.puts.iter().map(|(name, value)| TxnOp::put(key(name), value.clone(), None));
-        let deletes = txn.deletes.iter().map(|range| {
-            TxnOp::delete(key(&range.start), Some(DeleteOptions::new().with_range(key(&range.end))))
-        });
+        let deletes = txn
+            .deletes
+            .iter()
+            .map(|range| TxnOp::delete(key(&range.start), Some(DeleteOptions::new().with_range(key(&range.end)))));
         let head = TxnOp::put(key(key::HEAD), Head { seq: txn.seq }.to_bytes(), None);
         etcd_client::Txn::new()
             .when([Compare::create_revision(key(key::LEADER), CompareOp::Equal, term), previous])

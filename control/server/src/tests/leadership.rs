@@ -1,0 +1,89 @@
+//! Leadership with a store that comes and goes.
+
+use weir_scheduler::{PutJob, Request};
+
+use super::{config, start, submit};
+use crate::{
+    config::StoreConfig,
+    server::Server,
+    status::Health,
+    testing::{self, Etcd, within},
+};
+
+fn is_retrying(health: &Health) -> bool {
+    matches!(health, Health::Retrying { .. })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn etcd_that_is_down_at_the_start_is_waited_for() {
+    let Some(mut etcd) = Etcd::prepare("etcd_that_is_down_at_the_start_is_waited_for") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    testing::identity(&folder.path().join("identity"));
+    let store = StoreConfig::Etcd { endpoints: vec![etcd.url()], allow_plaintext: false };
+    let server = Server::start(config(folder.path(), store)).await.unwrap();
+    within("noticing", server.handle().wait_for(|status| is_retrying(&status.store))).await;
+    assert!(!server.is_leading());
+    etcd.run().await;
+    within("the election", server.leading()).await;
+    assert_eq!(server.handle().status().store, Health::Ok);
+    assert!(server.handle().status().store_version.is_some());
+    submit(&server, "default/k").await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_made_while_etcd_is_down_is_answered_when_it_is_back() {
+    let test = "a_request_made_while_etcd_is_down_is_answered_when_it_is_back";
+    let Some(mut etcd) = Etcd::start(test).await else { return };
+    let folder = tempfile::tempdir().unwrap();
+    testing::identity(&folder.path().join("identity"));
+    let store = StoreConfig::Etcd { endpoints: vec![etcd.url()], allow_plaintext: false };
+    let server = start(config(folder.path(), store)).await;
+    submit(&server, "default/k").await;
+    let term = server.handle().status().term;
+    etcd.kill().await;
+    let handle = server.handle().clone();
+    let job = PutJob { spec: testing::job("two"), expected: None };
+    let asked = tokio::spawn(async move { handle.request(Request::PutJob(Box::new(job))).await });
+    within("noticing", server.handle().wait_for(|status| is_retrying(&status.store))).await;
+    etcd.run().await;
+    let answer = within("the answer", asked).await.unwrap();
+    assert!(answer.is_ok(), "{answer:?}");
+    within("recovery", server.handle().wait_for(|status| status.store == Health::Ok)).await;
+    assert_eq!(server.handle().status().term, term, "etcd counts leases from its start, so the term goes on");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_standby_takes_over_when_the_leader_stops() {
+    let Some(etcd) = Etcd::start("a_standby_takes_over_when_the_leader_stops").await else { return };
+    let folder = tempfile::tempdir().unwrap();
+    testing::identity(&folder.path().join("identity"));
+    let store = StoreConfig::Etcd { endpoints: vec![etcd.url()], allow_plaintext: false };
+    let config = config(folder.path(), store);
+    let first = start(config.clone()).await;
+    let leader = first.handle().status().leader;
+    let second = Server::start(config).await.unwrap();
+    within("finding the leader", second.handle().wait_for(|status| status.leader == leader)).await;
+    assert!(!second.is_leading());
+    let runs = submit(&first, "default/k").await;
+    first.stop().await;
+    within("the takeover", second.leading()).await;
+    assert_eq!(submit(&second, "default/k").await, runs);
+    second.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_with_another_blob_store_does_not_campaign() {
+    let folder = tempfile::tempdir().unwrap();
+    testing::identity(&folder.path().join("identity"));
+    let mut config = config(folder.path(), StoreConfig::Embedded(folder.path().join("store")));
+    start(config.clone()).await.stop().await;
+    config.blobs = folder.path().join("others");
+    let server = Server::start(config).await.unwrap();
+    within("noticing", server.handle().wait_for(|status| status.held_back.is_some())).await;
+    let reason = server.handle().status().held_back.unwrap();
+    assert!(reason.contains("give this replica that blob store"), "{reason}");
+    assert!(!server.is_leading());
+    server.stop().await;
+}
