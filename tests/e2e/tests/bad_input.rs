@@ -27,7 +27,8 @@ fn modules_and_specs_that_cannot_run_are_refused() {
         std::fs::write(dir.join("text.wasm"), "this is not Wasm\n")?;
         std::fs::write(dir.join("cut.wasm"), &hello[..hello.len() / 2])?;
         std::fs::write(dir.join("hello.wasm"), &hello)?;
-        let unknown = r#"(module (import "env" "launch_rocket" (func)) (memory (export "memory") 1) (func (export "_start")))"#;
+        let unknown =
+            r#"(module (import "env" "launch_rocket" (func)) (memory (export "memory") 1) (func (export "_start")))"#;
         std::fs::write(dir.join("unknown.wasm"), wat::parse_str(unknown)?)?;
         std::fs::write(dir.join("job.toml"), "[job]\nname = \"x\"\nmodule = \"hello.wasm\"\ncuont = 3\n")?;
         let cases: [(&[&str], i32, &str); 9] = [

@@ -47,7 +47,8 @@ fn word_count_over_a_published_directory_survives_a_restart_of_the_cluster() {
         let module = module.to_str().context("a path")?;
         let mut dev = Dev::start(data.path(), corpus.path())?;
         let input = r#"{"path":"/data","top":3}"#;
-        let deploy = ["deploy", module, "--count", "2", "--grant", "dir:corpus:/data:ro", "--input", input, "-o", "json"];
+        let deploy =
+            ["deploy", module, "--count", "2", "--grant", "dir:corpus:/data:ro", "--input", input, "-o", "json"];
         let answer = dev.wctl(&deploy)?.expect(0)?.json()?;
         let id = field(&answer, "id")?.as_str().context("an id")?.to_owned();
         let words = |dev: &Dev| -> Result<u64> {

@@ -1,11 +1,7 @@
 //! The command line against a live cluster: formats, prefixes, exit codes, logs.
 
 use anyhow::{Context, Result, ensure};
-use weir_e2e::{
-    Cluster, Options,
-    binaries::guest,
-    wctl::field,
-};
+use weir_e2e::{Cluster, Options, binaries::guest, wctl::field};
 
 fn one_node() -> Result<Cluster> {
     Cluster::start(&Options { executors: 1, ..Options::default() })
