@@ -48,6 +48,7 @@ pub struct Cluster {
     control: Option<Daemon>,
     executors: Vec<Option<Daemon>>,
     etcd: Option<Etcd>,
+    blobs: Option<PathBuf>,
 }
 
 /// The longest wait for a daemon to be ready; generous, since two cores may be busy with everything else.
@@ -91,12 +92,18 @@ impl Cluster {
             control: None,
             executors: (0..options.executors).map(|_| None).collect(),
             etcd: None,
+            blobs: None,
         })
     }
 
     /// Uses this etcd, which need not run yet.
     pub fn set_etcd(&mut self, etcd: Etcd) {
         self.etcd = Some(etcd);
+    }
+
+    /// Keeps the blob store in this directory.
+    pub fn set_blobs(&mut self, dir: PathBuf) {
+        self.blobs = Some(dir);
     }
 
     /// The temporary directory of the cluster.
@@ -187,6 +194,9 @@ impl Cluster {
         command.arg("--data-dir").arg(self.dir.path().join("control"));
         command.arg("--listen-http").arg(format!("127.0.0.1:{}", self.http_port));
         command.arg("--listen-quic").arg(format!("127.0.0.1:{}", self.link_port));
+        if let Some(blobs) = &self.blobs {
+            command.arg("--blobs").arg(blobs);
+        }
         match &self.etcd {
             Some(etcd) => command.arg("--etcd").arg(etcd.url()),
             None => command.arg("--embedded").arg(self.dir.path().join("store")),
