@@ -98,10 +98,15 @@ impl From<ClientError> for Failure {
     fn from(error: ClientError) -> Self {
         let exit = Exit::of_client(&error);
         let hint = match &error {
-            ClientError::Connect { .. } | ClientError::Exchange { .. } => Some(
+            ClientError::Connect { .. } | ClientError::Exchange { .. } if error.is_certificate() => Some(
+                "--ca, WCTL_CA or the context file name the certificate of the cluster's authority; is it another cluster's?",
+            ),
+            ClientError::Connect { .. } => Some(
                 "is the cluster running? `wctl dev` starts one here; --addr, WCTL_ADDR or the context file say where it is",
             ),
-            ClientError::Answer { .. } => Some("is this the address of a Weir control plane?"),
+            ClientError::Exchange { .. } | ClientError::Answer { .. } => {
+                Some("is this the address of a Weir control plane, and https:// or http:// as it should be?")
+            }
             ClientError::Api(problem) => hint_of(problem.code),
             ClientError::Options(_) => None,
         };

@@ -1,5 +1,6 @@
 //! `wctl dev` as a person uses it: start, deploy, stop, start again.
-#![cfg(all(test, feature = "dev"))]
+#![cfg(test)]
+#![cfg(feature = "dev")]
 
 use std::{
     io::{BufRead as _, BufReader},

@@ -50,6 +50,14 @@ impl Error {
         }
     }
 
+    /// Whether the server's certificate was not accepted.
+    pub fn is_certificate(&self) -> bool {
+        match self {
+            Self::Connect { source, .. } | Self::Exchange { source, .. } => crate::transport::is_tls(source),
+            Self::Options(_) | Self::Api(_) | Self::Answer { .. } => false,
+        }
+    }
+
     /// Whether the server said that there is no such object.
     pub fn is_not_found(&self) -> bool {
         self.code() == Some(Code::NotFound)

@@ -187,7 +187,8 @@ fn worth_repeating(error: &Error) -> bool {
     }
 }
 
-fn is_tls(error: &reqwest::Error) -> bool {
+/// Whether TLS is what failed.
+pub(crate) fn is_tls(error: &reqwest::Error) -> bool {
     let mut source = std::error::Error::source(error);
     while let Some(cause) = source {
         if cause.is::<rustls::Error>() {
