@@ -27,9 +27,21 @@ pub(crate) fn print(line: impl Display) {
 
 /// The cargo that runs this tool, else the one in the path; never reads standard input.
 pub(crate) fn cargo() -> Command {
-    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.stdin(Stdio::null());
+    let mut command = program(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    for (name, _) in env::vars_os() {
+        if name.to_str().is_some_and(is_about_this_crate) {
+            command.env_remove(name);
+        }
+    }
     command
+}
+
+/// Whether `cargo run` has set the variable to describe this tool. Some build scripts (that of ring) run again when such
+/// a variable changes, so that each turn from cargo to this tool and back would build everything above them again.
+fn is_about_this_crate(variable: &str) -> bool {
+    const PREFIXES: [&str; 2] = ["CARGO_PKG_", "CARGO_MANIFEST_"];
+    const NAMES: [&str; 4] = ["CARGO_CRATE_NAME", "CARGO_BIN_NAME", "CARGO_PRIMARY_PACKAGE", "OUT_DIR"];
+    PREFIXES.iter().any(|prefix| variable.starts_with(prefix)) || NAMES.contains(&variable)
 }
 
 /// A program that never reads standard input.
@@ -119,6 +131,16 @@ fn line_of(command: &Command) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_what_describes_this_crate_is_kept_from_cargo() {
+        for name in ["CARGO_PKG_NAME", "CARGO_MANIFEST_DIR", "CARGO_MANIFEST_PATH", "OUT_DIR"] {
+            assert!(is_about_this_crate(name), "{name}");
+        }
+        for name in ["CARGO_TARGET_DIR", "CARGO_HOME", "CARGO_INCREMENTAL", "CARGO", "PATH"] {
+            assert!(!is_about_this_crate(name), "{name}");
+        }
+    }
 
     #[test]
     fn a_failed_command_is_named_with_its_status() {
