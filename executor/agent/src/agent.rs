@@ -17,7 +17,7 @@ use crate::{
     news::News,
     outbox::Outbox,
     output::{DisconnectReason, ExitReason, Output, Reason},
-    range::{Module, Range, RangeKey, Run},
+    range::{ModuleEntry, Range, RangeKey, Run},
     session::Session,
     stats::{Stats, Totals},
 };
@@ -32,7 +32,7 @@ pub struct Agent {
     pub(crate) lease: Lease,
     pub(crate) ledger: Ledger,
     pub(crate) runs: BTreeMap<RunId, Run>,
-    pub(crate) modules: BTreeMap<Digest, Module>,
+    pub(crate) modules: BTreeMap<Digest, ModuleEntry>,
     pub(crate) ranges: BTreeMap<RangeKey, Range>,
     pub(crate) running: usize,
     pub(crate) parked: usize,

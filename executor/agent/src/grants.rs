@@ -35,6 +35,7 @@ impl Agent {
             RunInput::None | RunInput::Inline(_) => Supply::Here,
             RunInput::Blob(_) | RunInput::Items(_) => Supply::Idle,
         };
+        self.name_module(spec.module);
         self.runs.insert(run, Run { spec, ranges: 0, forgotten: false, payload });
     }
 
@@ -47,8 +48,7 @@ impl Agent {
 
     pub(crate) fn drop_run_if_done(&mut self, run: RunId) {
         if self.runs.get(&run).is_some_and(|run| run.forgotten && run.ranges == 0) {
-            self.runs.remove(&run);
-            self.emit(Output::Sandbox(Command::Forget(run)));
+            self.remove_run(run);
         }
     }
 
@@ -172,9 +172,15 @@ impl Agent {
     fn evict_run(&mut self) -> bool {
         let idle = self.runs.iter().find(|(_, run)| run.ranges == 0).map(|(id, _)| *id);
         if let Some(run) = idle {
-            self.runs.remove(&run);
-            self.emit(Output::Sandbox(Command::Forget(run)));
+            self.remove_run(run);
         }
         idle.is_some()
+    }
+
+    fn remove_run(&mut self, run: RunId) {
+        if let Some(known) = self.runs.remove(&run) {
+            self.unname_module(known.spec.module);
+            self.emit(Output::Sandbox(Command::Forget(run)));
+        }
     }
 }

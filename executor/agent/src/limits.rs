@@ -6,8 +6,6 @@ use weir_wire::limits;
 
 /// Most runs known at a time; a run without a held range makes room when it is reached.
 pub const RUNS_MAX: usize = 8192;
-/// Most modules remembered; one that no known run uses makes room when it is reached.
-pub const MODULES_MAX: usize = 4096;
 /// Most tasks followed live at a time.
 pub const FOLLOWS_MAX: usize = 256;
 /// Most renewals that wait for their answer; older ones count as lost.

@@ -104,7 +104,16 @@ pub(crate) struct Run {
     pub(crate) payload: Supply,
 }
 
-/// A module that some run needs.
+/// The module of one or more defined runs. It is forgotten with the last of them: the sandbox may unload what no run
+/// names.
+#[derive(Debug)]
+pub(crate) struct ModuleEntry {
+    pub(crate) module: Module,
+    /// Defined runs that name it.
+    pub(crate) runs: u32,
+}
+
+/// How far a module is.
 #[derive(Debug)]
 pub(crate) enum Module {
     /// Not on this machine yet.

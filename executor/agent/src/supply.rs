@@ -15,7 +15,7 @@ use crate::{
     lifecycle::host_error,
     limits,
     output::Output,
-    range::{Module, Phase, Range, RangeKey, Run, Supply},
+    range::{Module, ModuleEntry, Phase, Range, RangeKey, Run, Supply},
 };
 
 /// Whether the tasks of a run can be started.
@@ -32,7 +32,7 @@ impl Agent {
         let Some(run) = self.runs.get(&run) else {
             return Readiness::Waiting;
         };
-        match self.modules.get(&run.spec.module) {
+        match self.modules.get(&run.spec.module).map(|entry| &entry.module) {
             Some(Module::Ready) => {}
             Some(Module::Refused(why)) => {
                 return Readiness::Failed(Failure::new(task::Reason::ModuleInvalid, Source::Executor, why.clone()));
@@ -47,6 +47,21 @@ impl Agent {
         }
     }
 
+    /// Counts one more run that names a module.
+    pub(crate) fn name_module(&mut self, digest: Digest) {
+        let new = || ModuleEntry { module: Module::Fetch(Supply::Idle), runs: 0 };
+        self.modules.entry(digest).or_insert_with(new).runs += 1;
+    }
+
+    /// Counts one less, and forgets the module with the last.
+    pub(crate) fn unname_module(&mut self, digest: Digest) {
+        let Some(entry) = self.modules.get_mut(&digest) else { return };
+        entry.runs -= 1;
+        if entry.runs == 0 {
+            self.modules.remove(&digest);
+        }
+    }
+
     /// Asks for what a run needs and nobody has asked for; what failed before gets another chance with each grant.
     pub(crate) fn require(&mut self, run: RunId) {
         let Some(known) = self.runs.get_mut(&run) else { return };
@@ -54,9 +69,10 @@ impl Agent {
         if matches!(known.payload, Supply::Idle | Supply::Failed(_)) {
             known.payload = Supply::Wanted(0);
         }
-        if matches!(self.modules.get(&digest), None | Some(Module::Fetch(Supply::Failed(_)))) {
-            self.make_room_for_module();
-            self.modules.insert(digest, Module::Fetch(Supply::Wanted(0)));
+        if let Some(entry) = self.modules.get_mut(&digest)
+            && matches!(entry.module, Module::Fetch(Supply::Idle | Supply::Failed(_)))
+        {
+            entry.module = Module::Fetch(Supply::Wanted(0));
         }
         self.ask_module(digest);
         self.ask_payload(run);
@@ -65,7 +81,7 @@ impl Agent {
     /// Asks again for everything that is wanted.
     pub(crate) fn ask_again(&mut self) {
         self.retry_at = None;
-        let wanted = |module: &&Module| matches!(module, Module::Fetch(Supply::Wanted(_)));
+        let wanted = |entry: &&ModuleEntry| matches!(entry.module, Module::Fetch(Supply::Wanted(_)));
         let modules: Vec<Digest> = self.modules.iter().filter(|(_, m)| wanted(m)).map(|(digest, _)| *digest).collect();
         modules.into_iter().for_each(|digest| self.ask_module(digest));
         let wanted = |run: &&Run| matches!(run.payload, Supply::Wanted(_));
@@ -75,28 +91,29 @@ impl Agent {
     }
 
     pub(crate) fn module_stored(&mut self, digest: Digest, path: String) {
-        if let Some(module @ Module::Fetch(_)) = self.modules.get_mut(&digest) {
-            *module = Module::Preparing;
+        if let Some(entry) = self.modules.get_mut(&digest)
+            && matches!(entry.module, Module::Fetch(_))
+        {
+            entry.module = Module::Preparing;
             self.emit(Output::Sandbox(Command::Prepare(ModuleFile { digest, path })));
         }
     }
 
     pub(crate) fn module_ready(&mut self, ready: ModuleReady) {
-        let Some(module @ Module::Preparing) = self.modules.get_mut(&ready.digest) else {
-            return;
-        };
+        let preparing = |entry: &&mut ModuleEntry| matches!(entry.module, Module::Preparing);
+        let Some(entry) = self.modules.get_mut(&ready.digest).filter(preparing) else { return };
         match ready.refused {
-            None => *module = Module::Ready,
+            None => entry.module = Module::Ready,
             Some(why) => {
                 tracing::warn!(module = %ready.digest, why, "module refused by the sandbox");
-                *module = Module::Refused(why);
+                entry.module = Module::Refused(why);
             }
         }
         self.advance_waiting();
     }
 
     pub(crate) fn module_failed(&mut self, digest: Digest, message: String, retry: bool) {
-        let Some(Module::Fetch(supply)) = self.modules.get_mut(&digest) else {
+        let Some(ModuleEntry { module: Module::Fetch(supply), .. }) = self.modules.get_mut(&digest) else {
             return;
         };
         *supply = after_failure(supply, format!("the module cannot be fetched: {message}"), retry);
@@ -135,7 +152,7 @@ impl Agent {
         if !self.is_up() {
             return;
         }
-        if let Some(Module::Fetch(supply)) = self.modules.get_mut(&digest)
+        if let Some(ModuleEntry { module: Module::Fetch(supply), .. }) = self.modules.get_mut(&digest)
             && let Supply::Wanted(tries) = *supply
         {
             *supply = Supply::Asked(tries + 1);
@@ -151,17 +168,6 @@ impl Agent {
         if let (Supply::Wanted(tries), Some(blob)) = (&known.payload, blob(&known.spec.input)) {
             known.payload = Supply::Asked(tries + 1);
             self.emit(Output::FetchPayload { run, blob });
-        }
-    }
-
-    fn make_room_for_module(&mut self) {
-        if self.modules.len() < limits::MODULES_MAX {
-            return;
-        }
-        let used: Vec<Digest> = self.runs.values().map(|run| run.spec.module).collect();
-        let idle = self.modules.keys().find(|digest| !used.contains(digest)).copied();
-        if let Some(digest) = idle {
-            self.modules.remove(&digest);
         }
     }
 }

@@ -401,5 +401,8 @@ fn a_forgotten_run_goes_when_its_last_range_ends() {
     assert_eq!(node.take(), []);
     node.end(attempt(2, 10), success());
     assert!(node.outputs.contains(&Output::Sandbox(Command::Forget(RUN))));
-    assert_eq!(node.agent.stats().runs, 0);
+    assert_eq!((node.agent.stats().runs, node.agent.stats().modules), (0, 0), "the sandbox may unload it from here on");
+    node.control(ToExecutor::Define(spec(RUN, resources(500, 64), RunInput::None)));
+    node.control(ToExecutor::Grant(grant(3, 0, 1)));
+    assert!(node.outputs.contains(&Output::FetchModule(MODULE)) && node.starts().is_empty());
 }
