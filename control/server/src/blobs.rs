@@ -322,11 +322,14 @@ fn random_id() -> Result<String, BlobError> {
 fn failure(error: &object_store::Error) -> BlobError {
     let mut cause: Option<&(dyn StdError + 'static)> = Some(error);
     while let Some(current) = cause {
-        let kind = current.downcast_ref::<io::Error>().map(io::Error::kind);
-        if matches!(kind, Some(io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)) {
-            return BlobError::Full;
-        }
         cause = current.source();
+        if let Some(io) = current.downcast_ref::<io::Error>() {
+            if matches!(io.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) {
+                return BlobError::Full;
+            }
+            // An error that was wrapped in an I/O error is not its source, but that error's source is.
+            cause = io.get_ref().map(|inner| inner as &(dyn StdError + 'static));
+        }
     }
     BlobError::Failed(error.to_string())
 }
@@ -417,5 +420,49 @@ mod tests {
             assert!(matches!(failure(&error(kind)), BlobError::Full), "{kind:?}");
         }
         assert!(matches!(failure(&error(io::ErrorKind::PermissionDenied)), BlobError::Failed(_)));
+    }
+
+    /// Names the small disk to the second process of the test below.
+    const DISK: &str = "WEIR_TEST_SMALL_DISK";
+
+    /// Runs itself again in a mount namespace of its own, with a disk of 2 MiB.
+    #[test]
+    fn a_full_disk_is_reported_as_such() {
+        const NAME: &str = "blobs::tests::a_full_disk_is_reported_as_such";
+        if let Some(disk) = std::env::var_os(DISK) {
+            return fill(Path::new(&disk));
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let unshare = |script: &str| {
+            let mut command = std::process::Command::new("unshare");
+            command.args(["--map-root-user", "--mount", "sh", "-c", script, "sh"]).arg(folder.path());
+            command
+                .arg(std::env::current_exe().unwrap())
+                .args(["--exact", NAME, "--nocapture"])
+                .env(DISK, folder.path());
+            command.output()
+        };
+        const MOUNT: &str = "mount -t tmpfs -o size=2m tmpfs \"$1\"";
+        if !unshare(MOUNT).is_ok_and(|output| output.status.success()) {
+            return crate::testing::skip(NAME, "this machine allows no mount namespaces");
+        }
+        let output = unshare(&format!("{MOUNT} && shift && exec \"$@\"")).unwrap();
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && text.contains("1 passed"), "{text}{:?}", output.stderr);
+    }
+
+    #[tokio::main(flavor = "current_thread")]
+    async fn fill(disk: &Path) {
+        let blobs = Blobs::open_local(disk).unwrap();
+        for len in [3 << 20, PART_LEN + 1] {
+            let content = vec![1; len];
+            let error =
+                blobs.put(&digest(&content), u64::MAX, stream::iter(parts(&content, 1 << 16))).await.unwrap_err();
+            assert!(matches!(error, BlobError::Full), "{len} bytes: {error}");
+        }
+        let error = blobs.write_object("segments/1", Bytes::from(vec![1; 3 << 20])).await.unwrap_err();
+        assert!(matches!(error, BlobError::Full), "{error}");
+        assert_eq!(files(disk), 0, "what did not fit is removed");
+        blobs.put_bytes(&digest(b"small"), Bytes::from_static(b"small")).await.unwrap();
     }
 }

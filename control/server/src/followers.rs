@@ -120,8 +120,7 @@ mod tests {
         for text in ["a", "b", "c", "d"] {
             assert!(followers.deliver(&piece(text, false)));
         }
-        let text =
-            |rx: &mut mpsc::Receiver<Output>| String::from_utf8(rx.try_recv().unwrap().bytes.into()).unwrap();
+        let text = |rx: &mut mpsc::Receiver<Output>| String::from_utf8(rx.try_recv().unwrap().bytes.into()).unwrap();
         assert_eq!((text(&mut rx), text(&mut rx)), ("a".to_owned(), "b".to_owned()));
         assert!(!followers.deliver(&piece("e", true)), "the last piece ends it");
         assert!(text(&mut rx).contains("2 pieces of output are missing"));

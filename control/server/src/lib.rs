@@ -17,6 +17,7 @@ mod https;
 mod leader;
 mod metrics;
 mod outlets;
+mod readiness;
 mod server;
 mod sessions;
 mod status;

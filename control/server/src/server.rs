@@ -23,6 +23,7 @@ use crate::{
     https,
     leader::Candidate,
     metrics::Metrics,
+    readiness,
     sessions::{EVENTS_MAX, Sessions},
     status::{ClusterStatus, Health, StatusBoard},
     store::{EmbeddedStore, EtcdSettings, EtcdStore, Store},
@@ -44,6 +45,8 @@ pub struct Server {
     http: SocketAddr,
     link: SocketAddr,
     handle: ControlHandle,
+    /// Ends waits and streams of the HTTP API, which would otherwise use up their grace.
+    closing: CancellationToken,
     stop: CancellationToken,
     candidate: JoinHandle<()>,
     web: https::Web,
@@ -56,10 +59,12 @@ pub struct Server {
 /// What prevents it from starting, or that it failed.
 pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<()> {
     let server = Server::start(config).await?;
+    readiness::notify(readiness::READY);
     let failed = tokio::select! {
         () = shutdown => false,
         () = server.failed() => true,
     };
+    readiness::notify(readiness::STOPPING);
     tracing::info!("stopping");
     server.stop().await;
     anyhow::ensure!(!failed, "the scheduler's thread ended; its last words are in the log");
@@ -87,9 +92,10 @@ impl Server {
         let wiring = Wiring::new(&config, store, shared, stop.clone());
         let handle = wiring.handle.clone();
         let (link, threads, candidate) = wiring.start(&config, identity, http).await?;
-        let web = web.serve(api::router(handle.clone(), auth), tls)?;
+        let closing = CancellationToken::new();
+        let web = web.serve(api::router(handle.clone(), auth, closing.clone()), tls)?;
         tracing::info!(listen.http = %http, listen.link = %link, cluster = %config.cluster, "weir-control is up");
-        Ok(Self { http, link, handle, stop, candidate, web, threads })
+        Ok(Self { http, link, handle, closing, stop, candidate, web, threads })
     }
 
     /// Where the HTTP API listens.
@@ -123,6 +129,7 @@ impl Server {
 
     /// Stops: takes no more requests and sessions, resigns, and waits for what runs.
     pub async fn stop(mut self) {
+        self.closing.cancel();
         self.web.stop(HTTP_GRACE).await;
         self.stop.cancel();
         if let Err(error) = (&mut self.candidate).await {

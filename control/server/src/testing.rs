@@ -128,7 +128,7 @@ fn installed() -> bool {
 }
 
 /// Says that a test is skipped, where people see it and where skipped tests are counted.
-fn skip(test: &str, why: &str) {
+pub(crate) fn skip(test: &str, why: &str) {
     println!("SKIPPED: {test}: {why}");
     if let Some(path) = std::env::var_os("WEIR_SKIP_LOG") {
         let log = std::fs::OpenOptions::new().create(true).append(true).open(PathBuf::from(path));

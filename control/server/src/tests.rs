@@ -5,8 +5,9 @@ mod leadership;
 
 use std::path::Path;
 
+use sha2::{Digest as _, Sha256};
 use weir_scheduler::{PutJob, Reply, Request, RequestError, Submit};
-use weir_wire::id::RunId;
+use weir_wire::id::{Digest, RunId};
 
 use crate::{
     config::{ApiConfig, Config, StoreConfig},
@@ -131,4 +132,31 @@ async fn a_stopped_control_plane_answers_that_it_does_not_lead() {
     let handle = server.handle().clone();
     server.stop().await;
     assert_eq!(within("a question", handle.query(|_, _| ())).await, Err(RequestError::NotLeader));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_api_takes_only_the_token_over_tls() {
+    let folder = tempfile::tempdir().unwrap();
+    let ca = testing::identity(&folder.path().join("identity"));
+    let file = folder.path().join("token.sha256");
+    let sha256 = Digest(Sha256::digest("the token").into());
+    std::fs::write(&file, format!("{sha256}\n")).unwrap();
+    let config = config(folder.path(), StoreConfig::Embedded(folder.path().join("store")));
+    let server = start(Config { api: ApiConfig::Token { file }, ..config }).await;
+    let address = format!("https://{}", server.http_address());
+    let ask = async |token: Option<&str>| {
+        let options = weir_client::Options {
+            addresses: vec![address.clone()],
+            token: token.map(str::to_owned),
+            ca_pem: Some(ca.certificate_pem().as_bytes().to_vec()),
+        };
+        let client = weir_client::Client::new(options).unwrap();
+        within("an answer", client.cluster()).await.map(|info| info.cluster.clone())
+    };
+    assert_eq!(ask(Some("the token")).await.unwrap(), "test");
+    for token in [None, Some("another")] {
+        let error = ask(token).await.unwrap_err();
+        assert!(error.to_string().contains("token"), "{error}");
+    }
+    server.stop().await;
 }
