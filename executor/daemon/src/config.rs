@@ -15,6 +15,8 @@ pub use setting::{CpuCount, Size, Span};
 const LANES_PER_WORKER_MAX: u32 = 1024;
 /// Most workers.
 const WORKERS_MAX: usize = 512;
+/// Most published directories: each is an attribute of the node.
+const PUBLISH_MAX: usize = 24;
 /// Most addresses of the control plane.
 const CONTROL_MAX: usize = 16;
 
@@ -112,6 +114,7 @@ impl Config {
             (self.compile_cache.0 >= 1 << 20, "compile_cache", "it must be at least 1MiB"),
             (loopback, "metrics", "it must be a loopback address: the text is not protected"),
             (self.publish.values().all(|path| path.is_absolute()), "publish", "directories must be absolute paths"),
+            (self.publish.len() <= PUBLISH_MAX, "publish", "there may be at most 24"),
             (self.labels.len() <= NODE_ATTRIBUTES_MAX / 2, "labels", "there may be at most 32"),
         ];
         if let Some((_, key, why)) = checks.into_iter().find(|(holds, ..)| !holds) {

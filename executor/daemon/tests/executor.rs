@@ -9,7 +9,7 @@ use std::{
 
 use tokio::{sync::oneshot, task::JoinHandle, time::timeout};
 use weir_agent::ExitReason;
-use weir_executor::{Config, Error, Size, run};
+use weir_executor::{Config, Error, Size, Span, run};
 use weir_link::{
     FrameReceiver, Identity, Link, Listener, RefusalCause, Session,
     issue::{ClusterCa, Validity},
@@ -24,7 +24,7 @@ use weir_wire::{
     node::Hello,
     outcome::{BlobRef, Captured, Outcome},
     resources::Resources,
-    task::Status,
+    task::{Reason, Status},
     units::{CpuMillis, Fuel, MemBytes},
     work::{Budgets, Input, WorkSpec},
 };
@@ -34,6 +34,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Returns at once.
 const NULL: &str = r#"(module (memory (export "memory") 1) (func (export "_start")))"#;
+/// Never ends by itself.
+const SPIN: &str = r#"(module (memory (export "memory") 1) (func (export "_start") (loop $again (br $again))))"#;
 /// Copies its standard input to its standard output.
 const CAT: &str = r#"(module
   (import "wasi_snapshot_preview1" "fd_read" (func $read (param i32 i32 i32 i32) (result i32)))
@@ -117,6 +119,7 @@ impl Stage {
             memory: Some(Size(1 << 30)),
             workers: Some(1),
             lanes_per_worker: 4,
+            grace: Span(Duration::from_millis(50)),
             ..Config::default()
         }
     }
@@ -241,6 +244,28 @@ async fn a_range_is_run_and_reported_and_the_daemon_drains() {
     assert_eq!(outcomes.iter().map(|(index, _)| *index).collect::<Vec<_>>(), (100..150).collect::<Vec<_>>());
     assert!(outcomes.iter().all(|(_, outcome)| outcome.status == Status::Succeeded), "{:?}", outcomes[0].1);
     running.stop.take().expect("once").send(()).expect("running");
+    ended(running).await.expect("drained");
+}
+
+#[tokio::test]
+async fn the_end_of_the_grace_ends_what_runs_and_says_so() {
+    let mut stage = Stage::new();
+    let module = stage.module(SPIN);
+    let mut running = stage.start();
+    let mut joined = stage.join(7).await;
+    joined.send(&spec(module, Input::None)).await;
+    joined.grant(7, 1, 0, 1).await;
+    stage.serve_blob(&joined).await;
+    loop {
+        let message = next(&mut joined.receiver).await;
+        if matches!(message, ToControl::Report(report) if !report.started.is_empty()) {
+            break;
+        }
+    }
+    running.stop.take().expect("once").send(()).expect("running");
+    let outcomes = joined.outcomes(1).await;
+    let failure = outcomes[0].1.failure.as_ref().expect("a failure");
+    assert_eq!((outcomes[0].1.status, failure.reason), (Status::Killed, Reason::Drained));
     ended(running).await.expect("drained");
 }
 
