@@ -9,7 +9,7 @@ use std::{
     rc::Rc,
     sync::Arc,
     task::{Context, Poll, Waker},
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant},
 };
 
 use rustix::time::{ClockId, clock_gettime};
@@ -27,8 +27,8 @@ use weir_wire::{
 use crate::{
     capture::Capture,
     fairness::{self, YieldInHostCalls},
-    limits::{COMPONENT_HANDLES_MAX, FUEL_SLICE, HOSTCALL_BYTES_MAX, Limiter},
-    program::Program,
+    limits::{COMPONENT_HANDLES_MAX, FUEL_SLICE, HOSTCALL_BYTES_MAX, Limiter, SHORT_POLL, TIMEOUT_MAX},
+    program::{Program, Returned},
     state::{State, Work},
     verdict::{self, Circumstances, End, Verdict},
 };
@@ -48,16 +48,26 @@ pub(crate) struct Attempt {
 pub(crate) struct Control {
     cancelled: Cell<Option<Reason>>,
     followed: Cell<bool>,
+    /// Live output was turned on since it was last reported, so it starts from the beginning.
+    replay: Cell<bool>,
     waker: RefCell<Option<Waker>>,
 }
 
 /// What one thread shares among its attempts.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Shared {
     /// Events on their way to the daemon.
     pub(crate) events: RefCell<Vec<AttemptEvent>>,
-    /// CPU time of this thread when it was last read.
-    cpu: Cell<Duration>,
+    meter: Cell<Meter>,
+}
+
+/// Where the thread's clocks stood when an attempt was last charged.
+#[derive(Debug, Clone, Copy)]
+struct Meter {
+    wall: Instant,
+    cpu: Duration,
+    /// Charged by the wall clock since `cpu` was read.
+    estimated: Duration,
 }
 
 /// Everything about an ended attempt but its times.
@@ -78,7 +88,7 @@ impl Control {
 
     /// Turns live output on, from the beginning, or off.
     pub(crate) fn follow(&self, on: bool) {
-        self.followed.set(on);
+        self.replay.set(on && !self.followed.replace(on));
         self.wake();
     }
 
@@ -97,15 +107,36 @@ impl Control {
 }
 
 impl Shared {
-    /// Reads the thread's CPU clock, so that what follows is charged to the attempt polled next.
-    pub(crate) fn begin_turn(&self) {
-        self.cpu.set(thread_cpu());
+    pub(crate) fn new() -> Self {
+        let meter = Meter { wall: Instant::now(), cpu: thread_cpu(), estimated: Duration::ZERO };
+        Self { events: RefCell::default(), meter: Cell::new(meter) }
     }
 
-    /// CPU time since the clock was last read.
+    /// Reads the thread's clocks, so that what follows is charged to the attempt polled next.
+    pub(crate) fn begin_turn(&self) {
+        self.meter.set(Meter { wall: Instant::now(), cpu: thread_cpu(), estimated: Duration::ZERO });
+    }
+
+    /// When the last poll ended or the turn began.
+    fn mark(&self) -> Instant {
+        self.meter.get().wall
+    }
+
+    /// CPU time since the mark.
+    ///
+    /// Reading a thread's CPU clock takes a system call of half a microsecond, a seventh of a null attempt. A short
+    /// poll is charged its wall time: a thread that is preempted stays away for longer than such a poll.
     fn lap(&self) -> Duration {
-        let now = thread_cpu();
-        now.saturating_sub(self.cpu.replace(now))
+        let meter = self.meter.get();
+        let now = Instant::now();
+        let wall = now.saturating_duration_since(meter.wall);
+        if wall < SHORT_POLL {
+            self.meter.set(Meter { wall: now, estimated: meter.estimated + wall, ..meter });
+            return wall;
+        }
+        let cpu = thread_cpu();
+        self.meter.set(Meter { wall: now, cpu, estimated: Duration::ZERO });
+        cpu.saturating_sub(meter.cpu).saturating_sub(meter.estimated).min(wall)
     }
 }
 
@@ -122,7 +153,8 @@ impl Attempt {
         let started = Instant::now();
         let id = spec.id;
         let capture = Arc::new(Capture::new(started, work.spec.budgets.output));
-        let job = Job { program, work, spec, memory_max, started };
+        let deadline = started + work.spec.budgets.timeout.min(TIMEOUT_MAX);
+        let job = Job { program, work, spec, memory_max, deadline };
         let guest = run(engine.clone(), job, Arc::clone(&capture), Rc::clone(&control));
         Self { id, started, control, capture, cpu: Duration::ZERO, guest: Box::pin(guest) }
     }
@@ -133,7 +165,7 @@ impl Attempt {
 
     /// Polls the guest for one slice. A panic of the host ends this attempt alone.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>, shared: &Shared) -> Poll<Box<EndedAttempt>> {
-        fairness::poll_started(Instant::now());
+        fairness::poll_started(shared.mark());
         let guest = &mut self.guest;
         let polled = catch_unwind(AssertUnwindSafe(|| guest.as_mut().poll(cx)));
         self.cpu += shared.lap();
@@ -154,9 +186,7 @@ impl Attempt {
         let mut events = shared.events.borrow_mut();
         self.capture.report_progress(self.id, last, &mut events);
         if self.control.followed.get() {
-            self.capture.report_output(self.id, &mut events);
-        } else {
-            self.capture.rewind();
+            self.capture.report_output(self.id, self.control.replay.take(), &mut events);
         }
     }
 
@@ -211,7 +241,7 @@ struct Job {
     work: Rc<Work>,
     spec: AttemptSpec,
     memory_max: u64,
-    started: Instant,
+    deadline: Instant,
 }
 
 async fn run(engine: Engine, mut job: Job, capture: Arc<Capture>, control: Rc<Control>) -> Finished {
@@ -225,7 +255,7 @@ async fn run(engine: Engine, mut job: Job, capture: Arc<Capture>, control: Rc<Co
     };
     let end = {
         let guest = pin!(job.program.run(&mut store, &job.spec.payload));
-        until_end(guest, &control, &capture, job.started + budgets.timeout).await
+        until_end(guest, &control, &capture, job.deadline).await
     };
     let limiter = &store.data().limiter;
     let peak_memory = limiter.peak();
@@ -239,11 +269,8 @@ async fn run(engine: Engine, mut job: Job, capture: Arc<Capture>, control: Rc<Co
 fn store(engine: &Engine, job: &mut Job, capture: &Arc<Capture>) -> wasmtime::Result<Store<State>> {
     let budgets = job.work.spec.budgets;
     let limiter = Limiter::new(budgets.resources.memory.0.min(job.memory_max));
-    let deadline_ms = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .ok()
-        .and_then(|now| u64::try_from((now + budgets.timeout).as_millis()).ok());
-    let state = State::new(&job.work, &mut job.spec, job.program.needs, Arc::clone(capture), limiter, deadline_ms)?;
+    let capture = Arc::clone(capture);
+    let state = State::new(&job.work, &mut job.spec, job.program.needs, capture, limiter, job.deadline)?;
     let mut store = Store::new(engine, state);
     store.limiter(|state| &mut state.limiter);
     store.set_hostcall_fuel(HOSTCALL_BYTES_MAX);
@@ -257,7 +284,7 @@ fn store(engine: &Engine, job: &mut Job, capture: &Arc<Capture>) -> wasmtime::Re
 /// Polls the guest until it ends or is ended. The future is dropped then, wherever the guest is.
 async fn until_end<G>(mut guest: Pin<&mut G>, control: &Control, capture: &Capture, deadline: Instant) -> End
 where
-    G: Future<Output = wasmtime::Result<crate::program::Returned>>,
+    G: Future<Output = wasmtime::Result<Returned>>,
 {
     // Most attempts end in their first poll and never need a timer.
     let mut timer: Option<Pin<Box<Sleep>>> = None;
@@ -268,8 +295,11 @@ where
         if let Poll::Ready(result) = guest.as_mut().poll(cx) {
             return Poll::Ready(End::Guest(result));
         }
+        if capture.is_full() {
+            return Poll::Ready(End::OutputFull);
+        }
         let timer = timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline.into())));
-        if capture.is_full() || timer.as_mut().poll(cx).is_ready() {
+        if timer.as_mut().poll(cx).is_ready() {
             return Poll::Ready(End::TimedOut);
         }
         Poll::Pending

@@ -104,10 +104,13 @@ impl Capture {
         });
     }
 
-    /// Reports what was written since the last report.
-    pub(crate) fn report_output(&self, id: AttemptId, events: &mut Vec<AttemptEvent>) {
+    /// Reports what was written since the last report, or from the beginning.
+    pub(crate) fn report_output(&self, id: AttemptId, replay: bool, events: &mut Vec<AttemptEvent>) {
         self.with(|written| {
             written.close_record();
+            if replay {
+                written.reported = 0;
+            }
             let fresh = written.log.get(written.reported..).unwrap_or_default();
             // The log was encoded here, so it decodes.
             for Record { stream, at_ms, bytes } in log::records(fresh).unwrap_or_default() {
@@ -115,11 +118,6 @@ impl Capture {
             }
             written.reported = written.log.len();
         });
-    }
-
-    /// Lets the next report start from the beginning.
-    pub(crate) fn rewind(&self) {
-        self.with(|written| written.reported = 0);
     }
 
     /// Takes everything.
@@ -237,16 +235,15 @@ mod tests {
         let capture = Capture::new(Instant::now(), 100);
         let mut events = Vec::new();
         capture.write(Stream::Stdout, b"a").unwrap();
-        capture.rewind();
-        capture.report_output(ID, &mut events);
+        capture.report_output(ID, true, &mut events);
         capture.write(Stream::Stderr, b"b").unwrap();
-        capture.report_output(ID, &mut events);
-        capture.report_output(ID, &mut events);
+        capture.report_output(ID, false, &mut events);
+        capture.report_output(ID, false, &mut events);
         let bytes: Vec<_> = events
             .iter()
-            .map(|event| match event {
-                AttemptEvent::Output(chunk) => (chunk.stream, &*chunk.bytes),
-                other => panic!("an unexpected event: {other:?}"),
+            .filter_map(|event| match event {
+                AttemptEvent::Output(chunk) => Some((chunk.stream, &*chunk.bytes)),
+                AttemptEvent::Module(_) | AttemptEvent::Progress(_) | AttemptEvent::Ended(_) => None,
             })
             .collect();
         assert_eq!(bytes, [(Stream::Stdout, &b"a"[..]), (Stream::Stderr, &b"b"[..])]);

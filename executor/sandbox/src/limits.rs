@@ -28,7 +28,7 @@ pub(crate) const MEMORIES_PER_ATTEMPT_MAX: u32 = 2;
 /// Tables of one attempt.
 pub(crate) const TABLES_PER_ATTEMPT_MAX: u32 = 8;
 /// Core instances of one attempt.
-pub(crate) const INSTANCES_PER_ATTEMPT_MAX: u32 = 32;
+pub(crate) const INSTANCES_PER_ATTEMPT_MAX: u32 = 64;
 /// Bytes of a memory that stay resident in a free slot; measured: seven times cheaper for a module that dirties 16 pages.
 pub(crate) const MEMORY_KEEP_RESIDENT_BYTES: usize = 128 << 10;
 /// Bytes of a table that stay resident in a free slot.
@@ -51,6 +51,10 @@ pub(crate) const IDLE_MODULES_MAX: usize = 256;
 pub(crate) const REFUSALS_MAX: usize = 4096;
 /// Fuel for each page that `memory.grow` asks for: a page costs about as much as this many instructions to clear.
 pub(crate) const GROW_FUEL_PER_PAGE: u8 = 255;
+/// Longest wall-clock timeout that is told from none: a year.
+pub(crate) const TIMEOUT_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
+/// Polls shorter than this are charged by the wall clock.
+pub(crate) const SHORT_POLL: Duration = Duration::from_micros(50);
 /// Shortest time between two progress events of an attempt.
 pub(crate) const PROGRESS_INTERVAL: Duration = Duration::from_millis(50);
 

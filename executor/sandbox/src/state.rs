@@ -1,6 +1,9 @@
 //! What belongs to one attempt: the data of its `Store`.
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Instant, SystemTime, UNIX_EPOCH},
+};
 
 use bytes::Bytes;
 use wasmtime_wasi::{WasiCtxBuilder, WasiCtxView, WasiView, p1::WasiP1Ctx, p2::pipe::MemoryInputPipe};
@@ -39,7 +42,21 @@ pub(crate) struct TaskContext {
     pub(crate) work: Arc<WorkSpec>,
     pub(crate) index: u32,
     pub(crate) ordinal: u32,
-    pub(crate) deadline_ms: Option<u64>,
+    deadline: Instant,
+    /// The deadline as the guest knows it, once it asked.
+    deadline_ms: Option<u64>,
+}
+
+impl TaskContext {
+    /// When the attempt is ended, Unix milliseconds; the same at every call.
+    pub(crate) fn deadline_ms(&mut self) -> Option<u64> {
+        if self.deadline_ms.is_none() {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
+            let deadline = now + self.deadline.saturating_duration_since(Instant::now());
+            self.deadline_ms = u64::try_from(deadline.as_millis()).ok();
+        }
+        self.deadline_ms
+    }
 }
 
 impl Work {
@@ -69,7 +86,7 @@ impl State {
         needs: Needs,
         capture: Arc<Capture>,
         limiter: Limiter,
-        deadline_ms: Option<u64>,
+        deadline: Instant,
     ) -> wasmtime::Result<Self> {
         let index = attempt.id.task.index;
         let mut builder = WasiCtxBuilder::new();
@@ -94,7 +111,8 @@ impl State {
         }
         let mut wasi = builder.build_p1();
         wasi.ctx().table.set_max_capacity(HANDLES_MAX);
-        let context = TaskContext { work: Arc::clone(&work.spec), index, ordinal: attempt.ordinal, deadline_ms };
+        let context =
+            TaskContext { work: Arc::clone(&work.spec), index, ordinal: attempt.ordinal, deadline, deadline_ms: None };
         Ok(Self { wasi, limiter, capture, context })
     }
 }

@@ -24,6 +24,7 @@ pub(crate) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> 
 
 impl host::Host for State {
     fn get_context(&mut self) -> wasmtime::Result<Context> {
+        let deadline_ms = self.context.deadline_ms();
         let context = &self.context;
         Ok(Context {
             namespace: context.work.namespace.to_string(),
@@ -32,7 +33,7 @@ impl host::Host for State {
             index: context.index,
             count: context.work.count,
             attempt: context.ordinal,
-            deadline_ms: context.deadline_ms,
+            deadline_ms,
         })
     }
 

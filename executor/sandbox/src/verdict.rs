@@ -22,6 +22,8 @@ pub(crate) enum End {
     Cancelled(Reason),
     /// Its wall-clock time.
     TimedOut,
+    /// Its output, although the guest goes on.
+    OutputFull,
 }
 
 /// How an attempt ended, without what it used.
@@ -47,12 +49,11 @@ pub(crate) struct Circumstances {
 pub(crate) fn judge(end: End, known: Circumstances) -> Verdict {
     match end {
         End::Cancelled(reason) => {
-            let source = match reason {
-                Reason::Cancelled | Reason::Preempted | Reason::DependencyFailed => Source::Control,
-                _ => Source::Executor,
-            };
+            let by_control = matches!(reason, Reason::Cancelled | Reason::Preempted | Reason::DependencyFailed);
+            let source = if by_control { Source::Control } else { Source::Executor };
             failed(Status::Killed, Failure::new(reason, source, "ended before it was done"))
         }
+        End::OutputFull => output_limit(),
         _ if known.output_full => output_limit(),
         End::TimedOut => by_limit(Reason::WallTimeout, "the wall-clock timeout passed"),
         End::Guest(Ok(Returned::Result(bytes))) if bytes.len() as u64 > known.output_max => output_limit(),

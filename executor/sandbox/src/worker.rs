@@ -110,7 +110,7 @@ impl Worker {
         Self {
             setup,
             mailbox,
-            shared: Rc::default(),
+            shared: Rc::new(Shared::new()),
             works: HashMap::new(),
             programs: HashMap::new(),
             waiting: VecDeque::new(),

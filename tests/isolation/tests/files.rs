@@ -57,19 +57,19 @@ const EXHAUST: &str = r"
 
 /// A published directory with a secret beside it, and ways that lead there.
 fn world() -> (TempDir, Bench) {
-    let world = tempfile::tempdir().unwrap();
+    let world = tempfile::tempdir().expect("a writable world");
     let (published, outside) = (world.path().join("published"), world.path().join("outside"));
-    fs::create_dir_all(published.join("inner")).unwrap();
-    fs::create_dir(&outside).unwrap();
-    fs::write(published.join("open.txt"), "for all").unwrap();
-    fs::write(published.join("inner/deep.txt"), "deep").unwrap();
-    fs::write(outside.join("secret.txt"), "secret").unwrap();
-    symlink("open.txt", published.join("inside-link")).unwrap();
-    symlink("../outside/secret.txt", published.join("relative-link")).unwrap();
-    symlink(outside.join("secret.txt"), published.join("absolute-link")).unwrap();
-    symlink("../outside", published.join("directory-link")).unwrap();
-    symlink("/", published.join("root-link")).unwrap();
-    symlink("/proc/self", published.join("proc-link")).unwrap();
+    fs::create_dir_all(published.join("inner")).expect("a writable world");
+    fs::create_dir(&outside).expect("a writable world");
+    fs::write(published.join("open.txt"), "for all").expect("a writable world");
+    fs::write(published.join("inner/deep.txt"), "deep").expect("a writable world");
+    fs::write(outside.join("secret.txt"), "secret").expect("a writable world");
+    symlink("open.txt", published.join("inside-link")).expect("a writable world");
+    symlink("../outside/secret.txt", published.join("relative-link")).expect("a writable world");
+    symlink(outside.join("secret.txt"), published.join("absolute-link")).expect("a writable world");
+    symlink("../outside", published.join("directory-link")).expect("a writable world");
+    symlink("/", published.join("root-link")).expect("a writable world");
+    symlink("/proc/self", published.join("proc-link")).expect("a writable world");
     let bench = Bench::with(4, BTreeMap::from([("corpus".to_owned(), published)]));
     (world, bench)
 }

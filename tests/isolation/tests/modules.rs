@@ -7,7 +7,7 @@ use weir_sandbox::{Error, Sandbox, SandboxConfig};
 use weir_wire::{
     attempt::{AttemptEvent, Command, ModuleFile, ModuleReady},
     id::Digest,
-    task::Status,
+    task::{Reason, Status},
 };
 
 const SMALL: &str = r#"(module
@@ -67,6 +67,37 @@ fn a_module_with_flipped_bits_is_refused_or_runs_within_its_budgets() {
     }
     assert!(accepted > 0);
     bench.run_among_neighbours(&Guest::new(SMALL));
+}
+
+/// Modules that are small and cost a compiler gigabytes.
+#[test]
+fn a_module_that_would_choke_the_compiler_is_refused_and_the_worker_goes_on() {
+    let mut bench = Bench::new();
+    let start = r#"(func (export "_start"))"#;
+    let functions = format!("(module {start} {})", "(func)".repeat(200_000));
+    let locals = format!(
+        "(module {start} (func (local {}) {}))",
+        "i32 ".repeat(20_000),
+        "(if (i32.const 0) (then))".repeat(60_000)
+    );
+    let memories = format!("(module {start} {})", "(memory 1)".repeat(100));
+    let tables = format!("(module {start} {})", "(table 1 funcref)".repeat(100));
+    for (bomb, words) in [(functions, "functions"), (locals, "locals"), (memories, "memor"), (tables, "table")] {
+        let refused = bench.prepare(bomb.as_bytes()).refused.unwrap();
+        assert!(refused.contains(words), "expected {words:?}: {refused}");
+    }
+    bench.run_among_neighbours(&Guest::new(SMALL));
+}
+
+#[test]
+fn a_large_data_segment_is_loaded_only_within_the_memory_limit() {
+    let mut bench = Bench::new();
+    let data = "x".repeat(4 << 20);
+    let module =
+        format!(r#"(module (memory (export "memory") 64) (data (i32.const 0) "{data}") (func (export "_start")))"#);
+    let guest = Guest::new(module).memory(4 << 20);
+    assert_eq!(bench.run_among_neighbours(&guest).status(), Status::Succeeded);
+    assert_eq!(bench.run_among_neighbours(&guest.memory(1 << 20)).reason(), Some(Reason::MemoryLimit));
 }
 
 #[test]
@@ -147,12 +178,12 @@ fn a_configuration_that_cannot_work_is_refused() {
 /// Whether a module had to be compiled.
 fn compiles(dir: &Path, key: [u8; 32], path: &Path) -> bool {
     let (sender, mut events) = tokio::sync::mpsc::unbounded_channel();
-    let sandbox = Sandbox::start(config(dir, key), sender).unwrap();
-    let path = path.to_str().unwrap().to_owned();
+    let sandbox = Sandbox::start(config(dir, key), sender).expect("a working bench");
+    let path = path.to_str().expect("a working bench").to_owned();
     sandbox.send(Command::Prepare(ModuleFile { digest: Digest([5; 32]), path }));
-    let batch = events.blocking_recv().unwrap();
+    let batch = events.blocking_recv().expect("a working bench");
     sandbox.shutdown();
-    let ready = batch.iter().find_map(ready).unwrap();
+    let ready = batch.iter().find_map(ready).expect("a working bench");
     assert_eq!(ready.refused, None);
     !ready.compile_time.is_zero()
 }
@@ -169,7 +200,7 @@ fn config(dir: &Path, cache_key: [u8; 32]) -> SandboxConfig {
 
 fn files(dir: &Path, extension: &str) -> Vec<std::path::PathBuf> {
     let dir = if dir.ends_with("cache") { dir.to_owned() } else { dir.join("cache") };
-    let paths = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+    let paths = fs::read_dir(dir).expect("a working bench").map(|entry| entry.expect("a working bench").path());
     paths.filter(|path| path.extension().is_some_and(|found| found == extension)).collect()
 }
 

@@ -57,7 +57,7 @@ const SHORT: Duration = Duration::from_millis(200);
 
 fn assert_failed(end: &End, reason: Reason, source: Source) {
     assert_eq!(end.status(), Status::Failed, "{end:?}");
-    let failure = end.failure().unwrap();
+    let failure = end.failure().expect("a failure");
     assert_eq!((failure.reason, failure.source), (reason, source), "{end:?}");
 }
 
