@@ -27,6 +27,9 @@ use super::{
     show,
 };
 
+/// Most runs among which the latest one of each listed job is looked for: the scheduler waits meanwhile.
+const RECENT_RUNS_MAX: usize = 1000;
+
 /// Which version of a job is wanted.
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -57,11 +60,10 @@ fn page(scheduler: &Scheduler, namespace: &Namespace, after: Option<&JobName>, l
     let more = jobs.len() > limit;
     jobs.truncate(limit);
     let next = jobs.last().filter(|_| more).map(|job| job.job.to_string());
-    let summary = |job: &JobRecord| {
-        let last = scheduler.runs(Some(namespace), Some(&job.job), None, 1);
-        show::job::summary(job, last.first().map(|(_, view)| view))
-    };
-    Page { items: jobs.into_iter().map(summary).collect(), next }
+    let recent = scheduler.runs(Some(namespace), None, None, RECENT_RUNS_MAX);
+    let last = |job: &JobRecord| recent.iter().map(|(_, view)| view).find(|view| view.job == job.job);
+    let items = jobs.into_iter().map(|job| show::job::summary(job, last(job))).collect();
+    Page { items, next }
 }
 
 /// Reads a job: its latest version, or the one that is named.

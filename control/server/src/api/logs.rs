@@ -95,6 +95,12 @@ enum End {
     Broken(String),
 }
 
+impl End {
+    fn closing() -> Self {
+        Self::Broken("the control plane shuts down".to_owned())
+    }
+}
+
 impl From<Refusal> for End {
     fn from(refusal: Refusal) -> Self {
         Self::Broken(refusal.problem.detail)
@@ -132,7 +138,7 @@ impl Reader {
             match woken {
                 Woken::Changed => {}
                 Woken::Deadline => self.send(Bytes::from_static(b"\n")).await?,
-                Woken::Closed => return Err(End::Broken("the control plane shuts down".to_owned())),
+                Woken::Closed => return Err(End::closing()),
             }
             found = tasks::find(&self.api, &self.namespace, self.run, self.index).await?;
         }
@@ -152,6 +158,7 @@ impl Reader {
             let piece = tokio::select! {
                 piece = tokio::time::timeout(KEEP_ALIVE, pieces.recv()) => piece,
                 () = self.out.closed() => return Err(End::Gone),
+                () = self.api.closing.cancelled() => return Err(End::closing()),
             };
             match piece {
                 Err(_) => self.send(Bytes::from_static(b"\n")).await?,

@@ -42,6 +42,7 @@ use axum::{
     routing::{get, post, put},
 };
 use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 use weir_api::routes;
 
 pub(crate) use auth::Auth;
@@ -61,16 +62,20 @@ const LOG_READS_MAX: usize = 64;
 struct Api {
     handle: ControlHandle,
     auth: Arc<Auth>,
+    closing: CancellationToken,
     module_uploads: Arc<Semaphore>,
     large_reads: Arc<Semaphore>,
     log_reads: Arc<Semaphore>,
 }
 
 /// Makes the service that answers all of `/v1`, health and metrics.
-pub(crate) fn router(handle: ControlHandle, auth: Auth) -> Router {
+///
+/// Waits and streams end early once `closing` is cancelled; other requests are answered as ever.
+pub(crate) fn router(handle: ControlHandle, auth: Auth, closing: CancellationToken) -> Router {
     let api = Api {
         handle,
         auth: Arc::new(auth),
+        closing,
         module_uploads: Arc::new(Semaphore::new(MODULE_UPLOADS_MAX)),
         large_reads: Arc::new(Semaphore::new(LARGE_READS_MAX)),
         log_reads: Arc::new(Semaphore::new(LOG_READS_MAX)),

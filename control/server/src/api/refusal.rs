@@ -105,3 +105,43 @@ impl IntoResponse for Refusal {
         response
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use weir_wire::id::JobVersion;
+
+    use super::*;
+    use crate::blobs::BlobError;
+
+    #[test]
+    fn failures_have_their_code_and_say_when_to_try_again() {
+        let version = JobVersion;
+        let job = || "j".parse().unwrap();
+        let blob = |error| Refusal::from(error);
+        for (refusal, status, code, again) in [
+            (RequestError::NotLeader.into(), 503, Code::NoLeader, true),
+            (RequestError::Interrupted.into(), 503, Code::NoLeader, true),
+            (RequestError::NoSuchJob { job: job(), version: version(2) }.into(), 404, Code::NotFound, false),
+            (RequestError::NoSuchRun.into(), 404, Code::NotFound, false),
+            (RequestError::NoSuchTask { index: 3, count: 2 }.into(), 404, Code::NotFound, false),
+            (
+                RequestError::VersionConflict { newest: version(2), expected: version(1) }.into(),
+                409,
+                Code::Conflict,
+                false,
+            ),
+            (RequestError::KeyReused.into(), 409, Code::IdempotencyMismatch, false),
+            (RequestError::Busy("full").into(), 429, Code::BackPressure, true),
+            (RequestError::Limit("big").into(), 400, Code::InvalidRequest, false),
+            (blob(BlobError::Full), 507, Code::BlobStore, true),
+            (blob(BlobError::Failed("io".to_owned())), 507, Code::BlobStore, true),
+            (blob(BlobError::TooLong { max: 5 }), 413, Code::TooLarge, false),
+            (blob(BlobError::Source("reset".to_owned())), 400, Code::InvalidRequest, false),
+        ] {
+            assert_eq!((refusal.problem.status, refusal.problem.code), (status, code));
+            let response = refusal.into_response();
+            assert_eq!(response.status().as_u16(), status);
+            assert_eq!(response.headers().contains_key(header::RETRY_AFTER), again, "{code:?}");
+        }
+    }
+}

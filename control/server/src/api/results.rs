@@ -72,6 +72,9 @@ impl Rest {
             return Ok(Some((lines.into(), self)));
         }
         let Some(name) = self.segments.pop_front() else { return Ok(None) };
+        if self.api.closing.is_cancelled() {
+            return Err(std::io::Error::other("the control plane shuts down"));
+        }
         let broken = |refusal: Refusal| std::io::Error::other(refusal.problem.detail);
         let segment = self.api.segment(&name).await.map_err(broken)?;
         let mut lines = Vec::new();

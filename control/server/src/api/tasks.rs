@@ -6,7 +6,7 @@ use axum::{
     http::{HeaderMap, header},
     response::Response,
 };
-use weir_api::{Code, Page, Problem, StopRequest, Task, TasksQuery, Versioned, routes};
+use weir_api::{Code, Page, Problem, StopRequest, Task, TaskState, TasksQuery, Versioned, routes};
 use weir_scheduler::{EntryLocation, Request, RunView, Scheduler};
 use weir_wire::{
     id::{Namespace, RunId},
@@ -50,7 +50,7 @@ pub(super) async fn list(
         .ask(move |scheduler, now| {
             let view = scheduler.run(id).filter(|view| view.namespace == asked_for);
             let page = view.map(|view| {
-                let found = scheduler.tasks(now, id, state, from, limit + 1);
+                let found = scheduler.tasks(now, id, state, from, scanned(&view, query.state, from, limit));
                 let next = found.get(limit).map(|task| task.index.to_string());
                 let items = found.iter().take(limit).map(|task| one(scheduler, now, &view, task)).collect();
                 Page { items, next }
@@ -60,6 +60,16 @@ pub(super) async fn list(
         .await?;
     let page = page.ok_or_else(|| runs::missing(&namespace, id))?;
     Ok(Reply::object(page)?.revision(revision).done())
+}
+
+/// How many tasks to look for: the search ends with the last one there is, and does not begin if there is none.
+fn scanned(run: &RunView, state: Option<TaskState>, from: u32, limit: usize) -> usize {
+    let there = state.map(|state| show::run::counts(&run.counts).get(state));
+    match there.map(usize::try_from) {
+        Some(Ok(0)) => 0,
+        Some(Ok(there)) if from == 0 => there.min(limit + 1),
+        Some(_) | None => limit + 1,
+    }
 }
 
 /// A task of a list: with what is known without reading an object.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use tokio::{sync::watch, time::Instant};
+use tokio_util::sync::CancellationToken;
 use weir_api::{Run, RunQuery, RunState, Until, units};
 use weir_wire::id::{Namespace, RunId};
 
@@ -19,6 +20,7 @@ const PAUSE_MAX: Duration = Duration::from_millis(50);
 /// Wakes when something changed, ever more lazily.
 pub(super) struct Changes {
     revision: watch::Receiver<u64>,
+    closing: CancellationToken,
     pause: Duration,
 }
 
@@ -38,22 +40,24 @@ impl Changes {
     pub(super) fn new(api: &Api) -> Self {
         let mut revision = api.handle.revision();
         revision.mark_unchanged();
-        Self { revision, pause: Duration::ZERO }
+        Self { revision, closing: api.closing.clone(), pause: Duration::ZERO }
     }
 
     /// Waits for a change after the last call.
     pub(super) async fn next(&mut self, deadline: Instant) -> Woken {
         let earliest = Instant::now() + self.pause;
         self.pause = (self.pause + PAUSE_STEP).min(PAUSE_MAX);
-        match tokio::time::timeout_at(deadline, self.revision.changed()).await {
-            Ok(Ok(())) => {
-                tokio::time::sleep_until(earliest.min(deadline)).await;
-                self.revision.borrow_and_update();
-                Woken::Changed
-            }
-            Ok(Err(_)) => Woken::Closed,
-            Err(_) => Woken::Deadline,
+        let changed = tokio::select! {
+            changed = self.revision.changed() => changed.is_ok(),
+            () = self.closing.cancelled() => false,
+            () = tokio::time::sleep_until(deadline) => return Woken::Deadline,
+        };
+        if !changed {
+            return Woken::Closed;
         }
+        tokio::time::sleep_until(earliest.min(deadline)).await;
+        self.revision.borrow_and_update();
+        Woken::Changed
     }
 }
 

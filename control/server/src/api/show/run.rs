@@ -43,7 +43,8 @@ fn started(view: &RunView) -> bool {
     view.usage.attempts > 0 || waiting < view.count
 }
 
-fn counts(counts: &Counts) -> TaskCounts {
+/// Tasks by state.
+pub(crate) fn counts(counts: &Counts) -> TaskCounts {
     TaskCounts {
         pending: counts.pending.into(),
         assigned: counts.assigned.into(),

@@ -124,3 +124,16 @@ async fn a_silent_log_is_kept_alive() {
     let once = world.get(&format!("{run}/tasks/0/logs")).await;
     assert_eq!((once.status, once.body.len()), (StatusCode::OK, 0), "without follow there is nothing yet");
 }
+
+#[tokio::test]
+async fn streams_and_waits_end_when_the_process_stops() {
+    let world = World::new(Auth::Open);
+    world.deploy("j", 1).await;
+    let run = world.start(&json!({ "job": "j" })).await;
+    let request = Request::get(format!("{run}/tasks/0/logs?follow=true")).body(Body::empty()).unwrap();
+    let mut data = world.router.clone().oneshot(request).await.unwrap().into_body().into_data_stream();
+    let path = format!("{run}?wait=60s&until=terminal");
+    let (answer, ()) = tokio::join!(world.get(&path), async { world.closing.cancel() });
+    assert_eq!(answer.json()["state"], "pending");
+    assert!(data.next().await.unwrap().is_err(), "the reader is told that this is not the end of the log");
+}

@@ -16,6 +16,7 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 use weir_api::StoreKind;
 use weir_scheduler::{Config, Input, Loaded, Output, Reply, RequestError, RequestId, Scheduler, SessionId};
@@ -50,6 +51,7 @@ pub(super) struct World {
     pub(super) router: Router,
     pub(super) board: StatusBoard,
     pub(super) blobs: Blobs,
+    pub(super) closing: CancellationToken,
     pub(super) steps: mpsc::UnboundedSender<Step>,
     _directory: TempDir,
 }
@@ -95,11 +97,12 @@ impl World {
         let (calls_tx, calls) = mpsc::channel(64);
         let (revision, revision_rx) = watch::channel(0);
         let (steps, steps_rx) = mpsc::unbounded_channel();
+        let closing = CancellationToken::new();
         let shared = Shared { blobs: blobs.clone(), status: board.clone(), metrics: Metrics::new() };
         let handle = ControlHandle::new(calls_tx, revision_rx, Arc::new(shared));
         let core = Core::new(blobs.clone(), revision);
         tokio::spawn(core.run(calls, steps_rx));
-        Self { router: router(handle, auth), board, blobs, steps, _directory: directory }
+        Self { router: router(handle, auth, closing.clone()), closing, board, blobs, steps, _directory: directory }
     }
 
     pub(super) async fn call(&self, request: Request<Body>) -> Answer {
