@@ -25,6 +25,8 @@ pub(crate) struct Checkpoint {
     pub(crate) log_len: usize,
     /// Their bytes.
     pub(crate) log_bytes: usize,
+    /// The last transaction was one of a checkpoint.
+    pub(crate) had_turn: bool,
     /// The checkpoint being written.
     running: Option<Running>,
 }
@@ -57,6 +59,13 @@ impl Checkpoint {
         }
     }
 
+    /// Whether a checkpoint is being written, or should be.
+    pub(crate) fn is_due(&self, config: &Config) -> bool {
+        self.running.is_some()
+            || self.log_len >= config.checkpoint_log_len
+            || self.log_bytes >= config.checkpoint_log_bytes
+    }
+
     /// A transaction of the running checkpoint is durable.
     pub(crate) fn committed(&mut self, _seq: Seq) {
         if let Some(done) = self.running.take_if(|running| running.deleting) {
@@ -82,9 +91,7 @@ impl Leading {
     /// The next transaction of a checkpoint, if one is running or due.
     pub(crate) fn next_checkpoint_txn(&mut self, config: &Config) -> Option<InFlight> {
         let checkpoint = &mut self.checkpoint;
-        let due =
-            checkpoint.log_len >= config.checkpoint_log_len || checkpoint.log_bytes >= config.checkpoint_log_bytes;
-        if checkpoint.running.is_none() && due {
+        if checkpoint.running.is_none() && checkpoint.is_due(config) {
             checkpoint.begin(self.head, &mut self.runs);
         }
         let running = checkpoint.running.as_mut()?;

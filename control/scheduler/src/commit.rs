@@ -137,9 +137,11 @@ impl Scheduler {
         if leading.in_flight.is_some() {
             return;
         }
-        if leading.batch_deadline().is_some_and(|at| at <= now.mono) {
+        // Under load there is always a batch: a checkpoint that is due takes turns with them, or the log grows for ever.
+        let turn = leading.checkpoint.is_due(&self.config) && !leading.checkpoint.had_turn;
+        if !turn && leading.batch_deadline().is_some_and(|at| at <= now.mono) {
             leading.in_flight = leading.build(now.wall_ms);
-        } else if leading.batches.front().is_none_or(Batch::is_empty) {
+        } else if turn || leading.batches.front().is_none_or(Batch::is_empty) {
             leading.in_flight = leading.next_checkpoint_txn(&self.config);
         }
         if leading.in_flight.is_some() {
@@ -190,6 +192,7 @@ impl Scheduler {
         leading.head = txn.seq;
         leading.revision = leading.revision.max(revision);
         leading.commits += 1;
+        leading.checkpoint.had_turn = checkpoint;
         if checkpoint {
             leading.checkpoint.committed(txn.seq);
             return;

@@ -35,7 +35,8 @@ pub enum Input {
     Deposed,
     /// Renewals of executors may be answered until then.
     LeadershipUntil(Instant),
-    /// What became of the transaction in flight.
+    /// What became of the transaction in flight. Answers to transactions of an earlier term of the same process are not
+    /// handed in: their numbers may come again.
     CommitDone {
         /// Its number.
         seq: Seq,

@@ -453,7 +453,12 @@ impl Scheduler {
         } else {
             // The last one first: a stop gives the rest of the range back.
             let single = run.stopping.range(held.next..held.end.max(held.next)).rev();
-            stops.extend(single.map(|(index, reason)| Stop { run: run.id, index: Some(*index), grant, reason: *reason }));
+            stops.extend(single.map(|(index, reason)| Stop {
+                run: run.id,
+                index: Some(*index),
+                grant,
+                reason: *reason,
+            }));
         }
         for stop in stops {
             self.send(session, ToExecutor::Stop(stop));

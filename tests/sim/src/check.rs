@@ -126,7 +126,10 @@ impl World {
         let open = self.oracle.runs.values().filter(|known| known.ended < known.record.count);
         let open: u64 = open.map(|known| u64::from(known.record.count - known.ended)).sum();
         if stats.grants != 0 || stats.batches_waiting != 0 || stats.open_tasks != open {
-            return broken(Property::NoOrphan, format!("all work has ended, {open} tasks are open, and there is {stats:?}"));
+            return broken(
+                Property::NoOrphan,
+                format!("all work has ended, {open} tasks are open, and there is {stats:?}"),
+            );
         }
         self.check_fixpoint(leader.replica)
     }
@@ -153,7 +156,8 @@ impl World {
                 Nature::Poison(_) => status == Status::Failed,
                 Nature::Flaky => matches!(status, Status::Succeeded | Status::Failed),
             };
-            if !right && !(asked && status == Status::Killed) {
+            let killed = asked && status == Status::Killed;
+            if !(right || killed) {
                 return broken(Property::OneOutcome, format!("task {run}.{index} is recorded as {status:?}"));
             }
         }
@@ -206,4 +210,3 @@ impl World {
         }
     }
 }
-

@@ -55,10 +55,12 @@ impl World {
         };
         let twice = matches!(&self.workload.wishes[at].1, Wish::Submit(Submission { key: Some(_), .. }));
         self.ask(at, replica, request)?;
-        if twice && self.rng.chance(200_000) && self.wishes[at] == State::Open {
-            if let Some(request) = self.request(at) {
-                self.ask(at, replica, request)?;
-            }
+        if twice
+            && self.rng.chance(200_000)
+            && self.wishes[at] == State::Open
+            && let Some(request) = self.request(at)
+        {
+            self.ask(at, replica, request)?;
         }
         Ok(())
     }

@@ -92,9 +92,8 @@ impl World {
         if self.store.leader.is_some_and(|leader| leader.until > now) {
             return;
         }
-        let able = |replica: &Replica| {
-            replica.scheduler.is_some() && replica.frozen_until <= now && replica.cut_until <= now
-        };
+        let able =
+            |replica: &Replica| replica.scheduler.is_some() && replica.frozen_until <= now && replica.cut_until <= now;
         let candidates: Vec<usize> = (0..self.replicas.len()).filter(|at| able(&self.replicas[*at])).collect();
         if candidates.is_empty() {
             return;
@@ -170,11 +169,11 @@ impl World {
         }
         let session_id = SessionId(id);
         let Some(session) = self.sessions.get_mut(&id) else { return Ok(()) };
-        let input = match message {
-            ToControl::Hello(hello) if !std::mem::replace(&mut session.greeted, true) => {
-                Input::NodeConnected { session: session_id, hello }
-            }
-            message => Input::NodeMessage { session: session_id, message: Box::new(message) },
+        let greeted = std::mem::replace(&mut session.greeted, true);
+        let input = if let (false, ToControl::Hello(hello)) = (greeted, &message) {
+            Input::NodeConnected { session: session_id, hello: hello.clone() }
+        } else {
+            Input::NodeMessage { session: session_id, message: Box::new(message) }
         };
         self.control_input(at, input)
     }

@@ -46,27 +46,92 @@ pub(crate) enum Act {
 /// One thing that happens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Kind {
-    Deliver { session: u64, to: Side, frame: Frame },
+    Deliver {
+        session: u64,
+        to: Side,
+        frame: Frame,
+    },
     /// The connection has broken: messages under way are lost.
-    Break { session: u64 },
+    Break {
+        session: u64,
+    },
     /// One side notices.
-    Lost { session: u64, side: Side },
-    Connect { node: usize, epoch: u64 },
-    NodeTick { node: usize, epoch: u64, due: u64 },
-    NodeRestart { node: usize },
-    Guest { node: usize, epoch: u64, id: AttemptId, act: Act },
-    Module { node: usize, epoch: u64, session: Option<u64>, digest: Digest },
-    Prepared { node: usize, epoch: u64, digest: Digest },
-    Payload { node: usize, epoch: u64, session: Option<u64>, run: RunId, digest: Digest },
-    Upload { node: usize, epoch: u64, session: Option<u64>, id: AttemptId, part: Part, bytes: Box<[u8]> },
-    ControlTick { replica: usize, epoch: u64, due: u64 },
-    ControlRestart { replica: usize },
+    Lost {
+        session: u64,
+        side: Side,
+    },
+    Connect {
+        node: usize,
+        epoch: u64,
+    },
+    NodeTick {
+        node: usize,
+        epoch: u64,
+        due: u64,
+    },
+    NodeRestart {
+        node: usize,
+    },
+    Guest {
+        node: usize,
+        epoch: u64,
+        id: AttemptId,
+        act: Act,
+    },
+    Module {
+        node: usize,
+        epoch: u64,
+        session: Option<u64>,
+        digest: Digest,
+    },
+    Prepared {
+        node: usize,
+        epoch: u64,
+        digest: Digest,
+    },
+    Payload {
+        node: usize,
+        epoch: u64,
+        session: Option<u64>,
+        run: RunId,
+        digest: Digest,
+    },
+    Upload {
+        node: usize,
+        epoch: u64,
+        session: Option<u64>,
+        id: AttemptId,
+        part: Part,
+        bytes: Box<[u8]>,
+    },
+    ControlTick {
+        replica: usize,
+        epoch: u64,
+        due: u64,
+    },
+    ControlRestart {
+        replica: usize,
+    },
     Campaign,
-    Loaded { replica: usize, epoch: u64, term: Term },
-    KeepAlive { replica: usize, epoch: u64, term: Term },
-    Apply { call: u64 },
-    Answer { call: u64 },
-    Wish { wish: usize },
+    Loaded {
+        replica: usize,
+        epoch: u64,
+        term: Term,
+    },
+    KeepAlive {
+        replica: usize,
+        epoch: u64,
+        term: Term,
+    },
+    Apply {
+        call: u64,
+    },
+    Answer {
+        call: u64,
+    },
+    Wish {
+        wish: usize,
+    },
     Fault(Fault),
     Heal,
     /// Looks whether all is done.

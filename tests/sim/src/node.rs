@@ -269,7 +269,10 @@ impl World {
         let Some(agent) = &node.agent else { return Ok(()) };
         let stats = agent.stats();
         if !stats.reserved.fits(&stats.capacity) || stats.ranges > node.lanes_max as usize {
-            return broken(Property::Capacity, format!("node {at} holds {} ranges with {}", stats.ranges, stats.reserved));
+            return broken(
+                Property::Capacity,
+                format!("node {at} holds {} ranges with {}", stats.ranges, stats.reserved),
+            );
         }
         if stats.outbox_len > self.options.outbox_len_max + node.lanes_max as usize {
             return broken(Property::Limits, format!("the outbox of node {at} has {} entries", stats.outbox_len));

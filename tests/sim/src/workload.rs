@@ -135,4 +135,3 @@ fn input(rng: &mut Rng) -> Input {
         _ => Input::None,
     }
 }
-

@@ -206,9 +206,9 @@ impl World {
             | Kind::Prepared { node: at, .. }
             | Kind::Payload { node: at, .. }
             | Kind::Upload { node: at, .. } => node(at),
-            Kind::ControlTick { replica: at, .. } | Kind::Loaded { replica: at, .. } | Kind::KeepAlive { replica: at, .. } => {
-                replica(at)
-            }
+            Kind::ControlTick { replica: at, .. }
+            | Kind::Loaded { replica: at, .. }
+            | Kind::KeepAlive { replica: at, .. } => replica(at),
             Kind::Answer { call } => self.call_owner(*call).and_then(|at| replica(&at)),
             Kind::Break { .. }
             | Kind::NodeRestart { .. }
@@ -257,7 +257,17 @@ impl World {
             | Kind::Prepared { .. }
             | Kind::Payload { .. }
             | Kind::Upload { .. } => Ok(()),
-            control => self.happen_to_control(control),
+            Kind::ControlTick { .. }
+            | Kind::ControlRestart { .. }
+            | Kind::Campaign
+            | Kind::Loaded { .. }
+            | Kind::KeepAlive { .. }
+            | Kind::Apply { .. }
+            | Kind::Answer { .. }
+            | Kind::Wish { .. }
+            | Kind::Fault(_)
+            | Kind::Heal
+            | Kind::Probe => self.happen_to_control(kind),
         }
     }
 
@@ -300,7 +310,20 @@ impl World {
                 self.events.push(self.now + 1_000_000_000, Kind::Probe);
                 Ok(())
             }
-            _ => Ok(()),
+            Kind::ControlTick { .. }
+            | Kind::Loaded { .. }
+            | Kind::KeepAlive { .. }
+            | Kind::Deliver { .. }
+            | Kind::Break { .. }
+            | Kind::Lost { .. }
+            | Kind::Connect { .. }
+            | Kind::NodeTick { .. }
+            | Kind::NodeRestart { .. }
+            | Kind::Guest { .. }
+            | Kind::Module { .. }
+            | Kind::Prepared { .. }
+            | Kind::Payload { .. }
+            | Kind::Upload { .. } => Ok(()),
         }
     }
 

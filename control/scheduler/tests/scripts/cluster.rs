@@ -1,0 +1,356 @@
+//! The commands of the scripts.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use weir_scheduler::{Config, Input, Output, PutJob, Request, RequestId, Scheduler, SessionId, Submit};
+use weir_wire::{
+    id::{Digest, GrantSeq, Incarnation, JobVersion, RunId, Term},
+    message::{FullState, Grant, HeldGrant, OutcomeGroup, Renew, Report, Returned, ToControl},
+    node::Hello,
+    outcome::{Captured, Failure, Outcome, Usage},
+    resources::Resources,
+    task::{Reason, Source, Status},
+    txn::{CommitResult, Txn},
+    units::{CpuMillis, Fuel, Instant, MemBytes, Now},
+    work::{Budgets, Constraint, Input as RunInput, JobRecord, RetryPolicy, RunRecord},
+};
+
+use crate::{show::Names, store::Store};
+
+/// One scheduler with its store.
+pub(crate) struct Cluster {
+    scheduler: Scheduler,
+    config: Config,
+    store: Store,
+    now: Instant,
+    in_flight: Option<Txn>,
+    revision: u64,
+    requests: u64,
+    names: Names,
+    trace: String,
+}
+
+/// The words of a command: `name=value` pairs and the rest.
+struct Words<'a> {
+    plain: Vec<&'a str>,
+    named: BTreeMap<&'a str, &'a str>,
+}
+
+impl<'a> Words<'a> {
+    fn new(line: &'a str) -> Self {
+        let (named, plain): (Vec<_>, Vec<_>) = line.split_whitespace().partition(|word| word.contains('='));
+        Self { plain, named: named.into_iter().filter_map(|word| word.split_once('=')).collect() }
+    }
+
+    fn number(&self, name: &str, default: u64) -> u64 {
+        self.named.get(name).map_or(default, |text| number(text))
+    }
+
+    fn small(&self, name: &str, default: u32) -> u32 {
+        u32::try_from(self.number(name, u64::from(default))).expect("a small number")
+    }
+}
+
+fn number(text: &str) -> u64 {
+    text.trim_start_matches(['s', 'r']).parse().unwrap_or_else(|_| panic!("{text} is not a number"))
+}
+
+fn duration(text: &str) -> Duration {
+    match text.strip_suffix("ms") {
+        Some(ms) => Duration::from_millis(number(ms)),
+        None => Duration::from_secs(number(text.strip_suffix('s').expect("a duration in s or ms"))),
+    }
+}
+
+impl Cluster {
+    pub(crate) fn new() -> Self {
+        let mut config = Config::new("test".parse().expect("a valid name"));
+        config.checkpoint_log_len = 1_000_000;
+        Self {
+            scheduler: Scheduler::new(config.clone(), 1),
+            config,
+            store: Store::default(),
+            now: Instant(1_000_000_000_000),
+            in_flight: None,
+            revision: 100,
+            requests: 0,
+            names: Names::default(),
+            trace: String::new(),
+        }
+    }
+
+    pub(crate) fn take_trace(&mut self) -> String {
+        std::mem::take(&mut self.trace)
+    }
+
+    fn now(&self) -> Now {
+        Now { mono: self.now, wall_ms: self.now.0 / 1_000_000 }
+    }
+
+    fn say(&mut self, line: &str) {
+        self.trace.push_str(line);
+        self.trace.push('\n');
+    }
+
+    fn input(&mut self, input: Input) {
+        self.scheduler.handle(self.now(), input);
+        while let Some(output) = self.scheduler.poll_output() {
+            if let Output::Commit { txn, .. } = &output {
+                self.in_flight = Some((**txn).clone());
+            }
+            if let Some(line) = self.names.show(&output) {
+                self.say(&line);
+            }
+        }
+    }
+
+    /// Carries out one line of a script.
+    pub(crate) fn command(&mut self, line: &str) {
+        let words = Words::new(line);
+        match words.plain[0] {
+            "config" => self.config.checkpoint_log_len = usize::try_from(words.number("checkpoint", 3)).expect("small"),
+            "elect" => self.elect(Term(number(words.plain[1]))),
+            "deposed" => self.input(Input::Deposed),
+            "lead" => {
+                let until = self.now + duration(words.plain[1]);
+                self.input(Input::LeadershipUntil(until));
+            }
+            "commit" => self.commit(words.plain[1]),
+            "tick" => {
+                self.now = self.now + duration(words.plain[1]);
+                self.input(Input::Tick);
+            }
+            "hello" => self.hello(&words),
+            "state" => self.state(&words),
+            "report" => self.report(&words),
+            "returned" => self.returned(&words),
+            "renew" => self.message(words.plain[1], ToControl::Renew(Renew { token: words.number("token", 1) })),
+            "gone" => self.input(Input::NodeDisconnected { session: session(words.plain[1]) }),
+            "job" => self.job(&words),
+            "submit" => self.submit(&words),
+            "stop" => {
+                let run = self.names.find(words.plain[1]);
+                let index = words.plain.get(2).map(|index| u32::try_from(number(index)).expect("small"));
+                self.request(Request::Stop { run, index, reason: Reason::Cancelled });
+            }
+            "run" => self.show_run(words.plain[1]),
+            "why" => {
+                let why = self.scheduler.why(self.now(), self.names.find(words.plain[1]));
+                self.say(&format!("{why:?}"));
+            }
+            "deadline" => {
+                let deadline = self.scheduler.poll_deadline();
+                let text = deadline.map(|(at, reason)| format!("{reason:?} in {:?}", at.since(self.now)));
+                self.say(&text.unwrap_or_else(|| "none".to_owned()));
+            }
+            "stats" => {
+                let stats = self.scheduler.stats();
+                self.say(&format!("{stats:?}"));
+            }
+            other => panic!("unknown command {other}"),
+        }
+    }
+
+    fn elect(&mut self, term: Term) {
+        // Another process: nothing but the store is carried over.
+        self.scheduler = Scheduler::new(self.config.clone(), term.0);
+        self.in_flight = None;
+        self.input(Input::Elected { term, loaded: Box::new(self.store.load()) });
+    }
+
+    /// Answers the transaction in flight.
+    fn commit(&mut self, how: &str) {
+        let Some(txn) = self.in_flight.take() else {
+            return self.say("(nothing is in flight)");
+        };
+        let seq = txn.seq;
+        if matches!(how, "ok" | "applied") {
+            self.store.apply(&txn);
+            self.revision += 1;
+        }
+        let result = match how {
+            "ok" => CommitResult::Committed { revision: self.revision },
+            // It was carried out by an earlier try.
+            "found" => CommitResult::Committed { revision: self.revision },
+            "applied" | "unknown" => CommitResult::Unknown,
+            "deposed" => CommitResult::Deposed,
+            other => panic!("no such answer: {other}"),
+        };
+        let recorded = matches!(result, CommitResult::Committed { .. });
+        if !recorded {
+            self.in_flight = Some(txn);
+        }
+        self.input(Input::CommitDone { seq, result });
+        if recorded {
+            self.check_rebuild();
+        }
+    }
+
+    /// A process that loads the store has the same recorded states as the one that leads.
+    fn check_rebuild(&self) {
+        let mut other = Scheduler::new(self.config.clone(), 9);
+        other.handle(self.now(), Input::Elected { term: Term(u64::MAX), loaded: Box::new(self.store.load()) });
+        let states = |scheduler: &Scheduler| -> Vec<_> {
+            let runs = scheduler.runs(None, None, None, usize::MAX);
+            let tasks = |run: RunId| scheduler.tasks(self.now(), run, None, 0, usize::MAX);
+            let ended = |run| {
+                tasks(run)
+                    .into_iter()
+                    .filter(|task| task.state.is_terminal())
+                    .map(|task| (task.index, task.state, task.failures, task.failure.map(|failure| failure.reason)))
+            };
+            runs.iter().map(|(_, run)| (run.run, ended(run.run).collect::<Vec<_>>(), run.usage)).collect()
+        };
+        assert_eq!(states(&other), states(&self.scheduler), "the store does not rebuild what was recorded");
+    }
+
+    fn hello(&mut self, words: &Words<'_>) {
+        let attributes = words.named.get("zone").map(|zone| ("zone".to_owned(), (*zone).to_owned()));
+        let memory = MemBytes(words.number("memory", 1024) << 20);
+        let hello = Hello {
+            wire_min: words.small("wire", 1),
+            wire_max: words.small("wire", 1),
+            cluster: words.named.get("cluster").unwrap_or(&"test").parse().expect("a valid name"),
+            node: words.plain[2].parse().expect("a valid name"),
+            incarnation: Incarnation(words.number("incarnation", 1)),
+            boot: words.number("boot", 1),
+            version: "1".to_owned(),
+            attributes: attributes.into_iter().collect(),
+            capacity: Resources { cpu: CpuMillis(words.small("cpu", 1000)), memory },
+            lanes_max: words.small("lanes", 8),
+        };
+        self.input(Input::NodeConnected { session: session(words.plain[1]), hello: Box::new(hello) });
+    }
+
+    fn message(&mut self, to: &str, message: ToControl) {
+        self.input(Input::NodeMessage { session: session(to), message: Box::new(message) });
+    }
+
+    /// `state s1 outbox=1..3 r1.0+4@5/1:2`: the grant 5/1 of four tasks, of which the third is next.
+    fn state(&mut self, words: &Words<'_>) {
+        let (first, next) = words.named.get("outbox").map_or((1, 1), |range| {
+            let (first, next) = range.split_once("..").expect("a range");
+            (number(first), number(next))
+        });
+        let grants = words.plain[2..].iter().map(|text| self.held(text)).collect();
+        let state = FullState { grants, outbox_first: first, outbox_next: next };
+        self.message(words.plain[1], ToControl::State(state));
+    }
+
+    fn held(&self, text: &str) -> HeldGrant {
+        let parts: Vec<&str> = text.split(['.', '+', '@', '/', ':']).collect();
+        let small = |at: usize| u32::try_from(number(parts[at])).expect("small");
+        let (first, len, next) = (small(1), small(2), small(5));
+        let (term, grant) = (Term(number(parts[3])), GrantSeq(number(parts[4])));
+        let grant = Grant { run: self.names.find(parts[0]), term, grant, first, len, ordinal: 1 };
+        HeldGrant { grant, next, end: first + len, running: true }
+    }
+
+    /// `report s1 first=3 5/1 r1.0=ok r1.1=exit_nonzero`: outcomes of one grant.
+    fn report(&mut self, words: &Words<'_>) {
+        let (term, grant) = words.plain[2].split_once('/').expect("a grant");
+        let (term, grant) = (Term(number(term)), GrantSeq(number(grant)));
+        let mut groups: Vec<OutcomeGroup> = Vec::new();
+        for (task, how) in words.named.iter().filter(|(name, _)| name.contains('.')) {
+            let (run, index) = task.split_once('.').expect("a task");
+            let index = u32::try_from(number(index)).expect("small");
+            let run = self.names.find(run);
+            match groups.last_mut() {
+                Some(group) if group.run == run => group.outcomes.push((index, outcome(how))),
+                _ => groups.push(OutcomeGroup { run, term, grant, outcomes: vec![(index, outcome(how))] }),
+            }
+        }
+        let report = Report { first: words.number("first", 1), groups, ..Report::default() };
+        self.message(words.plain[1], ToControl::Report(report));
+    }
+
+    fn returned(&mut self, words: &Words<'_>) {
+        let (term, grant) = words.plain[2].split_once('/').expect("a grant");
+        let run = self.names.find(words.plain[3]);
+        let (term, grant) = (Term(number(term)), GrantSeq(number(grant)));
+        let returned = Returned { run, term, grant, from: words.small("from", 0) };
+        let report = Report { first: words.number("first", 1), returned: vec![returned], ..Report::default() };
+        self.message(words.plain[1], ToControl::Report(report));
+    }
+
+    fn request(&mut self, request: Request) {
+        self.requests += 1;
+        self.input(Input::Request { id: RequestId(self.requests), request });
+    }
+
+    fn job(&mut self, words: &Words<'_>) {
+        let zone = words.named.get("zone");
+        let memory = MemBytes(words.number("memory", 64) << 20);
+        let resources = Resources { cpu: CpuMillis(words.small("cpu", 500)), memory };
+        let zone = zone.map(|zone| Constraint { attribute: "zone".to_owned(), value: (*zone).to_owned() });
+        let spec = JobRecord {
+            namespace: "default".parse().expect("a valid name"),
+            job: words.plain[1].parse().expect("a valid name"),
+            version: JobVersion(0),
+            module: Digest([1; 32]),
+            args: Vec::new(),
+            env: Vec::new(),
+            budgets: Budgets { resources, fuel: Fuel(1), timeout: Duration::from_secs(60), output: 1000 },
+            dirs: Vec::new(),
+            count: 1,
+            max_running: words.small("max_running", 0),
+            priority: u8::try_from(words.number("priority", 50)).expect("small"),
+            retry: RetryPolicy {
+                attempts: words.small("attempts", 1),
+                backoff_min: Duration::from_secs(1),
+                backoff_max: Duration::from_secs(30),
+                retry_deterministic: false,
+            },
+            constraints: zone.into_iter().collect(),
+            created_ms: 0,
+            message: String::new(),
+        };
+        let expected = words.named.get("expected").map(|version| JobVersion(number(version)));
+        self.request(Request::PutJob(Box::new(PutJob { spec, expected })));
+    }
+
+    fn submit(&mut self, words: &Words<'_>) {
+        let record = RunRecord {
+            namespace: "default".parse().expect("a valid name"),
+            job: words.plain[1].parse().expect("a valid name"),
+            version: JobVersion(words.number("version", 1)),
+            count: words.small("count", 1),
+            args: None,
+            input: RunInput::None,
+            submitted_ms: 0,
+        };
+        let key = words.named.get("key").map(|key| format!("default/{key}"));
+        let runs = vec![record; usize::try_from(words.number("runs", 1)).expect("small")];
+        self.request(Request::Submit(Submit { runs, key, fingerprint: words.number("fingerprint", 1) }));
+    }
+
+    fn show_run(&mut self, name: &str) {
+        let run = self.names.find(name);
+        let Some(view) = self.scheduler.run(run) else {
+            return self.say("no such run");
+        };
+        let counts = format!("{:?}", view.counts);
+        let counts = counts.trim_start_matches("Counts { ").trim_end_matches(" }");
+        let some: Vec<&str> = counts.split(", ").filter(|count| !count.ends_with(": 0")).collect();
+        self.say(&format!("{name} {}: {}", view.state.as_str(), some.join(", ")));
+    }
+}
+
+fn session(text: &str) -> SessionId {
+    SessionId(number(text))
+}
+
+fn outcome(how: &str) -> Outcome {
+    let usage = Usage { fuel: Fuel(10), cpu_us: 5, wall_us: 50_000, peak_memory: MemBytes(1), output_bytes: 1 };
+    if how == "fast" {
+        let usage = Usage { wall_us: 100, ..usage };
+        return Outcome::succeeded(usage, Captured::inline(b"r"), Captured::Empty);
+    }
+    if how == "ok" {
+        return Outcome::succeeded(usage, Captured::inline(b"r"), Captured::Empty);
+    }
+    let reason = Reason::ALL.into_iter().find(|reason| reason.as_str() == how).expect("a reason");
+    let status = if reason == Reason::Cancelled { Status::Killed } else { Status::Failed };
+    let failure = Failure::new(reason, Source::Guest, how);
+    Outcome { status, failure: Some(Box::new(failure)), usage, result: Captured::Empty, log: Captured::Empty }
+}

@@ -1,0 +1,135 @@
+//! Outputs as lines of text, with short names for runs.
+
+use std::collections::BTreeMap;
+
+use weir_scheduler::{Output, Reply};
+use weir_wire::{
+    codec::Document,
+    id::RunId,
+    key,
+    message::ToExecutor,
+    record::{Block, Delta, RunDelta, RunMeta, SubmissionSegment},
+    txn::Txn,
+};
+
+/// Names of runs in the order in which they were first seen: r1, r2, …
+#[derive(Debug, Default)]
+pub(crate) struct Names {
+    runs: BTreeMap<RunId, String>,
+}
+
+impl Names {
+    pub(crate) fn of(&mut self, run: RunId) -> String {
+        let next = format!("r{}", self.runs.len() + 1);
+        self.runs.entry(run).or_insert(next).clone()
+    }
+
+    pub(crate) fn find(&self, name: &str) -> RunId {
+        let found = self.runs.iter().find(|(_, known)| *known == name);
+        *found.unwrap_or_else(|| panic!("no run is called {name}")).0
+    }
+
+    /// One line for an output; nothing for those that only wake people.
+    pub(crate) fn show(&mut self, output: &Output) -> Option<String> {
+        Some(match output {
+            Output::Commit { txn, object } => {
+                let object = object
+                    .as_ref()
+                    .map_or(String::new(), |(name, bytes)| format!(" after object {name} ({} bytes)", bytes.len()));
+                format!("commit {} in term {}{object}{}", txn.seq, txn.term, self.txn(txn))
+            }
+            Output::Send { session, message } => format!("s{} <- {}", session.0, self.message(message)),
+            Output::Close { session } => format!("s{} closed", session.0),
+            Output::Reply { id, result } => match result {
+                Ok(Reply::Job { version, created }) => format!("reply {}: version {version}, created {created}", id.0),
+                Ok(Reply::Runs { runs, repeated }) => {
+                    let runs: Vec<String> = runs.iter().map(|run| self.of(*run)).collect();
+                    format!("reply {}: runs {}{}", id.0, runs.join(" "), if *repeated { ", repeated" } else { "" })
+                }
+                Ok(Reply::Stopping) => format!("reply {}: stopping", id.0),
+                Ok(Reply::Following(on)) => format!("reply {}: following {on}", id.0),
+                Err(error) => format!("reply {}: error: {error}", id.0),
+            },
+            Output::TaskOutput(output) => format!("output of {}.{}", self.of(output.run), output.index),
+            Output::Changed { .. } => return None,
+        })
+    }
+
+    fn txn(&mut self, txn: &Txn) -> String {
+        let mut text = String::new();
+        for (name, value) in &txn.puts {
+            let line = if name.starts_with(key::LOG) {
+                let delta = Delta::from_bytes(value).expect("a delta");
+                let runs: Vec<String> = delta.runs.iter().map(|run| self.delta(run)).collect();
+                format!("log: {}", runs.join("; "))
+            } else if name.starts_with(key::SUBMISSIONS) {
+                let segment = SubmissionSegment::from_bytes(value).expect("a segment");
+                let keys: Vec<&str> = segment.keys.iter().map(|key| key.key.as_str()).collect();
+                format!("sub: {} runs, keys {keys:?}", segment.runs.len())
+            } else {
+                match key::parse_checkpoint(name) {
+                    Some(key::Checkpoint::Block(run, block)) => {
+                        let value = Block::from_bytes(value).expect("a block");
+                        let (run, applied) = (self.of(run), value.applied);
+                        format!("block {run}/{block} through {applied}: {:?}", value.states)
+                    }
+                    Some(key::Checkpoint::Meta(run)) => {
+                        let value = RunMeta::from_bytes(value).expect("a run checkpoint");
+                        let attempts = value.usage.attempts;
+                        format!("meta {} through {}: {attempts} attempts", self.of(run), value.applied)
+                    }
+                    None => name.clone(),
+                }
+            };
+            text.push_str(&format!("\n  put {line}"));
+        }
+        for range in &txn.deletes {
+            text.push_str(&format!("\n  delete {}..{}", range.start, range.end));
+        }
+        text
+    }
+
+    fn delta(&mut self, delta: &RunDelta) -> String {
+        let mut parts = vec![self.of(delta.run)];
+        parts.extend(delta.ended.iter().map(|range| format!("{}+{} {:?}", range.first, range.len, range.status)));
+        for exception in &delta.exceptions {
+            let (index, failures, reason) = (exception.index, exception.failures, exception.failure.reason);
+            parts.push(format!("[{index}: {reason}, {failures} failures, {:?}]", exception.status));
+        }
+        if let Some(reason) = delta.stop {
+            parts.push(format!("stop: {reason}"));
+        }
+        if delta.usage.attempts > 0 {
+            parts.push(format!("{} attempts", delta.usage.attempts));
+        }
+        if !delta.inline.is_empty() {
+            parts.push(format!("{} entries", delta.inline.len()));
+        }
+        if delta.in_segment {
+            parts.push("in segment".to_owned());
+        }
+        parts.join(" ")
+    }
+
+    fn message(&mut self, message: &ToExecutor) -> String {
+        match message {
+            ToExecutor::Welcome(welcome) => format!("welcome to term {}", welcome.term),
+            ToExecutor::Refuse(refuse) => format!("refuse {:?}", refuse.code),
+            ToExecutor::Define(work) => format!("define {}", self.of(work.run)),
+            ToExecutor::Grant(grant) => {
+                let (first, len, ordinal) = (grant.first, grant.len, grant.ordinal);
+                format!("grant {}/{} {}.{first}+{len} attempt {ordinal}", grant.term, grant.grant, self.of(grant.run))
+            }
+            ToExecutor::Stop(stop) => {
+                let index = stop.index.map_or(String::new(), |index| format!(".{index}"));
+                let grant = stop.grant.map_or(String::new(), |grant| format!(" grant {grant}"));
+                format!("stop {}{index}{grant}: {}", self.of(stop.run), stop.reason)
+            }
+            ToExecutor::Ack(ack) => format!("ack {}", ack.through),
+            ToExecutor::Renewed(renewed) => format!("renewed {}", renewed.token),
+            ToExecutor::Forget(run) => format!("forget {}", self.of(*run)),
+            ToExecutor::Present => "present".to_owned(),
+            ToExecutor::Follow(follow) => format!("follow {}.{} {}", self.of(follow.run), follow.index, follow.on),
+        }
+    }
+}
