@@ -23,7 +23,7 @@ use crate::{
 /// leaves it running until `shutdown`.
 ///
 /// # Errors
-/// A setting, identity, directory or machine that cannot be used; see [`exit::Error`] for those that a script may want
+/// A setting, identity, directory or machine that cannot be used; see [`crate::Error`] for those that a script may want
 /// to tell apart.
 pub async fn run(config: Config, shutdown: impl Future<Output = ()> + Send + 'static) -> anyhow::Result<()> {
     config.validate()?;
