@@ -84,9 +84,7 @@ routes! {
 }
 
 fn fill(template: &str, args: &[(&str, &str)]) -> String {
-    args.iter().fold(template.to_owned(), |path, (name, value)| {
-        path.replace(&format!("{{{name}}}"), &escape(value))
-    })
+    args.iter().fold(template.to_owned(), |path, (name, value)| path.replace(&format!("{{{name}}}"), &escape(value)))
 }
 
 /// Percent-encodes everything that is not unreserved, so that no value can leave its segment; `:` is allowed there.
@@ -111,10 +109,7 @@ mod tests {
 
     #[test]
     fn values_stay_in_their_segment() {
-        assert_eq!(
-            job("default", "a/../b?c#d e"),
-            "/v1/namespaces/default/jobs/a%2F..%2Fb%3Fc%23d%20e"
-        );
+        assert_eq!(job("default", "a/../b?c#d e"), "/v1/namespaces/default/jobs/a%2F..%2Fb%3Fc%23d%20e");
         assert_eq!(job("default", ".."), "/v1/namespaces/default/jobs/%2E%2E");
         assert_eq!(module("sha256:ab"), "/v1/modules/sha256:ab");
         assert_eq!(task_logs("n", "r", "7"), "/v1/namespaces/n/runs/r/tasks/7/logs");

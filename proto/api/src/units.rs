@@ -32,13 +32,7 @@ const SIZES: [(&str, u64); 8] = [
     ("kB", 1_000),
     ("B", 1),
 ];
-const DURATIONS: [(&str, u64); 5] = [
-    ("d", 86_400_000),
-    ("h", 3_600_000),
-    ("m", 60_000),
-    ("s", 1_000),
-    ("ms", 1),
-];
+const DURATIONS: [(&str, u64); 5] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
 
 /// Reads a size such as `64MiB` into bytes.
 ///
@@ -73,15 +67,12 @@ pub fn format_duration_ms(ms: u64) -> String {
 pub fn parse_count(text: &str) -> Result<u64, Error> {
     let clean = text.trim().replace('_', "");
     let (mantissa, exponent) = match clean.split_once(['e', 'E']) {
-        Some((mantissa, exponent)) => (
-            mantissa,
-            exponent.parse::<u32>().map_err(|_| Error::NoNumber(text.to_owned()))?,
-        ),
+        Some((mantissa, exponent)) => {
+            (mantissa, exponent.parse::<u32>().map_err(|_| Error::NoNumber(text.to_owned()))?)
+        }
         None => (clean.as_str(), 0),
     };
-    let scale = 10_u128
-        .checked_pow(exponent)
-        .ok_or_else(|| Error::TooLarge(text.to_owned()))?;
+    let scale = 10_u128.checked_pow(exponent).ok_or_else(|| Error::TooLarge(text.to_owned()))?;
     let value = decimal(mantissa, scale, text, "units")?;
     u64::try_from(value).map_err(|_| Error::TooLarge(text.to_owned()))
 }
@@ -97,9 +88,7 @@ pub fn parse_cpu_milli(text: &str) -> Result<u32, Error> {
 
 fn scaled(text: &str, units: &[(&str, u64)], names: &'static str, smallest: &'static str) -> Result<u64, Error> {
     let text = text.trim();
-    let end = text
-        .find(|c: char| !(c.is_ascii_digit() || c == '.' || c == '_'))
-        .unwrap_or(text.len());
+    let end = text.find(|c: char| !(c.is_ascii_digit() || c == '.' || c == '_')).unwrap_or(text.len());
     let (number, unit) = (text[..end].replace('_', ""), text[end..].trim());
     if number.is_empty() {
         return Err(Error::NoNumber(text.to_owned()));
@@ -123,11 +112,7 @@ fn decimal(number: &str, scale: u128, text: &str, smallest: &'static str) -> Res
         return Err(Error::NoNumber(text.to_owned()));
     }
     let parse = |part: &str| {
-        if part.is_empty() {
-            Ok(0)
-        } else {
-            part.parse::<u128>().map_err(|_| too_large())
-        }
+        if part.is_empty() { Ok(0) } else { part.parse::<u128>().map_err(|_| too_large()) }
     };
     let fraction = fraction.trim_end_matches('0');
     let places = u32::try_from(fraction.len()).map_err(|_| too_large())?;
@@ -144,10 +129,7 @@ fn exact(value: u64, units: &[(&str, u64)], smallest: &str) -> String {
     units
         .iter()
         .find(|(_, scale)| value != 0 && value.is_multiple_of(*scale))
-        .map_or_else(
-            || format!("{value}{smallest}"),
-            |(unit, scale)| format!("{}{unit}", value / scale),
-        )
+        .map_or_else(|| format!("{value}{smallest}"), |(unit, scale)| format!("{}{unit}", value / scale))
 }
 
 #[cfg(test)]
@@ -175,13 +157,8 @@ mod tests {
 
     #[test]
     fn durations() {
-        for (text, expected) in [
-            ("30s", 30_000),
-            ("1.5s", 1_500),
-            ("250ms", 250),
-            ("2m", 120_000),
-            ("1d", 86_400_000),
-        ] {
+        for (text, expected) in [("30s", 30_000), ("1.5s", 1_500), ("250ms", 250), ("2m", 120_000), ("1d", 86_400_000)]
+        {
             assert_eq!(parse_duration_ms(text), Ok(expected), "{text}");
         }
         assert!(parse_duration_ms("30").is_err());
@@ -190,12 +167,9 @@ mod tests {
 
     #[test]
     fn counts_and_rates() {
-        for (text, expected) in [
-            ("10e9", Some(10_000_000_000)),
-            ("1.5e3", Some(1_500)),
-            ("7", Some(7)),
-            ("1_000", Some(1_000)),
-        ] {
+        for (text, expected) in
+            [("10e9", Some(10_000_000_000)), ("1.5e3", Some(1_500)), ("7", Some(7)), ("1_000", Some(1_000))]
+        {
             assert_eq!(parse_count(text).ok(), expected, "{text}");
         }
         for text in ["1.5", "1e40", "-3", "e", "1e-3", ""] {

@@ -125,11 +125,7 @@ impl From<&JobSpec> for Document {
                 dir: spec
                     .dirs
                     .iter()
-                    .map(|dir| DirDocument {
-                        host: dir.host.clone(),
-                        guest: dir.guest.clone(),
-                        mode: "ro".to_owned(),
-                    })
+                    .map(|dir| DirDocument { host: dir.host.clone(), guest: dir.guest.clone(), mode: "ro".to_owned() })
                     .collect(),
             },
             execution: ExecutionDocument {
@@ -150,11 +146,7 @@ impl From<&JobSpec> for Document {
                 ),
             },
             placement: PlacementDocument {
-                constraints: spec
-                    .constraints
-                    .iter()
-                    .map(|c| format!("{} == {}", c.attribute, c.value))
-                    .collect(),
+                constraints: spec.constraints.iter().map(|c| format!("{} == {}", c.attribute, c.value)).collect(),
             },
         }
     }

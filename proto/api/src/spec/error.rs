@@ -20,12 +20,7 @@ pub struct Problem {
 impl Problem {
     /// Makes a problem of a value that no version accepts.
     pub fn new(path: impl Into<String>, reason: impl Into<String>, allowed: Option<String>) -> Self {
-        Self {
-            path: path.into(),
-            reason: reason.into(),
-            allowed,
-            unsupported: false,
-        }
+        Self { path: path.into(), reason: reason.into(), allowed, unsupported: false }
     }
 }
 
@@ -51,26 +46,16 @@ pub struct Invalid {
 
 impl Invalid {
     pub(crate) fn one(problem: Problem) -> Self {
-        Self {
-            problems: vec![problem],
-        }
+        Self { problems: vec![problem] }
     }
 
     pub(crate) fn syntax(language: &str, message: String) -> Self {
-        Self::one(Problem::new(
-            "",
-            format!("not valid {language}: {}", message.trim_end()),
-            None,
-        ))
+        Self::one(Problem::new("", format!("not valid {language}: {}", message.trim_end()), None))
     }
 
     /// The API's code: `unsupported` when nothing else is wrong than features of other versions.
     pub fn code(&self) -> Code {
-        if self.problems.iter().all(|problem| problem.unsupported) {
-            Code::Unsupported
-        } else {
-            Code::InvalidSpec
-        }
+        if self.problems.iter().all(|problem| problem.unsupported) { Code::Unsupported } else { Code::InvalidSpec }
     }
 
     /// The problems as the API shows them.

@@ -29,9 +29,7 @@ pub fn check_name(name: &str) -> Result<(), String> {
 /// # Errors
 /// Returns what is wrong with it.
 pub fn check_digest(digest: &str) -> Result<(), String> {
-    let hex = digest
-        .strip_prefix("sha256:")
-        .ok_or_else(|| format!("`{}` has no `sha256:`", digest.escape_debug()))?;
+    let hex = digest.strip_prefix("sha256:").ok_or_else(|| format!("`{}` has no `sha256:`", digest.escape_debug()))?;
     if hex.len() == 64 && hex.bytes().all(|c| c.is_ascii_digit() || (b'a'..=b'f').contains(&c)) {
         Ok(())
     } else {
@@ -57,14 +55,9 @@ pub(super) fn check_guest_path(path: &str) -> Result<(), String> {
 pub(super) fn parse_equality(text: &str) -> Option<(&str, &str)> {
     let (attribute, value) = text.split_once("==")?;
     let value = value.trim();
-    let value = value
-        .strip_prefix('"')
-        .and_then(|v| v.strip_suffix('"'))
-        .unwrap_or(value);
+    let value = value.strip_prefix('"').and_then(|v| v.strip_suffix('"')).unwrap_or(value);
     let attribute = attribute.trim();
-    let named = attribute
-        .bytes()
-        .all(|c| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'_' | b'.' | b'/'));
+    let named = attribute.bytes().all(|c| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'_' | b'.' | b'/'));
     let valued = !value.contains(['=', '"', '[', ']', '\0']) && value.len() <= TEXT_LEN_MAX;
     (!attribute.is_empty() && attribute.len() <= TEXT_LEN_MAX && named && !value.is_empty() && valued)
         .then_some((attribute, value))

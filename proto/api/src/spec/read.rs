@@ -29,16 +29,9 @@ pub(super) fn job_spec(value: &Value) -> Result<JobSpec, Invalid> {
     let retry = read_retry(retry, &mut problems);
     let constraints = read_placement(placement, &mut problems);
     match job {
-        Some(job) if problems.is_empty() => Ok(JobSpec {
-            resources,
-            dirs,
-            mode,
-            on_disconnect,
-            fenced,
-            retry,
-            constraints,
-            ..job
-        }),
+        Some(job) if problems.is_empty() => {
+            Ok(JobSpec { resources, dirs, mode, on_disconnect, fenced, retry, constraints, ..job })
+        }
         Some(_) | None => Err(Invalid { problems }),
     }
 }
@@ -47,23 +40,11 @@ pub(super) fn job_spec(value: &Value) -> Result<JobSpec, Invalid> {
 fn read_job(value: Value, problems: &mut Vec<Problem>) -> Option<JobSpec> {
     let mut section = Section::open("job", Some(value), problems);
     let name = read_name(&mut section);
-    choice(
-        &mut section,
-        "kind",
-        "batch",
-        &["batch"],
-        &["service", "cron", "system", "function"],
-    );
+    choice(&mut section, "kind", "batch", &["batch"], &["service", "cron", "system", "function"]);
     let count = narrow(section.quantity("count", NUMBER, limits::COUNT)).unwrap_or(defaults::COUNT);
     let max_running = narrow(section.quantity("max_running", NUMBER, limits::MAX_RUNNING));
     let priority = narrow(section.quantity("priority", NUMBER, limits::PRIORITY)).unwrap_or(defaults::PRIORITY);
-    choice(
-        &mut section,
-        "tier",
-        "production",
-        &["production"],
-        &["preemptible", "revocable"],
-    );
+    choice(&mut section, "tier", "production", &["production"], &["preemptible", "revocable"]);
     let module = read_module(&mut section);
     let args = read_args(&mut section);
     let env = read_env(&mut section);
@@ -72,10 +53,7 @@ fn read_job(value: Value, problems: &mut Vec<Problem>) -> Option<JobSpec> {
         section.refuse(
             "args",
             format!("arguments and environment have {bytes} bytes together"),
-            format!(
-                "at most {}; pass more as payload",
-                units::format_size(limits::ARGS_AND_ENV_BYTES_MAX as u64)
-            ),
+            format!("at most {}; pass more as payload", units::format_size(limits::ARGS_AND_ENV_BYTES_MAX as u64)),
         );
     }
     section.finish();
@@ -124,15 +102,7 @@ fn read_module(section: &mut Section<'_>) -> Option<ModuleRef> {
     const ALLOWED: &str = "a path, or sha256: and 64 hexadecimal digits";
     let present = section.take("module");
     let Some(Value::String(text)) = present else {
-        section.refuse(
-            "module",
-            if present.is_some() {
-                "is not a string"
-            } else {
-                "is missing"
-            },
-            ALLOWED,
-        );
+        section.refuse("module", if present.is_some() { "is not a string" } else { "is missing" }, ALLOWED);
         return None;
     };
     if text.starts_with("sha256:") {
@@ -175,11 +145,7 @@ fn read_env(section: &mut Section<'_>) -> BTreeMap<String, String> {
     for (name, value) in entries {
         let text = value.as_str().filter(|text| !text.contains('\0'));
         if name.starts_with("WEIR_") {
-            section.refuse(
-                &format!("env.{name}"),
-                "names starting with `WEIR_` are set by Weir",
-                ALLOWED,
-            );
+            section.refuse(&format!("env.{name}"), "names starting with `WEIR_` are set by Weir", ALLOWED);
         } else if let (Some(text), false) = (text, name.is_empty() || name.contains(['=', '\0'])) {
             env.insert(name, text.to_owned());
         } else {
@@ -194,16 +160,10 @@ fn read_resources(value: Option<Value>, problems: &mut Vec<Problem>) -> Resource
     let default = default_resources();
     let resources = Resources {
         cpu_milli: narrow(section.quantity("cpu", CPU, limits::CPU_MILLI)).unwrap_or(default.cpu_milli),
-        memory_bytes: section
-            .quantity("memory", SIZE, limits::MEMORY_BYTES)
-            .unwrap_or(default.memory_bytes),
+        memory_bytes: section.quantity("memory", SIZE, limits::MEMORY_BYTES).unwrap_or(default.memory_bytes),
         fuel: section.quantity("fuel", NUMBER, limits::FUEL).unwrap_or(default.fuel),
-        timeout_ms: section
-            .quantity("timeout", DURATION, limits::TIMEOUT_MS)
-            .unwrap_or(default.timeout_ms),
-        output_bytes: section
-            .quantity("output", SIZE, limits::OUTPUT_BYTES)
-            .unwrap_or(default.output_bytes),
+        timeout_ms: section.quantity("timeout", DURATION, limits::TIMEOUT_MS).unwrap_or(default.timeout_ms),
+        output_bytes: section.quantity("output", SIZE, limits::OUTPUT_BYTES).unwrap_or(default.output_bytes),
     };
     section.finish();
     resources
@@ -220,22 +180,10 @@ fn read_grants(value: Option<Value>, problems: &mut Vec<Problem>) -> Vec<DirGran
     for (i, value) in dirs.into_iter().enumerate() {
         let mut entry = Section::open(&format!("grants.dir[{i}]"), Some(value), problems);
         let host = required(&mut entry, "host", NAME_ALLOWED, check_name);
-        let guest = required(
-            &mut entry,
-            "guest",
-            "an absolute path without `.` and `..`",
-            check_guest_path,
-        );
+        let guest = required(&mut entry, "guest", "an absolute path without `.` and `..`", check_guest_path);
         choice(&mut entry, "mode", "ro", &["ro"], &["rw"]);
-        if let Some(other) = guest
-            .as_deref()
-            .and_then(|guest| grants.iter().position(|grant| grant.guest == guest))
-        {
-            entry.refuse(
-                "guest",
-                format!("is the guest path of grants.dir[{other}] as well"),
-                "a path of its own",
-            );
+        if let Some(other) = guest.as_deref().and_then(|guest| grants.iter().position(|grant| grant.guest == guest)) {
+            entry.refuse("guest", format!("is the guest path of grants.dir[{other}] as well"), "a path of its own");
         }
         entry.finish();
         if let (Some(host), Some(guest)) = (host, guest) {
@@ -247,13 +195,7 @@ fn read_grants(value: Option<Value>, problems: &mut Vec<Problem>) -> Vec<DirGran
 
 fn read_execution(value: Option<Value>, problems: &mut Vec<Problem>) -> (Mode, OnDisconnect, bool) {
     let mut section = Section::open("execution", value, problems);
-    choice(
-        &mut section,
-        "mode",
-        "at_least_once",
-        &["at_least_once"],
-        &["at_most_once"],
-    );
+    choice(&mut section, "mode", "at_least_once", &["at_least_once"], &["at_most_once"]);
     choice(&mut section, "on_disconnect", "keep", &["keep"], &["stop"]);
     if section.boolean("fenced") == Some(true) {
         section.refuse_unsupported("fenced", "fencing", "false");
@@ -271,26 +213,16 @@ fn read_retry(value: Option<Value>, problems: &mut Vec<Problem>) -> Retry {
         None => (default.backoff_min_ms, default.backoff_max_ms),
         Some(Ok(range)) => range,
         Some(Err(reason)) => {
-            section.refuse(
-                "backoff",
-                reason,
-                "MIN..MAX, each 10ms to 1h, MIN at most MAX, such as `1s..30s`",
-            );
+            section.refuse("backoff", reason, "MIN..MAX, each 10ms to 1h, MIN at most MAX, such as `1s..30s`");
             (default.backoff_min_ms, default.backoff_max_ms)
         }
     };
     section.finish();
-    Retry {
-        attempts,
-        backoff_min_ms,
-        backoff_max_ms,
-    }
+    Retry { attempts, backoff_min_ms, backoff_max_ms }
 }
 
 fn parse_backoff(text: &str) -> Result<(u64, u64), String> {
-    let (low, high) = text
-        .split_once("..")
-        .ok_or_else(|| format!("`{}` is not a range", text.escape_debug()))?;
+    let (low, high) = text.split_once("..").ok_or_else(|| format!("`{}` is not a range", text.escape_debug()))?;
     let low = units::parse_duration_ms(low).map_err(|error| error.to_string())?;
     let high = units::parse_duration_ms(high).map_err(|error| error.to_string())?;
     let inside = |range: &RangeInclusive<u64>| range.contains(&low) && range.contains(&high);
@@ -303,17 +235,10 @@ fn parse_backoff(text: &str) -> Result<(u64, u64), String> {
 fn read_placement(value: Option<Value>, problems: &mut Vec<Problem>) -> Vec<Constraint> {
     let mut section = Section::open("placement", value, problems);
     let mut constraints = Vec::new();
-    for (i, text) in section
-        .strings("constraints", limits::CONSTRAINTS_MAX)
-        .iter()
-        .enumerate()
-    {
+    for (i, text) in section.strings("constraints", limits::CONSTRAINTS_MAX).iter().enumerate() {
         match parse_equality(text) {
             Some((attribute, value)) => {
-                constraints.push(Constraint {
-                    attribute: attribute.to_owned(),
-                    value: value.to_owned(),
-                });
+                constraints.push(Constraint { attribute: attribute.to_owned(), value: value.to_owned() });
             }
             None => section.refuse_unsupported(
                 &format!("constraints[{i}]"),
@@ -337,15 +262,7 @@ fn required(
 ) -> Option<String> {
     let value = section.take(key);
     let Some(Value::String(text)) = value else {
-        section.refuse(
-            key,
-            if value.is_some() {
-                "is not a string"
-            } else {
-                "is missing"
-            },
-            allowed,
-        );
+        section.refuse(key, if value.is_some() { "is not a string" } else { "is missing" }, allowed);
         return None;
     };
     match check(&text) {
@@ -388,9 +305,5 @@ fn default_resources() -> Resources {
 
 fn default_retry() -> Retry {
     let (backoff_min_ms, backoff_max_ms) = defaults::BACKOFF_MS;
-    Retry {
-        attempts: defaults::ATTEMPTS,
-        backoff_min_ms,
-        backoff_max_ms,
-    }
+    Retry { attempts: defaults::ATTEMPTS, backoff_min_ms, backoff_max_ms }
 }

@@ -31,28 +31,15 @@ impl<'a> Section<'a> {
             None => Map::new(),
             Some(Value::Object(map)) => map,
             Some(other @ (Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_))) => {
-                problems.push(Problem::new(
-                    path,
-                    format!("is {}", type_name(&other)),
-                    Some("a table".to_owned()),
-                ));
+                problems.push(Problem::new(path, format!("is {}", type_name(&other)), Some("a table".to_owned())));
                 Map::new()
             }
         };
-        Self {
-            path: path.to_owned(),
-            map,
-            known: Vec::new(),
-            problems,
-        }
+        Self { path: path.to_owned(), map, known: Vec::new(), problems }
     }
 
     pub(super) fn path_of(&self, key: &str) -> String {
-        if self.path.is_empty() {
-            key.to_owned()
-        } else {
-            format!("{}.{key}", self.path)
-        }
+        if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
     }
 
     pub(super) fn refuse(&mut self, key: &str, reason: impl Into<String>, allowed: impl Into<String>) {
@@ -63,12 +50,7 @@ impl<'a> Section<'a> {
     pub(super) fn refuse_unsupported(&mut self, key: &str, what: &str, allowed: &str) {
         let path = self.path_of(key);
         let reason = format!("{what} is not supported by this version");
-        self.problems.push(Problem {
-            path,
-            reason,
-            allowed: Some(allowed.to_owned()),
-            unsupported: true,
-        });
+        self.problems.push(Problem { path, reason, allowed: Some(allowed.to_owned()), unsupported: true });
     }
 
     /// Takes a value out; what is left at the end is unknown. A JSON null counts as not written.
@@ -102,11 +84,7 @@ impl<'a> Section<'a> {
             None => Vec::new(),
             Some(Value::Array(values)) if values.len() <= len_max => values,
             Some(Value::Array(values)) => {
-                self.refuse(
-                    key,
-                    format!("has {} entries", values.len()),
-                    format!("at most {len_max}"),
-                );
+                self.refuse(key, format!("has {} entries", values.len()), format!("at most {len_max}"));
                 Vec::new()
             }
             Some(other @ (Value::Null | Value::Bool(_) | Value::String(_) | Value::Number(_) | Value::Object(_))) => {
@@ -137,11 +115,7 @@ impl<'a> Section<'a> {
             Value::String(text) => ((unit.parse)(&text), text),
             Value::Number(number) if unit.bare => ((unit.parse)(&number_text(&number)), number.to_string()),
             Value::Number(number) => {
-                self.refuse(
-                    key,
-                    format!("the number {number} has no unit"),
-                    format!("{allowed}, as a string"),
-                );
+                self.refuse(key, format!("the number {number} has no unit"), format!("{allowed}, as a string"));
                 return None;
             }
             other @ (Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_)) => {
@@ -165,45 +139,25 @@ impl<'a> Section<'a> {
     /// Ends the table: every key that nobody asked for is a problem.
     pub(super) fn finish(self) {
         for key in self.map.keys() {
-            let path = if self.path.is_empty() {
-                key.clone()
-            } else {
-                format!("{}.{key}", self.path)
-            };
+            let path = if self.path.is_empty() { key.clone() } else { format!("{}.{key}", self.path) };
             let reason = match nearest(key, self.known.iter().copied()) {
                 Some(known) => format!("unknown key; did you mean `{known}`?"),
                 None => "unknown key".to_owned(),
             };
-            self.problems
-                .push(Problem::new(path, reason, Some(self.known.join(", "))));
+            self.problems.push(Problem::new(path, reason, Some(self.known.join(", "))));
         }
     }
 }
 
 /// A unit for whole numbers without a unit.
-pub(super) const NUMBER: Unit = Unit {
-    parse: units::parse_count,
-    format: plain,
-    bare: true,
-};
+pub(super) const NUMBER: Unit = Unit { parse: units::parse_count, format: plain, bare: true };
 /// A unit for sizes.
-pub(super) const SIZE: Unit = Unit {
-    parse: units::parse_size,
-    format: units::format_size,
-    bare: false,
-};
+pub(super) const SIZE: Unit = Unit { parse: units::parse_size, format: units::format_size, bare: false };
 /// A unit for durations.
-pub(super) const DURATION: Unit = Unit {
-    parse: units::parse_duration_ms,
-    format: units::format_duration_ms,
-    bare: false,
-};
+pub(super) const DURATION: Unit =
+    Unit { parse: units::parse_duration_ms, format: units::format_duration_ms, bare: false };
 /// A unit for CPU rates.
-pub(super) const CPU: Unit = Unit {
-    parse: cpu,
-    format: cpu_text,
-    bare: true,
-};
+pub(super) const CPU: Unit = Unit { parse: cpu, format: cpu_text, bare: true };
 
 fn plain(value: u64) -> String {
     value.to_string()

@@ -20,14 +20,7 @@ fn defaults_are_the_documented_ones() {
             output_bytes: 1 << 20
         }
     );
-    assert_eq!(
-        spec.retry,
-        Retry {
-            attempts: 3,
-            backoff_min_ms: 1_000,
-            backoff_max_ms: 30_000
-        }
-    );
+    assert_eq!(spec.retry, Retry { attempts: 3, backoff_min_ms: 1_000, backoff_max_ms: 30_000 });
     assert_eq!(spec.module, ModuleRef::Path("m.wasm".to_owned()));
     assert_eq!(spec.module_digest().unwrap_err().problems[0].path, "job.module");
 }
@@ -70,36 +63,13 @@ constraints = ["arch == x86_64", "zone == \"a b\""]
     assert_eq!(spec.resources.cpu_milli, 500);
     assert_eq!(spec.resources.fuel, 10_000_000_000);
     assert_eq!(spec.resources.timeout_ms, 60_000);
-    assert_eq!(
-        spec.dirs,
-        [DirGrant {
-            host: "corpus".to_owned(),
-            guest: "/data".to_owned()
-        }]
-    );
-    assert_eq!(
-        spec.retry,
-        Retry {
-            attempts: 5,
-            backoff_min_ms: 500,
-            backoff_max_ms: 60_000
-        }
-    );
-    assert_eq!(
-        spec.constraints[1],
-        Constraint {
-            attribute: "zone".to_owned(),
-            value: "a b".to_owned()
-        }
-    );
+    assert_eq!(spec.dirs, [DirGrant { host: "corpus".to_owned(), guest: "/data".to_owned() }]);
+    assert_eq!(spec.retry, Retry { attempts: 5, backoff_min_ms: 500, backoff_max_ms: 60_000 });
+    assert_eq!(spec.constraints[1], Constraint { attribute: "zone".to_owned(), value: "a b".to_owned() });
     assert_eq!(spec.module_digest().unwrap(), DIGEST);
 
     let document = spec.to_document();
-    assert_eq!(
-        JobSpec::from_document(&document).unwrap(),
-        spec,
-        "the canonical form reads back"
-    );
+    assert_eq!(JobSpec::from_document(&document).unwrap(), spec, "the canonical form reads back");
     let json = serde_json::to_vec(&document).unwrap();
     assert_eq!(JobSpec::from_json(&json).unwrap(), spec, "through JSON too");
 }
@@ -118,63 +88,23 @@ const REFUSALS: &[(&str, &str, &str)] = &[
     ("args = [1]", "job.args[0]", "is a number"),
     ("args = \"x\"", "job.args", "is a string"),
     ("args = [\"a\\u0000b\"]", "job.args[0]", "contains a NUL"),
-    (
-        "env = { WEIR_RUN = \"x\" }",
-        "job.env.WEIR_RUN",
-        "names starting with `WEIR_` are set by Weir",
-    ),
-    (
-        "env = { \"a=b\" = \"x\" }",
-        "job.env.a=b",
-        "is not a usable name and string",
-    ),
+    ("env = { WEIR_RUN = \"x\" }", "job.env.WEIR_RUN", "names starting with `WEIR_` are set by Weir"),
+    ("env = { \"a=b\" = \"x\" }", "job.env.a=b", "is not a usable name and string"),
     ("[resources]\ncpu = 0", "resources.cpu", "0 is out of range"),
     ("[resources]\ncpu = 1.5", "resources.cpu", "1.5 is out of range"),
-    (
-        "[resources]\nmemory = 64",
-        "resources.memory",
-        "the number 64 has no unit",
-    ),
+    ("[resources]\nmemory = 64", "resources.memory", "the number 64 has no unit"),
     ("[resources]\nmemory = \"1B\"", "resources.memory", "1B is out of range"),
-    (
-        "[resources]\nmemory = \"9GiB\"",
-        "resources.memory",
-        "9GiB is out of range",
-    ),
-    (
-        "[resources]\ntimeout = \"30\"",
-        "resources.timeout",
-        "`30` has no unit; write one of ms, s, m, h, d",
-    ),
+    ("[resources]\nmemory = \"9GiB\"", "resources.memory", "9GiB is out of range"),
+    ("[resources]\ntimeout = \"30\"", "resources.timeout", "`30` has no unit; write one of ms, s, m, h, d"),
     ("[resources]\nfuel = 0", "resources.fuel", "0 is out of range"),
-    (
-        "[resources]\nouptut = \"1MiB\"",
-        "resources.ouptut",
-        "unknown key; did you mean `output`?",
-    ),
+    ("[resources]\nouptut = \"1MiB\"", "resources.ouptut", "unknown key; did you mean `output`?"),
     ("[retry]\nattempts = 0", "retry.attempts", "0 is out of range"),
-    (
-        "[retry]\nbackoff = \"30s..1s\"",
-        "retry.backoff",
-        "`30s..1s` is out of range",
-    ),
+    ("[retry]\nbackoff = \"30s..1s\"", "retry.backoff", "`30s..1s` is out of range"),
     ("[retry]\nbackoff = \"30s\"", "retry.backoff", "`30s` is not a range"),
     ("[[grants.dir]]\nhost = \"c\"", "grants.dir[0].guest", "is missing"),
-    (
-        "[[grants.dir]]\nhost = \"c\"\nguest = \"data\"",
-        "grants.dir[0].guest",
-        "`data` is not absolute",
-    ),
-    (
-        "[[grants.dir]]\nhost = \"c\"\nguest = \"/a/../b\"",
-        "grants.dir[0].guest",
-        "`/a/../b` contains `.` or `..`",
-    ),
-    (
-        "[[grants.dir]]\nhost = \"/etc\"\nguest = \"/b\"",
-        "grants.dir[0].host",
-        "`/etc` is not a name",
-    ),
+    ("[[grants.dir]]\nhost = \"c\"\nguest = \"data\"", "grants.dir[0].guest", "`data` is not absolute"),
+    ("[[grants.dir]]\nhost = \"c\"\nguest = \"/a/../b\"", "grants.dir[0].guest", "`/a/../b` contains `.` or `..`"),
+    ("[[grants.dir]]\nhost = \"/etc\"\nguest = \"/b\"", "grants.dir[0].host", "`/etc` is not a name"),
     ("[grants]\ndir = 3", "grants.dir", "is a number"),
     ("[execution]\nfenced = 1", "execution.fenced", "is a number"),
     ("[plaecment]", "plaecment", "unknown key; did you mean `placement`?"),
@@ -201,27 +131,18 @@ fn later_features_are_refused_and_not_ignored() {
         ("kind = \"service\"", "job.kind"),
         ("kind = \"cron\"", "job.kind"),
         ("tier = \"revocable\"", "job.tier"),
-        (
-            "[[grants.dir]]\nhost = \"c\"\nguest = \"/c\"\nmode = \"rw\"",
-            "grants.dir[0].mode",
-        ),
+        ("[[grants.dir]]\nhost = \"c\"\nguest = \"/c\"\nmode = \"rw\"", "grants.dir[0].mode"),
         ("[[grants.net]]\nhost = \"example.org\"", "grants.net"),
         ("[execution]\nmode = \"at_most_once\"", "execution.mode"),
         ("[execution]\non_disconnect = \"stop\"", "execution.on_disconnect"),
         ("[execution]\nfenced = true", "execution.fenced"),
         ("[placement]\nspread = \"zone\"", "placement.spread"),
-        (
-            "[placement]\nconstraints = [\"zone in [a, b]\"]",
-            "placement.constraints[0]",
-        ),
+        ("[placement]\nconstraints = [\"zone in [a, b]\"]", "placement.constraints[0]"),
         ("[placement]\nconstraints = [\"zone != a\"]", "placement.constraints[0]"),
     ] {
         let invalid = JobSpec::from_toml(&toml(extra)).unwrap_err();
         assert_eq!(invalid.problems[0].path, path, "{extra}");
-        assert!(
-            invalid.problems[0].reason.contains("not supported by this version"),
-            "{extra}: {invalid}"
-        );
+        assert!(invalid.problems[0].reason.contains("not supported by this version"), "{extra}: {invalid}");
         assert_eq!(invalid.code(), crate::Code::Unsupported, "{extra}");
     }
 }
@@ -231,17 +152,7 @@ fn all_problems_are_reported_together() {
     let text = "typo = 1\n[job]\nname = \"No\"\ncount = 0\n[resources]\nmemory = \"x\"\n[retry]\nattempts = 1000\n";
     let invalid = JobSpec::from_toml(text).unwrap_err();
     let paths: Vec<&str> = invalid.problems.iter().map(|problem| problem.path.as_str()).collect();
-    assert_eq!(
-        paths,
-        [
-            "typo",
-            "job.name",
-            "job.count",
-            "job.module",
-            "resources.memory",
-            "retry.attempts"
-        ]
-    );
+    assert_eq!(paths, ["typo", "job.name", "job.count", "job.module", "resources.memory", "retry.attempts"]);
 }
 
 #[test]
@@ -256,14 +167,7 @@ fn syntax_errors_are_not_panics() {
     for text in ["", "[job", "job = 1", "\u{0}", "[job]\nname = 1"] {
         assert!(JobSpec::from_toml(text).is_err(), "{text:?}");
     }
-    for text in [
-        &b"[]"[..],
-        b"null",
-        b"{",
-        b"{\"job\":[]}",
-        b"\xff",
-        b"{\"job\":{\"name\":null}}",
-    ] {
+    for text in [&b"[]"[..], b"null", b"{", b"{\"job\":[]}", b"\xff", b"{\"job\":{\"name\":null}}"] {
         assert!(JobSpec::from_json(text).is_err());
     }
 }

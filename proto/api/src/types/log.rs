@@ -60,14 +60,7 @@ impl LogRecord {
             Ok(text) => (Some(text.to_owned()), None),
             Err(_) => (None, Some(STANDARD.encode(bytes))),
         };
-        Self {
-            at_ms,
-            stream,
-            level,
-            text,
-            base64,
-            dropped: None,
-        }
+        Self { at_ms, stream, level, text, base64, dropped: None }
     }
 
     /// The bytes as the guest wrote them; none when the record is damaged.
@@ -101,13 +94,7 @@ mod tests {
 
     #[test]
     fn bytes_survive() {
-        for bytes in [
-            &b"hello\n"[..],
-            b"",
-            &[0xff, 0x00, 0x80],
-            "é".as_bytes(),
-            &"é".as_bytes()[..1],
-        ] {
+        for bytes in [&b"hello\n"[..], b"", &[0xff, 0x00, 0x80], "é".as_bytes(), &"é".as_bytes()[..1]] {
             let record = LogRecord::new(1, LogStream::Stdout, None, bytes);
             let json = serde_json::to_string(&record).unwrap();
             assert!(!json.contains('\n'));

@@ -27,13 +27,7 @@ impl TaskResult {
             Ok(text) => (Some(text.to_owned()), None),
             Err(_) => (None, Some(STANDARD.encode(bytes))),
         };
-        Self {
-            index,
-            size: bytes.len() as u64,
-            text,
-            base64,
-            blob: None,
-        }
+        Self { index, size: bytes.len() as u64, text, base64, blob: None }
     }
 
     /// The bytes; nothing when they are in a blob, or the line is damaged.

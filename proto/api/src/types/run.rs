@@ -111,11 +111,7 @@ impl TaskCounts {
 
     /// The count of all final states.
     pub fn terminal(&self) -> u64 {
-        TaskState::ALL
-            .iter()
-            .filter(|state| state.is_terminal())
-            .map(|state| self.get(*state))
-            .sum()
+        TaskState::ALL.iter().filter(|state| state.is_terminal()).map(|state| self.get(*state)).sum()
     }
 }
 

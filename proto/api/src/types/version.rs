@@ -22,9 +22,6 @@ pub struct Versioned<T> {
 
 impl<T> From<T> for Versioned<T> {
     fn from(object: T) -> Self {
-        Self {
-            api: ApiVersion::V1,
-            object,
-        }
+        Self { api: ApiVersion::V1, object }
     }
 }
