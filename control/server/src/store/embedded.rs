@@ -163,9 +163,12 @@ fn join<T>(result: Result<T, tokio::task::JoinError>) -> Result<T, StoreError> {
 }
 
 fn open_file(path: &Path) -> Result<Database, StoreError> {
-    Database::create(path).map_err(|error| match error {
-        DatabaseError::DatabaseAlreadyOpen => StoreError::InUse(path.to_owned()),
-        other => StoreError::Open { path: path.to_owned(), detail: other.to_string() },
+    Database::create(path).map_err(|error| {
+        if matches!(error, DatabaseError::DatabaseAlreadyOpen) {
+            StoreError::InUse(path.to_owned())
+        } else {
+            StoreError::Open { path: path.to_owned(), detail: error.to_string() }
+        }
     })
 }
 

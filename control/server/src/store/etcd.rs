@@ -237,8 +237,7 @@ impl EtcdStore {
                 kv.get(start, Some(options)).await
             })
             .await?;
-        let pairs = page.take_kvs().into_iter().map(|kv| self.shared.pair(kv)).collect();
-        pairs
+        page.take_kvs().into_iter().map(|kv| self.shared.pair(kv)).collect()
     }
 
     async fn get(&self, name: &str) -> Result<Option<KeyValue>, StoreError> {

@@ -14,14 +14,14 @@ use crate::testing::{Etcd, board, cluster, job, within};
 
 /// A place where a store is kept.
 enum Place {
-    Etcd(Etcd),
+    Etcd(Box<Etcd>),
     Embedded(tempfile::TempDir),
 }
 
 impl Place {
     async fn both(test: &str) -> Vec<Self> {
         let mut places = vec![Self::Embedded(tempfile::tempdir().unwrap())];
-        places.extend(Etcd::start(test).await.map(Self::Etcd));
+        places.extend(Etcd::start(test).await.map(|etcd| Self::Etcd(Box::new(etcd))));
         places
     }
 

@@ -54,10 +54,9 @@ impl Cluster {
     async fn join(&self, node: &str) -> Link {
         let mut link = self.connect(node).await;
         say(&link, &ToControl::Hello(Box::new(hello(node)))).await;
-        match hear(&mut link).await {
-            ToExecutor::Welcome(_) => link,
-            other => panic!("{other:?}"),
-        }
+        let answer = hear(&mut link).await;
+        assert!(matches!(answer, ToExecutor::Welcome(_)), "{answer:?}");
+        link
     }
 }
 
@@ -86,16 +85,12 @@ async fn hear(link: &mut Link) -> ToExecutor {
 }
 
 async fn expect_refusal(link: &mut Link, expected: RefuseCode) {
-    loop {
-        match hear(link).await {
-            ToExecutor::Refuse(refuse) => {
-                assert_eq!(refuse.code, expected, "{}", refuse.message);
-                break;
-            }
-            ToExecutor::Present | ToExecutor::Renewed(_) => {}
-            other => panic!("{other:?}"),
-        }
+    let mut message = hear(link).await;
+    while matches!(message, ToExecutor::Present | ToExecutor::Renewed(_)) {
+        message = hear(link).await;
     }
+    let ToExecutor::Refuse(refuse) = message else { panic!("{message:?}") };
+    assert_eq!(refuse.code, expected, "{}", refuse.message);
     within("the end of the connection", link.session.closed()).await;
 }
 
@@ -117,16 +112,12 @@ async fn an_executor_is_welcomed_and_its_renewals_are_answered() {
     let cluster = Cluster::start().await;
     let mut link = cluster.join("n1").await;
     say(&link, &ToControl::Renew(Renew { token: 77 })).await;
-    loop {
-        match hear(&mut link).await {
-            ToExecutor::Renewed(renewed) => {
-                assert_eq!(renewed.token, 77);
-                break;
-            }
-            ToExecutor::Present => {}
-            other => panic!("{other:?}"),
-        }
+    let mut message = hear(&mut link).await;
+    while message == ToExecutor::Present {
+        message = hear(&mut link).await;
     }
+    let ToExecutor::Renewed(renewed) = message else { panic!("{message:?}") };
+    assert_eq!(renewed.token, 77);
     cluster.server.stop().await;
     expect_refusal(&mut link, RefuseCode::NotLeader).await;
 }
