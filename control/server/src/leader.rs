@@ -176,7 +176,6 @@ impl Candidate {
             }
             self.board.leading(Some(term));
             self.board.leader(Some(self.me.clone()));
-            tracing::info!(leader.term = term.0, leader.http = self.me.http, leader.link = self.me.link, "leading");
             // Fails only when the driver is gone, and then the stop follows.
             drop(refused.wait_for(|refused| *refused >= term).await);
             End::Lost
