@@ -53,8 +53,7 @@ fn step<T>(number: usize, name: &str, what: &str, work: impl FnOnce() -> Result<
 fn build(root: &Path) -> Result<PathBuf> {
     // The same selection as the tests': cargo unites the features of what it builds together, so another selection would
     // build most dependencies once more.
-    run(cargo().current_dir(root).args(["build", "--workspace", "--bins"]))
-        .context("wctl does not build")?;
+    run(cargo().current_dir(root).args(["build", "--workspace", "--bins"])).context("wctl does not build")?;
     run(cargo().current_dir(root.join(GUEST_FOLDER)).args([
         "build",
         "--release",

@@ -23,10 +23,27 @@ pub(crate) enum Verdict {
     },
 }
 
+/// What is known about a failure, as far as retries are concerned.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Cause {
+    pub(crate) reason: Reason,
+    /// The guest said that another attempt would end the same way.
+    pub(crate) permanent: bool,
+}
+
+impl Cause {
+    const fn class(self) -> RetryClass {
+        match self.reason.retry_class() {
+            RetryClass::Counted if self.permanent => RetryClass::Deterministic,
+            class => class,
+        }
+    }
+}
+
 /// Judges a failed attempt.
-pub(crate) fn judge(policy: &RetryPolicy, tries: Tries, status: Status, reason: Reason, rng: &mut Rng) -> Verdict {
+pub(crate) fn judge(policy: &RetryPolicy, tries: Tries, status: Status, cause: Cause, rng: &mut Rng) -> Verdict {
     let left = tries.counted + 1 < policy.attempts;
-    match reason.retry_class() {
+    match cause.class() {
         RetryClass::Free => {
             let delay = backoff(policy, tries.free).min(FREE_RETRY_DELAY_MAX);
             // The first platform failure says little about the task: place it again at once.
@@ -59,11 +76,23 @@ mod tests {
         retry_deterministic: false,
     };
 
+    const fn said(reason: Reason, permanent: bool) -> Cause {
+        Cause { reason, permanent }
+    }
+
+    #[test]
+    fn a_guest_that_asks_for_no_other_attempt_gets_none() {
+        let mut rng = Rng::new(1, 1);
+        let cause = said(Reason::ExitNonzero, true);
+        assert_eq!(judge(&POLICY, Tries::default(), Status::Failed, cause, &mut rng), Verdict::End(Status::Failed));
+    }
+
     #[test]
     fn reasons_decide() {
         let mut rng = Rng::new(1, 1);
-        let mut verdict =
-            |counted, free, reason| judge(&POLICY, Tries { counted, free }, Status::Failed, reason, &mut rng);
+        let mut verdict = |counted, free, reason| {
+            judge(&POLICY, Tries { counted, free }, Status::Failed, said(reason, false), &mut rng)
+        };
         assert!(matches!(verdict(0, 0, Reason::ExitNonzero), Verdict::Again { counted: true, .. }));
         assert_eq!(verdict(2, 0, Reason::ExitNonzero), Verdict::End(Status::Failed));
         assert_eq!(verdict(0, 0, Reason::Trap), Verdict::End(Status::Failed));
@@ -75,9 +104,13 @@ mod tests {
     fn delays_double_up_to_the_maximum_with_jitter() {
         let mut rng = Rng::new(7, 1);
         for (failures, upper) in [(0, 1), (1, 2)] {
-            let Verdict::Again { delay, .. } =
-                judge(&POLICY, Tries { counted: failures, free: 0 }, Status::Failed, Reason::ExitNonzero, &mut rng)
-            else {
+            let Verdict::Again { delay, .. } = judge(
+                &POLICY,
+                Tries { counted: failures, free: 0 },
+                Status::Failed,
+                said(Reason::ExitNonzero, false),
+                &mut rng,
+            ) else {
                 panic!("retried")
             };
             let upper = Duration::from_secs(upper);

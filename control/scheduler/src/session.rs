@@ -22,7 +22,7 @@ use crate::{
     node::Reconcile,
     output::Output,
     phase::Phase,
-    retry::{self, Verdict},
+    retry::{self, Cause, Verdict},
     scheduler::{Leading, Scheduler},
 };
 
@@ -265,8 +265,8 @@ impl Scheduler {
         let open = run.phase(index).is_open();
         leading.requeue_range(id, skipped);
         if !open || !(is_current || outcome.status == Status::Succeeded) {
+            // Its usage is not added: an outcome that is sent again looks the same.
             leading.outcomes_ignored += 1;
-            leading.open_batch().run(id).usage.add(&outcome.usage);
             return;
         }
         leading.outcomes += 1;
@@ -311,7 +311,8 @@ impl Scheduler {
             // Nobody asked for it: a stop meant for an attempt that is not current any more.
             Verdict::Again { delay: core::time::Duration::ZERO, counted: false }
         } else {
-            retry::judge(&run.job.retry, tries, outcome.status, reason, &mut self.rng)
+            let permanent = outcome.failure.as_ref().is_some_and(|failure| failure.permanent);
+            retry::judge(&run.job.retry, tries, outcome.status, Cause { reason, permanent }, &mut self.rng)
         };
         match verdict {
             Verdict::End(_) => self.ended(id, index, outcome, Some(node)),

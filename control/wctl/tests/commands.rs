@@ -240,7 +240,7 @@ fn deploy_uploads_what_is_missing_and_starts_a_run() {
     let digest = "sha256:5647c39a1d25d8728350f9619025292a62e78a602068a2ad9b6f075751c93d99";
     let stored = json!({ "api": "v1", "digest": digest, "size": 36, "kind": "wasi_p1_command" });
     let spec = json!({
-        "job": { "name": "count", "kind": "batch", "count": 3, "priority": 50, "tier": "production", "module": digest,
+        "job": { "name": "count", "kind": "batch", "count": 3, "priority": 50, "tier": "preemptible", "module": digest,
             "args": [], "env": {} },
         "resources": { "cpu": 0.1, "memory": "64MiB", "fuel": 1, "timeout": "30s", "output": "1MiB" },
         "grants": { "dir": [] },

@@ -48,12 +48,7 @@ fn primes(input: Input) -> Result<Output, Error> {
     }
     weir_sdk::progress(total, total);
     weir_sdk::log::info!("{count} primes from {} up to {}", range.start, range.end);
-    Ok(Output {
-        from: range.start,
-        to: range.end,
-        count,
-        largest,
-    })
+    Ok(Output { from: range.start, to: range.end, count, largest })
 }
 
 fn own_range(input: &Input, context: &Context) -> Result<Range<u64>, Error> {
@@ -107,12 +102,9 @@ mod tests {
 
     #[test]
     fn large_numbers() {
-        for (number, prime) in [
-            (999_983, true),
-            (999_983 * 999_983, false),
-            (1_000_000_000_039, true),
-            (u64::MAX, false),
-        ] {
+        for (number, prime) in
+            [(999_983, true), (999_983 * 999_983, false), (1_000_000_000_039, true), (u64::MAX, false)]
+        {
             assert_eq!(is_prime(number), prime, "{number}");
         }
     }
@@ -122,12 +114,7 @@ mod tests {
         let count = |tasks: u32, per_task: u64| -> u64 {
             let task = |index| {
                 let input = Input { from: 0, per_task };
-                TestHost::new()
-                    .task(index, tasks)
-                    .run(|| primes(input))
-                    .value
-                    .unwrap()
-                    .count
+                TestHost::new().task(index, tasks).run(|| primes(input)).value.unwrap().count
             };
             (0..tasks).map(task).sum()
         };
@@ -139,9 +126,7 @@ mod tests {
 
     #[test]
     fn output_is_json() {
-        let seen = TestHost::new()
-            .task(1, 2)
-            .run_payload(br#"{"from":2,"per_task":10}"#, primes);
+        let seen = TestHost::new().task(1, 2).run_payload(br#"{"from":2,"per_task":10}"#, primes);
         assert_eq!(seen.value.unwrap(), br#"{"from":12,"to":22,"count":3,"largest":19}"#);
         assert_eq!(seen.progress, [(0, 10), (10, 10)]);
         let seen = TestHost::new().run_payload(br#"{"from":24,"per_task":4}"#, primes);
@@ -152,12 +137,7 @@ mod tests {
     fn a_range_past_the_end_of_numbers_is_an_error() {
         for (from, per_task) in [(u64::MAX, 1), (0, u64::MAX)] {
             let seen = TestHost::new().task(1, 2).run(|| primes(Input { from, per_task }));
-            assert!(
-                seen.value
-                    .unwrap_err()
-                    .message()
-                    .starts_with("the range of task 1 passes 2^64")
-            );
+            assert!(seen.value.unwrap_err().message().starts_with("the range of task 1 passes 2^64"));
         }
     }
 }

@@ -69,28 +69,11 @@ fn wordcount(input: Option<Input>) -> Result<Output, Error> {
     let share = context.share(bytes_all);
     let bytes = share.end - share.start;
     let pieces = share::cut(&files, share);
-    log::info!(
-        "task {} of {}: {bytes} of {bytes_all} bytes in {} files",
-        context.index,
-        context.count,
-        pieces.len()
-    );
+    log::info!("task {} of {}: {bytes} of {bytes_all} bytes in {} files", context.index, context.count, pieces.len());
 
     let words = count(&pieces, bytes)?;
-    let top = words
-        .top(top)
-        .map(|(word, count)| Count {
-            word: word.to_owned(),
-            count,
-        })
-        .collect();
-    Ok(Output {
-        files: pieces.len(),
-        bytes,
-        words: words.total(),
-        distinct: words.distinct(),
-        top,
-    })
+    let top = words.top(top).map(|(word, count)| Count { word: word.to_owned(), count }).collect();
+    Ok(Output { files: pieces.len(), bytes, words: words.total(), distinct: words.distinct(), top })
 }
 
 fn count(pieces: &[Piece<'_>], bytes: u64) -> Result<Words, Error> {

@@ -43,10 +43,7 @@ pub(crate) fn cut(sources: &[Source], share: Range<u64>) -> Vec<Piece<'_>> {
         let end = begin.saturating_add(source.bytes);
         let overlap = share.start.max(begin)..share.end.min(end);
         if !overlap.is_empty() {
-            pieces.push(Piece {
-                path: &source.path,
-                range: overlap.start - begin..overlap.end - begin,
-            });
+            pieces.push(Piece { path: &source.path, range: overlap.start - begin..overlap.end - begin });
         }
         begin = end;
     }
@@ -56,10 +53,7 @@ pub(crate) fn cut(sources: &[Source], share: Range<u64>) -> Vec<Piece<'_>> {
 fn walk(root: &Path) -> Result<Vec<Source>, Error> {
     let metadata = fs::metadata(root).map_err(|error| unreadable(root, error))?;
     if metadata.is_file() {
-        return Ok(vec![Source {
-            path: root.to_owned(),
-            bytes: metadata.len(),
-        }]);
+        return Ok(vec![Source { path: root.to_owned(), bytes: metadata.len() }]);
     }
     let mut sources = Vec::new();
     let mut directories = vec![root.to_owned()];
@@ -72,10 +66,7 @@ fn walk(root: &Path) -> Result<Vec<Source>, Error> {
                 directories.push(entry.path());
             } else if kind.is_file() {
                 let bytes = entry.metadata().wrap_err(doing)?.len();
-                sources.push(Source {
-                    path: entry.path(),
-                    bytes,
-                });
+                sources.push(Source { path: entry.path(), bytes });
             } else {
                 log::debug!("left out {}: neither a file nor a directory", entry.path().display());
             }
@@ -100,14 +91,7 @@ mod tests {
 
     fn sources(bytes: &[u64]) -> Vec<Source> {
         let names = ["a", "b", "c", "d"];
-        names
-            .iter()
-            .zip(bytes)
-            .map(|(name, &bytes)| Source {
-                path: name.into(),
-                bytes,
-            })
-            .collect()
+        names.iter().zip(bytes).map(|(name, &bytes)| Source { path: name.into(), bytes }).collect()
     }
 
     fn cut_text(bytes: &[u64], share: Range<u64>) -> String {

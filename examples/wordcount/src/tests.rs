@@ -36,34 +36,16 @@ fn run(index: u32, count: u32, input: Input) -> Result<Output, Error> {
 }
 
 fn all_of(path: &Path) -> Input {
-    Input {
-        path: Some(path.to_owned()),
-        files: Vec::new(),
-        top: Some(TOP_MAX),
-    }
+    Input { path: Some(path.to_owned()), files: Vec::new(), top: Some(TOP_MAX) }
 }
 
 #[test]
 fn the_tasks_of_a_run_divide_a_corpus() {
     let long = "the quick brown fox jumps over the lazy dog — don't ask why\n".repeat(50);
-    let corpus = Corpus::new(
-        "divide",
-        &[
-            ("a.txt", &long),
-            ("sub/b.txt", "the end"),
-            ("empty", ""),
-            ("z", "THE END."),
-        ],
-    );
+    let corpus = Corpus::new("divide", &[("a.txt", &long), ("sub/b.txt", "the end"), ("empty", ""), ("z", "THE END.")]);
     let whole = run(0, 1, all_of(corpus.path())).unwrap();
     assert_eq!((whole.files, whole.words), (3, 50 * 12 + 4));
-    assert_eq!(
-        whole.top[0],
-        Count {
-            word: "the".to_owned(),
-            count: 102
-        }
-    );
+    assert_eq!(whole.top[0], Count { word: "the".to_owned(), count: 102 });
 
     for count in [2, 3, 7, 64] {
         let mut sum = BTreeMap::new();
@@ -85,19 +67,8 @@ fn the_tasks_of_a_run_divide_a_corpus() {
 fn files_are_named_one_by_one() {
     let corpus = Corpus::new("files", &[("a", "one two"), ("b", "three"), ("c", "four")]);
     let files = vec![corpus.path().join("c"), corpus.path().join("a")];
-    let output = run(
-        0,
-        1,
-        Input {
-            files,
-            ..Input::default()
-        },
-    )
-    .unwrap();
-    assert_eq!(
-        (output.files, output.bytes, output.words, output.distinct),
-        (2, 11, 3, 3)
-    );
+    let output = run(0, 1, Input { files, ..Input::default() }).unwrap();
+    assert_eq!((output.files, output.bytes, output.words, output.distinct), (2, 11, 3, 3));
 }
 
 #[test]
@@ -113,9 +84,7 @@ fn input_and_output_on_the_wire() {
 #[test]
 fn more_tasks_than_bytes_leaves_some_without_work() {
     let corpus = Corpus::new("few", &[("a", "x")]);
-    let words: u64 = (0..5)
-        .map(|index| run(index, 5, all_of(corpus.path())).unwrap().words)
-        .sum();
+    let words: u64 = (0..5).map(|index| run(index, 5, all_of(corpus.path())).unwrap().words).sum();
     assert_eq!(words, 1);
 }
 
@@ -124,17 +93,11 @@ fn mistakes_in_the_input_are_explained() {
     let missing = "failed to read /nowhere (a published directory is granted with `--grant dir:NAME:/data:ro`): ";
     for (payload, message) in [
         (r#"{"path":"/nowhere"}"#, missing),
-        (
-            r#"{"path":"/a","files":["/b"]}"#,
-            "give either `path` or `files`, not both",
-        ),
+        (r#"{"path":"/a","files":["/b"]}"#, "give either `path` or `files`, not both"),
         (r#"{"top":1001}"#, "top is 1001, the most is 1000"),
         (r#"{"topp":1}"#, "unknown field `topp`"),
     ] {
-        let error = TestHost::new()
-            .run_payload(payload.as_bytes(), wordcount)
-            .value
-            .unwrap_err();
+        let error = TestHost::new().run_payload(payload.as_bytes(), wordcount).value.unwrap_err();
         assert!(error.message().contains(message), "{error}");
     }
 }
@@ -147,8 +110,5 @@ fn links_in_a_directory_are_left_out() {
     std::os::unix::fs::symlink(corpus.path().join("a"), corpus.path().join("b")).unwrap();
     let seen = TestHost::new().run(|| wordcount(Some(all_of(corpus.path()))));
     assert_eq!(seen.value.unwrap().words, 1);
-    assert_eq!(
-        seen.log.iter().filter(|(level, _)| *level == log::Level::Debug).count(),
-        2
-    );
+    assert_eq!(seen.log.iter().filter(|(level, _)| *level == log::Level::Debug).count(), 2);
 }

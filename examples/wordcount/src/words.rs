@@ -46,11 +46,7 @@ impl Words {
                 if !is_word_byte(byte) {
                     self.end_run(&mut state);
                 } else if state == State::Between {
-                    state = if range.contains(&position) {
-                        State::InOwn
-                    } else {
-                        State::InForeign
-                    };
+                    state = if range.contains(&position) { State::InOwn } else { State::InForeign };
                 }
                 if state == State::InOwn && self.run.len() < RUN_BYTES_MAX {
                     self.run.push(byte.to_ascii_lowercase());
@@ -78,11 +74,7 @@ impl Words {
 
     /// Returns the `most` frequent words with their counts, equally frequent ones in alphabetical order.
     pub(crate) fn top(&self, most: usize) -> impl Iterator<Item = (&str, u64)> {
-        let mut words: Vec<_> = self
-            .counts
-            .iter()
-            .map(|(word, &count)| (word.as_str(), count))
-            .collect();
+        let mut words: Vec<_> = self.counts.iter().map(|(word, &count)| (word.as_str(), count)).collect();
         words.sort_by_key(|&(word, count)| (Reverse(count), word));
         words.into_iter().take(most)
     }
@@ -96,10 +88,7 @@ impl Words {
         if run.is_ascii() {
             self.add_word(&text);
         } else {
-            for word in text
-                .to_lowercase()
-                .split(|letter: char| !letter.is_alphanumeric() && letter != '\'')
-            {
+            for word in text.to_lowercase().split(|letter: char| !letter.is_alphanumeric() && letter != '\'') {
                 self.add_word(word);
             }
         }
@@ -172,10 +161,7 @@ mod tests {
             ("a", "a 1"),
             ("b a, B; (c) b.", "b 3, a 1, c 1"),
             ("don't 'quote' ''", "don't 1, quote 1"),
-            (
-                "Straße STRASSE über—alles “Zitat”",
-                "alles 1, strasse 1, straße 1, zitat 1, über 1",
-            ),
+            ("Straße STRASSE über—alles “Zitat”", "alles 1, strasse 1, straße 1, zitat 1, über 1"),
             ("GPL-2.0+", "0 1, 2 1, gpl 1"),
         ] {
             assert_eq!(list(&whole(text.as_bytes())), expected, "{text}");
@@ -226,10 +212,7 @@ mod tests {
         let end = u64::try_from(text.len()).unwrap();
         let words = count(&text, &[0..100_000, 100_000..end]);
         assert_eq!((words.total(), words.distinct()), (2, 2));
-        assert_eq!(
-            words.top(2).map(|(word, _)| word.len()).collect::<Vec<_>>(),
-            [WORD_BYTES_MAX, 1]
-        );
+        assert_eq!(words.top(2).map(|(word, _)| word.len()).collect::<Vec<_>>(), [WORD_BYTES_MAX, 1]);
     }
 
     #[test]

@@ -104,6 +104,11 @@ impl Agent {
         let Some(entry) = self.modules.get_mut(&ready.digest).filter(preparing) else { return };
         match ready.refused {
             None => entry.module = Module::Ready,
+            Some(why) if ready.machine_fault => {
+                tracing::error!(module = %ready.digest, why, "this machine cannot prepare a module");
+                // What waits fails as the host's error; the next grant tries again.
+                entry.module = Module::Fetch(Supply::Failed(format!("the module cannot be prepared here: {why}")));
+            }
             Some(why) => {
                 tracing::warn!(module = %ready.digest, why, "module refused by the sandbox");
                 entry.module = Module::Refused(why);

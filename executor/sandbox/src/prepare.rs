@@ -102,6 +102,15 @@ pub(crate) fn spawn(setup: Setup, orders: mpsc::Receiver<Order>) -> std::io::Res
     })
 }
 
+/// The answer to a request to prepare a module.
+enum Answer {
+    Ready,
+    /// The module is to blame.
+    Refused(String),
+    /// The machine is to blame: the next request tries again.
+    MachineFault(String),
+}
+
 struct Compiler {
     engine: Engine,
     cache: Cache,
@@ -146,10 +155,10 @@ impl Preparer {
     fn prepare(&mut self, module: ModuleFile) {
         let digest = module.digest;
         if self.loaded.contains(&digest) {
-            return self.report(digest, None, Duration::ZERO);
+            return self.report(digest, Answer::Ready, Duration::ZERO);
         }
         if let Some(message) = self.refused.get(&digest) {
-            return self.report(digest, Some(message.clone()), Duration::ZERO);
+            return self.report(digest, Answer::Refused(message.clone()), Duration::ZERO);
         }
         if self.compiling.contains(&digest) {
             return;
@@ -169,7 +178,7 @@ impl Preparer {
         if self.jobs.send(module).is_ok() {
             self.compiling.insert(digest);
         } else {
-            self.report(digest, Some("the compiler is gone".to_owned()), Duration::ZERO);
+            self.report(digest, Answer::MachineFault("the compiler is gone".to_owned()), Duration::ZERO);
         }
     }
 
@@ -178,11 +187,17 @@ impl Preparer {
         match result {
             Ok(()) => match self.cache.find(&digest) {
                 Ok(Some(artefact)) => self.load(digest, &artefact, took),
-                Ok(None) => self.report(digest, Some("the compiled module is gone from the cache".to_owned()), took),
-                Err(error) => self.report(digest, Some(format!("failed to read the cache: {error}")), took),
+                Ok(None) => {
+                    let message = "the compiled module is gone from the cache".to_owned();
+                    self.report(digest, Answer::MachineFault(message), took);
+                }
+                Err(error) => {
+                    let message = format!("failed to read the cache: {error}");
+                    self.report(digest, Answer::MachineFault(message), took);
+                }
             },
             Err(Refusal::Module(message)) => self.refuse(digest, message, took),
-            Err(Refusal::Machine(message)) => self.report(digest, Some(message), took),
+            Err(Refusal::Machine(message)) => self.report(digest, Answer::MachineFault(message), took),
         }
     }
 
@@ -195,7 +210,7 @@ impl Preparer {
                     let _stopping = target.mailbox.send(Message::Load(digest, Box::new(program)));
                 }
                 self.loaded.insert(digest);
-                self.report(digest, None, took);
+                self.report(digest, Answer::Ready, took);
             }
             Err(error) => self.refuse(digest, format!("{error:#}"), took),
         }
@@ -206,7 +221,7 @@ impl Preparer {
             self.refused.pop_first();
         }
         self.refused.insert(digest, message.clone());
-        self.report(digest, Some(message), took);
+        self.report(digest, Answer::Refused(message), took);
     }
 
     fn forget(&mut self, run: RunId) {
@@ -225,8 +240,13 @@ impl Preparer {
         }
     }
 
-    fn report(&self, digest: Digest, refused: Option<String>, compile_time: Duration) {
-        let ready = AttemptEvent::Module(ModuleReady { digest, refused, compile_time });
+    fn report(&self, digest: Digest, answer: Answer, compile_time: Duration) {
+        let (refused, machine_fault) = match answer {
+            Answer::Ready => (None, false),
+            Answer::Refused(message) => (Some(message), false),
+            Answer::MachineFault(message) => (Some(message), true),
+        };
+        let ready = AttemptEvent::Module(ModuleReady { digest, refused, machine_fault, compile_time });
         // A receiver that is gone has no use for events.
         let _nobody_listens = self.events.send(vec![ready]);
     }

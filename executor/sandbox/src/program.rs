@@ -58,7 +58,12 @@ pub(crate) enum Returned {
     /// A task's result.
     Result(Vec<u8>),
     /// A task's error.
-    Error(String),
+    Error {
+        /// Its words.
+        message: String,
+        /// Whether it does not ask for another attempt.
+        permanent: bool,
+    },
 }
 
 impl Loader {
@@ -159,7 +164,7 @@ impl Program {
                 let ended = task.weir_task_run().call_run(&mut *store, payload).await?;
                 Ok(match ended {
                     Ok(bytes) => Returned::Result(bytes),
-                    Err(failure) => Returned::Error(failure.message),
+                    Err(failure) => Returned::Error { message: failure.message, permanent: !failure.retryable },
                 })
             }
         }

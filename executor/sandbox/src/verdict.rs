@@ -59,8 +59,8 @@ pub(crate) fn judge(end: End, known: Circumstances) -> Verdict {
         End::Guest(Ok(Returned::Result(bytes))) if bytes.len() as u64 > known.output_max => output_limit(),
         End::Guest(Ok(Returned::Result(bytes))) => succeeded(Some(bytes)),
         End::Guest(Ok(Returned::Done)) => succeeded(None),
-        End::Guest(Ok(Returned::Failed)) => exited(1, "the command failed".to_owned(), known.denied),
-        End::Guest(Ok(Returned::Error(message))) => exited(1, message, known.denied),
+        End::Guest(Ok(Returned::Failed)) => exited(1, "the command failed".to_owned(), known.denied, false),
+        End::Guest(Ok(Returned::Error { message, permanent })) => exited(1, message, known.denied, permanent),
         End::Guest(Err(error)) => by_error(&error, known.denied),
     }
 }
@@ -78,7 +78,11 @@ pub(crate) fn host_error(message: impl Into<String>) -> Failure {
 
 fn by_error(error: &wasmtime::Error, denied: Option<Denied>) -> Verdict {
     if let Some(&I32Exit(code)) = error.downcast_ref() {
-        return if code == 0 { succeeded(None) } else { exited(code, format!("exited with code {code}"), denied) };
+        return if code == 0 {
+            succeeded(None)
+        } else {
+            exited(code, format!("exited with code {code}"), denied, false)
+        };
     }
     if error.is::<PoolConcurrencyLimitError>() {
         return failed(Status::Failed, host_error(format!("{error:#}")));
@@ -101,16 +105,17 @@ fn by_error(error: &wasmtime::Error, denied: Option<Denied>) -> Verdict {
         ),
         (_, None) => (Reason::Trap, Source::Guest, root(error)),
     };
-    let failure = Failure { reason, source, exit_code: None, message: clipped(message), backtrace: backtrace(error) };
+    let failure = Failure { backtrace: backtrace(error), ..Failure::new(reason, source, clipped(message)) };
     failed(Status::Failed, failure)
 }
 
-fn exited(code: i32, message: String, denied: Option<Denied>) -> Verdict {
+fn exited(code: i32, message: String, denied: Option<Denied>, permanent: bool) -> Verdict {
     let (reason, source, message) = match denied {
         Some(denied) => (limit_reason(denied), Source::Executor, format!("{}: {message}", limit_text(denied))),
         None => (Reason::ExitNonzero, Source::Guest, message),
     };
-    let failure = Failure { reason, source, exit_code: Some(code), message: clipped(message), backtrace: Vec::new() };
+    let exit_code = Some(code);
+    let failure = Failure { exit_code, permanent, ..Failure::new(reason, source, clipped(message)) };
     Verdict { fuel_exact: true, ..failed(Status::Failed, failure) }
 }
 
@@ -195,7 +200,11 @@ mod tests {
             (End::Cancelled(Reason::Drained), full, Some(Reason::Drained)),
             (End::Guest(Ok(Returned::Result(vec![0; 11]))), QUIET, Some(Reason::OutputLimit)),
             (End::Guest(Ok(Returned::Result(vec![0; 10]))), QUIET, None),
-            (End::Guest(Ok(Returned::Error("no".to_owned()))), QUIET, Some(Reason::ExitNonzero)),
+            (
+                End::Guest(Ok(Returned::Error { message: "no".to_owned(), permanent: true })),
+                QUIET,
+                Some(Reason::ExitNonzero),
+            ),
         ];
         for (index, (end, known, expected)) in cases.into_iter().enumerate() {
             assert_eq!(reason(end, known), expected, "case {index}");

@@ -103,10 +103,12 @@ pub struct ModuleReady {
     pub digest: Digest,
     /// Why it cannot be run, if it cannot.
     pub refused: Option<String>,
+    /// Whether it was the machine's fault: another try may go better, and the module is not to blame.
+    pub machine_fault: bool,
     /// How long compiling took; zero when it came from the cache.
     pub compile_time: Duration,
 }
-wire_struct!(ModuleReady { digest, refused, compile_time });
+wire_struct!(ModuleReady { digest, refused, machine_fault, compile_time });
 
 /// A piece of live output.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -81,18 +81,20 @@ pub struct Failure {
     pub source: Source,
     /// The guest's exit code, where it has one.
     pub exit_code: Option<i32>,
+    /// The guest said itself that another attempt would end the same way.
+    pub permanent: bool,
     /// One sentence for people; at most [`crate::limits::MESSAGE_LEN_MAX`] bytes.
     pub message: String,
     /// Wasm frames by name, innermost first; at most [`crate::limits::BACKTRACE_FRAMES_MAX`].
     pub backtrace: Vec<String>,
 }
-wire_struct!(Failure { reason, source, exit_code, message, backtrace });
+wire_struct!(Failure { reason, source, exit_code, permanent, message, backtrace });
 
 impl Failure {
     /// A failure without exit code and backtrace.
     #[must_use]
     pub fn new(reason: Reason, source: Source, message: impl Into<String>) -> Self {
-        Self { reason, source, exit_code: None, message: message.into(), backtrace: Vec::new() }
+        Self { reason, source, exit_code: None, permanent: false, message: message.into(), backtrace: Vec::new() }
     }
 }
 

@@ -27,10 +27,7 @@ fn try_task(attribute: TokenStream, item: TokenStream) -> syn::Result<TokenStrea
         if looks_like_function(&item) {
             cause
         } else {
-            Error::new(
-                item.span(),
-                format!("expected a function: `{}`", crate::signature::EXPECTED),
-            )
+            Error::new(item.span(), format!("expected a function: `{}`", crate::signature::EXPECTED))
         }
     })?;
     let signature = Signature::parse(&function.sig)?;
@@ -41,9 +38,7 @@ fn try_task(attribute: TokenStream, item: TokenStream) -> syn::Result<TokenStrea
 
 /// A function with a syntax error keeps the parser's own message, which points at the place.
 fn looks_like_function(item: &TokenStream) -> bool {
-    item.clone()
-        .into_iter()
-        .any(|token| matches!(token, proc_macro2::TokenTree::Ident(word) if word == "fn"))
+    item.clone().into_iter().any(|token| matches!(token, proc_macro2::TokenTree::Ident(word) if word == "fn"))
 }
 
 /// Type checks that point at the type at fault. They also make the function count as used when it is compiled for
@@ -87,10 +82,7 @@ mod tests {
         let function = squeeze(&source.parse::<TokenStream>().unwrap().to_string());
         assert!(expansion.starts_with(&function), "{expansion}");
         assert!(expansion.contains("check_input::<Input>()"), "{expansion}");
-        assert!(
-            expansion.contains("check_output::<Result<Output,Error>>()"),
-            "{expansion}"
-        );
+        assert!(expansion.contains("check_output::<Result<Output,Error>>()"), "{expansion}");
         assert!(expansion.ends_with("::weir_sdk::__export!(count);"), "{expansion}");
     }
 
@@ -112,38 +104,22 @@ mod tests {
     fn says_what_is_wrong() {
         for (attribute, source, message) in [
             ("retries = 3", "fn f(i: I) -> Result<O, E> {}", "takes no arguments"),
-            (
-                "",
-                "struct Count;",
-                "expected a function: `fn name(input: Input) -> Result<Output, Error>`",
-            ),
+            ("", "struct Count;", "expected a function: `fn name(input: Input) -> Result<Output, Error>`"),
             ("", "static F: u8 = 0;", "expected a function"),
             ("", "fn f(i: I) -> Result<O, E>", "expected curly braces"),
             ("", "async fn f(i: I) -> Result<O, E> {}", "a task cannot be async"),
             ("", "const fn f(i: I) -> Result<O, E> {}", "a task cannot be const"),
             ("", "unsafe fn f(i: I) -> Result<O, E> {}", "a task cannot be unsafe"),
-            (
-                "",
-                "extern \"C\" fn f(i: I) -> Result<O, E> {}",
-                "a task cannot be extern",
-            ),
+            ("", "extern \"C\" fn f(i: I) -> Result<O, E> {}", "a task cannot be extern"),
             ("", "fn f<T>(i: T) -> Result<O, E> {}", "a task cannot be generic"),
             ("", "fn f<'a>(i: I<'a>) -> Result<O, E> {}", "a task cannot be generic"),
-            (
-                "",
-                "fn f(i: I) -> Result<O, E> where I: Copy {}",
-                "a task cannot be generic",
-            ),
+            ("", "fn f(i: I) -> Result<O, E> where I: Copy {}", "a task cannot be generic"),
             (
                 "",
                 "fn f() -> Result<O, E> {}",
                 "takes exactly one argument, its input; write `_: ()` for a task without",
             ),
-            (
-                "",
-                "fn f(a: A, b: B) -> Result<O, E> {}",
-                "takes exactly one argument, its input; put several values in",
-            ),
+            ("", "fn f(a: A, b: B) -> Result<O, E> {}", "takes exactly one argument, its input; put several values in"),
             ("", "fn f(self) -> Result<O, E> {}", "a task is a free function"),
             ("", "fn f(i: &str) -> Result<O, E> {}", "takes its input by value"),
             ("", "fn f(i: impl Read) -> Result<O, E> {}", "needs a named type"),
@@ -158,11 +134,7 @@ mod tests {
 
     #[test]
     fn a_wrong_signature_names_the_right_one() {
-        for source in [
-            "fn f() -> Result<O, E> {}",
-            "fn f(i: I) {}",
-            "async fn f(i: I) -> Result<O, E> {}",
-        ] {
+        for source in ["fn f() -> Result<O, E> {}", "fn f(i: I) {}", "async fn f(i: I) -> Result<O, E> {}"] {
             assert!(expand("", source).contains(crate::signature::EXPECTED), "{source}");
         }
     }

@@ -23,11 +23,7 @@ impl<'a> Signature<'a> {
         let input = input(signature, &mut mistakes);
         let output = output(signature, &mut mistakes);
         match (mistakes.0, input, output) {
-            (None, Some(input), Some(output)) => Ok(Self {
-                name: &signature.ident,
-                input,
-                output,
-            }),
+            (None, Some(input), Some(output)) => Ok(Self { name: &signature.ident, input, output }),
             (Some(error), ..) => Err(error),
             (None, ..) => Err(wrong(signature, "this is not the signature of a task")),
         }
@@ -95,10 +91,7 @@ fn input<'a>(signature: &'a syn::Signature, mistakes: &mut Mistakes) -> Option<&
         }
     };
     if let Type::Reference(reference) = &*argument.ty {
-        mistakes.add(
-            reference,
-            "a task takes its input by value, for example `String` and not `&str`",
-        );
+        mistakes.add(reference, "a task takes its input by value, for example `String` and not `&str`");
         return None;
     }
     named(&argument.ty, mistakes)

@@ -47,15 +47,7 @@ mod tests {
 
     fn context(index: u32, count: u32) -> Context {
         let text = String::new;
-        Context {
-            namespace: text(),
-            job: text(),
-            run: text(),
-            index,
-            count,
-            attempt: 1,
-            deadline: None,
-        }
+        Context { namespace: text(), job: text(), run: text(), index, count, attempt: 1, deadline: None }
     }
 
     #[test]
@@ -67,10 +59,7 @@ mod tests {
                     let share = context(index, count).share(total);
                     assert_eq!(share.start, end);
                     let (len, even) = (share.end - share.start, total / u64::from(count));
-                    assert!(
-                        len == even || len == even + 1,
-                        "{share:?} of {total}, task {index} of {count}"
-                    );
+                    assert!(len == even || len == even + 1, "{share:?} of {total}, task {index} of {count}");
                     end = share.end;
                 }
                 assert_eq!(end, total);

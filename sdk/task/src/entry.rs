@@ -44,9 +44,7 @@ where
     let output = task(decode(payload)?).into_result()?;
     serde_json::to_vec(&output).map_err(|error| {
         let output = type_name::<R::Output>();
-        Error::msg(format_args!(
-            "invalid output: `{output}` cannot be written as JSON: {error}"
-        ))
+        Error::msg(format_args!("invalid output: `{output}` cannot be written as JSON: {error}"))
     })
 }
 
@@ -76,11 +74,7 @@ fn decode<I: DeserializeOwned>(payload: &[u8]) -> Result<I, Error> {
     let empty = payload.trim_ascii().is_empty();
     serde_json::from_slice(if empty { b"null" } else { payload }).map_err(|error| {
         let input = type_name::<I>();
-        let hint = if empty {
-            "the payload is empty, which is read as JSON `null`: "
-        } else {
-            ""
-        };
+        let hint = if empty { "the payload is empty, which is read as JSON `null`: " } else { "" };
         Error::msg(format_args!("invalid input: {hint}expected JSON of `{input}`: {error}"))
     })
 }
@@ -111,10 +105,7 @@ mod tests {
     fn a_payload_without_content_is_null() {
         for payload in ["", "\n", " \t\r\n"] {
             assert_eq!(run_text(payload, |_: ()| Ok::<_, Error>(())), Ok("null".to_owned()));
-            assert_eq!(
-                run_text(payload, |input: Option<u8>| Ok::<_, Error>(input)),
-                Ok("null".to_owned())
-            );
+            assert_eq!(run_text(payload, |input: Option<u8>| Ok::<_, Error>(input)), Ok("null".to_owned()));
         }
     }
 
@@ -137,10 +128,7 @@ mod tests {
             assert_eq!(run_text(payload, length), Err(message.to_owned()));
         }
         let error = run_text("", length).unwrap_err();
-        assert!(
-            error.starts_with("invalid input: the payload is empty, which is read as JSON `null`:"),
-            "{error}"
-        );
+        assert!(error.starts_with("invalid input: the payload is empty, which is read as JSON `null`:"), "{error}");
     }
 
     #[test]
@@ -152,10 +140,7 @@ mod tests {
     #[test]
     fn output_that_json_cannot_hold_is_an_error() {
         let error = run_text("", |_: ()| Ok::<_, Error>(BTreeMap::from([(vec![1], 2)]))).unwrap_err();
-        assert!(
-            error.starts_with("invalid output: `alloc::collections::btree::map::BTreeMap<"),
-            "{error}"
-        );
+        assert!(error.starts_with("invalid output: `alloc::collections::btree::map::BTreeMap<"), "{error}");
         assert!(error.ends_with("key must be a string"), "{error}");
     }
 
@@ -163,9 +148,6 @@ mod tests {
     fn errors_of_the_task_pass_through() {
         let result = run(b"", |_: ()| Err::<(), _>(Error::msg("busy").retryable()));
         assert_eq!(result, Err(Error::msg("busy").retryable()));
-        assert_eq!(
-            run_text("", |_: ()| "x".parse::<u8>()),
-            Err("invalid digit found in string".to_owned())
-        );
+        assert_eq!(run_text("", |_: ()| "x".parse::<u8>()), Err("invalid digit found in string".to_owned()));
     }
 }

@@ -17,29 +17,20 @@ impl Error {
     /// Makes a permanent error from a message.
     #[must_use]
     pub fn msg(message: impl fmt::Display) -> Self {
-        Self {
-            message: message.to_string(),
-            retryable: false,
-        }
+        Self { message: message.to_string(), retryable: false }
     }
 
     /// Marks the error as one that another attempt may not meet, for example a busy service. The job's retry policy
     /// decides whether there is another attempt.
     #[must_use]
     pub fn retryable(self) -> Self {
-        Self {
-            retryable: true,
-            ..self
-        }
+        Self { retryable: true, ..self }
     }
 
     /// Puts what was being done in front of the message: `failed to read input.txt: no such file`.
     #[must_use]
     pub fn wrap(self, doing: impl fmt::Display) -> Self {
-        Self {
-            message: format!("{doing}: {}", self.message),
-            ..self
-        }
+        Self { message: format!("{doing}: {}", self.message), ..self }
     }
 
     /// Returns the message.
@@ -87,10 +78,7 @@ impl<E: std::error::Error> From<E> for Error {
             }
             source = cause.source();
         }
-        Self {
-            message,
-            retryable: false,
-        }
+        Self { message, retryable: false }
     }
 }
 
@@ -151,10 +139,8 @@ mod tests {
 
     #[test]
     fn the_message_has_the_whole_chain_of_causes_once() {
-        let chain = Layer(
-            "open: no entry",
-            Some(Box::new(Layer("no entry", Some(Box::new(Layer("disk gone", None)))))),
-        );
+        let chain =
+            Layer("open: no entry", Some(Box::new(Layer("no entry", Some(Box::new(Layer("disk gone", None)))))));
         assert_eq!(Error::from(chain).message(), "open: no entry: disk gone");
     }
 
@@ -170,10 +156,7 @@ mod tests {
     fn retryable_and_wrap_keep_the_rest() {
         let error = Error::msg("busy").retryable().wrap("failed to store");
         assert_eq!(error.clone().into_parts(), ("failed to store: busy".to_owned(), true));
-        assert_eq!(
-            format!("{error} / {error:?}"),
-            "failed to store: busy / failed to store: busy (retryable)"
-        );
+        assert_eq!(format!("{error} / {error:?}"), "failed to store: busy / failed to store: busy (retryable)");
         assert!(!Error::msg("wrong").is_retryable());
     }
 
@@ -182,10 +165,7 @@ mod tests {
         let good: Result<u8> = Ok(1);
         assert_eq!(good.wrap_err(|| -> String { unreachable!() }), Ok(1));
         let bad = "x".parse::<u8>().wrap_err(|| "failed to read top");
-        assert_eq!(
-            bad.unwrap_err().message(),
-            "failed to read top: invalid digit found in string"
-        );
+        assert_eq!(bad.unwrap_err().message(), "failed to read top: invalid digit found in string");
     }
 
     #[test]
@@ -198,11 +178,7 @@ mod tests {
             }
             Ok(top)
         }
-        for (top, expected) in [
-            (0, "condition failed: top > 0"),
-            (3, "top is 3"),
-            (101, "top is 101, more than 100"),
-        ] {
+        for (top, expected) in [(0, "condition failed: top > 0"), (3, "top is 3"), (101, "top is 101, more than 100")] {
             assert_eq!(check(top).unwrap_err().message(), expected);
         }
         assert_eq!(check(5), Ok(5));

@@ -47,9 +47,7 @@ impl TestHost {
     /// Makes a host whose only task is the first attempt of task 0 of 1, without a deadline, of namespace `default`, job
     /// `test`, run `test`.
     pub fn new() -> Self {
-        Self {
-            context: default_context(),
-        }
+        Self { context: default_context() }
     }
 
     /// Sets which task of how many it is.
@@ -140,16 +138,10 @@ struct Attempt {
 
 impl Attempt {
     fn begin(context: Context) -> Self {
-        let record = Record {
-            context,
-            log: Vec::new(),
-            progress: Vec::new(),
-        };
+        let record = Record { context, log: Vec::new(), progress: Vec::new() };
         RECORDS.with_borrow_mut(|records| {
             records.push(record);
-            Self {
-                depth: records.len() - 1,
-            }
+            Self { depth: records.len() - 1 }
         })
     }
 
@@ -196,10 +188,7 @@ mod tests {
             crate::log::error!("done");
             crate::progress(2, 2);
         });
-        assert_eq!(
-            seen.log,
-            [(Level::Warn, "attempt 3".to_owned()), (Level::Error, "done".to_owned())]
-        );
+        assert_eq!(seen.log, [(Level::Warn, "attempt 3".to_owned()), (Level::Error, "done".to_owned())]);
         assert_eq!(seen.progress, [(1, 2), (2, 2)]);
     }
 

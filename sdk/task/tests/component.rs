@@ -26,16 +26,10 @@ impl Component {
                 // The last end is that of the whole.
                 depth = usize::saturating_sub(depth, 1);
             } else if let (Payload::ComponentImportSection(imports), 0) = (&payload, depth) {
-                let names = imports
-                    .clone()
-                    .into_iter()
-                    .map(|import| import.unwrap().name.name.to_owned());
+                let names = imports.clone().into_iter().map(|import| import.unwrap().name.name.to_owned());
                 component.imports.extend(names);
             } else if let (Payload::ComponentExportSection(exports), 0) = (&payload, depth) {
-                let names = exports
-                    .clone()
-                    .into_iter()
-                    .map(|export| export.unwrap().name.name.to_owned());
+                let names = exports.clone().into_iter().map(|export| export.unwrap().name.name.to_owned());
                 component.exports.extend(names);
             } else if let (Payload::CustomSection(section), 1..) = (&payload, depth) {
                 component.sections.push(section.name().to_owned());
@@ -67,29 +61,16 @@ fn a_task_exports_the_versioned_interface() {
     for package in ["hello", "primes", "wordcount"] {
         let component = Component::read(&build(package));
         assert_eq!(component.exports, ["weir:task/run@0.1.0"], "{package}");
-        assert!(
-            component.imports.contains(&"weir:task/host@0.1.0".to_owned()),
-            "{package}: {component:?}"
-        );
+        assert!(component.imports.contains(&"weir:task/host@0.1.0".to_owned()), "{package}: {component:?}");
     }
 }
 
 #[test]
 fn a_task_imports_nothing_else_but_basic_wasi() {
-    let allowed = [
-        "wasi:cli/",
-        "wasi:clocks/",
-        "wasi:filesystem/",
-        "wasi:io/",
-        "wasi:random/",
-        "weir:task/host@0.1.0",
-    ];
+    let allowed = ["wasi:cli/", "wasi:clocks/", "wasi:filesystem/", "wasi:io/", "wasi:random/", "weir:task/host@0.1.0"];
     for package in ["hello", "primes", "wordcount"] {
         for import in Component::read(&build(package)).imports {
-            assert!(
-                allowed.iter().any(|allowed| import.starts_with(allowed)),
-                "{package} imports {import}"
-            );
+            assert!(allowed.iter().any(|allowed| import.starts_with(allowed)), "{package} imports {import}");
         }
     }
 }
@@ -99,19 +80,13 @@ fn a_release_build_has_function_names_and_no_debug_information() {
     for package in ["hello", "hostile-recurse"] {
         let sections = Component::read(&build(package)).sections;
         assert!(sections.iter().any(|name| name == "name"), "{package}: {sections:?}");
-        assert!(
-            !sections.iter().any(|name| name.starts_with(".debug")),
-            "{package}: {sections:?}"
-        );
+        assert!(!sections.iter().any(|name| name.starts_with(".debug")), "{package}: {sections:?}");
     }
 }
 
 #[test]
 fn a_command_exports_the_command_interface() {
     let exports = Component::read(&build("echo-wasi")).exports;
-    assert!(
-        exports.iter().all(|name| name.starts_with("wasi:cli/run@0.2.")),
-        "{exports:?}"
-    );
+    assert!(exports.iter().all(|name| name.starts_with("wasi:cli/run@0.2.")), "{exports:?}");
     assert_eq!(exports.len(), 1);
 }

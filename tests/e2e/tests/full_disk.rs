@@ -27,9 +27,8 @@ impl Drop for Disk<'_> {
 /// A valid module of about three megabytes.
 fn large_module() -> Result<Vec<u8>> {
     let data = "weir".repeat(3 << 18);
-    let text = format!(
-        r#"(module (memory (export "memory") 64) (data (i32.const 0) "{data}") (func (export "_start")))"#
-    );
+    let text =
+        format!(r#"(module (memory (export "memory") 64) (data (i32.const 0) "{data}") (func (export "_start")))"#);
     Ok(wat::parse_str(text)?)
 }
 

@@ -317,7 +317,7 @@ impl World {
     /// A module is compiled.
     pub(crate) fn prepared(&mut self, at: usize, digest: Digest) -> Check {
         self.nodes[at].prepared.insert(digest);
-        let ready = ModuleReady { digest, refused: None, compile_time: Duration::ZERO };
+        let ready = ModuleReady { digest, refused: None, machine_fault: false, compile_time: Duration::ZERO };
         self.node_input(at, Input::Sandbox(AttemptEvent::Module(ready)))
     }
 

@@ -94,7 +94,7 @@ pub(crate) struct SpecArgs {
     /// Placement order, 0 to 100, higher first [default: 50]
     #[arg(long, value_name = "N")]
     pub(crate) priority: Option<String>,
-    /// Tier [default: production]
+    /// Tier [default: preemptible]
     #[arg(long)]
     pub(crate) tier: Option<String>,
     /// Node attribute that is required (repeatable)

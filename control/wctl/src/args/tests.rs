@@ -17,7 +17,7 @@ fn every_documented_line_parses() {
         "wctl deploy m.wasm",
         "wctl deploy - --name x --kind batch --count 10 --cpu 0.5 --memory 64MiB --fuel 10e9 --timeout 30s",
         "wctl deploy job.toml --env A=1 --env B=2 --arg --top --grant dir:corpus:/data:ro --retries 2 --priority 7",
-        "wctl deploy job.toml --tier production --constraint arch=x86_64 --max-running 4 --message why --dry-run",
+        "wctl deploy job.toml --tier preemptible --constraint arch=x86_64 --max-running 4 --message why --dry-run",
         "wctl deploy job.toml --check-revision 3 --idempotency-key k --detach -o json",
         "wctl deploy m.wasm --wait --wait-timeout 1m --input {\"n\":1}",
         "wctl deploy m.wasm --items lines.txt --output-limit 2MiB --backoff 1s..2s",

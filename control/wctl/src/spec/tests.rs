@@ -27,7 +27,7 @@ fn flags_set_fields() {
         constraint: vec!["arch=x86_64".to_owned()],
         max_running: Some("3".to_owned()),
         kind: Some("batch".to_owned()),
-        tier: Some("production".to_owned()),
+        tier: Some("preemptible".to_owned()),
     };
     let spec = JobSpec::from_value(&value(&flags).unwrap()).unwrap();
     assert_eq!((spec.name.as_str(), spec.count, spec.max_running, spec.priority), ("k", 10, Some(3), 7));

@@ -9,11 +9,7 @@ use std::hint::black_box;
 const FRAME_BYTES: usize = 4096;
 
 fn main() {
-    let depth = if std::env::args().any(|argument| argument == "frames") {
-        descend_with_frame()
-    } else {
-        descend()
-    };
+    let depth = if std::env::args().any(|argument| argument == "frames") { descend_with_frame() } else { descend() };
     println!("came back from {depth}");
 }
 

@@ -105,7 +105,8 @@ impl World {
                     assert!(!self.ended.contains_key(&start.id), "started after its end: {}", start.id);
                 }
                 Output::Sandbox(Command::Prepare(file)) => {
-                    let ready = ModuleReady { digest: file.digest, refused: None, compile_time: ms(0) };
+                    let ready =
+                        ModuleReady { digest: file.digest, refused: None, machine_fault: false, compile_time: ms(0) };
                     self.node.input(Input::Sandbox(AttemptEvent::Module(ready)));
                 }
                 Output::FetchModule(digest) => {

@@ -103,7 +103,7 @@ impl Node {
     pub(crate) fn prepare(&mut self, refused: Option<&str>) {
         self.input(Input::ModuleStored { digest: MODULE, path: "/cache/m".into() });
         let refused = refused.map(Into::into);
-        let ready = ModuleReady { digest: MODULE, refused, compile_time: Duration::ZERO };
+        let ready = ModuleReady { digest: MODULE, refused, machine_fault: false, compile_time: Duration::ZERO };
         self.input(Input::Sandbox(AttemptEvent::Module(ready)));
     }
 

@@ -40,7 +40,7 @@ pub struct JobDocument {
     pub max_running: Option<u32>,
     /// 0 to 100, higher first.
     pub priority: u8,
-    /// `production`.
+    /// `preemptible`.
     pub tier: String,
     /// `sha256:…`, or a path in a file that a client reads.
     pub module: String,
@@ -162,7 +162,7 @@ fn job(spec: &JobSpec) -> JobDocument {
         max_running: spec.max_running,
         priority: spec.priority,
         tier: match spec.tier {
-            Tier::Production => "production".to_owned(),
+            Tier::Preemptible => "preemptible".to_owned(),
         },
         module: match &spec.module {
             ModuleRef::Path(path) => path.clone(),

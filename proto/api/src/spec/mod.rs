@@ -35,7 +35,7 @@ pub struct JobSpec {
     pub max_running: Option<u32>,
     /// The order in which pending work is placed, higher first; 0 to 100, default 50.
     pub priority: u8,
-    /// How firmly the work keeps its place; default production.
+    /// How firmly the work keeps its place; default preemptible.
     pub tier: Tier,
     /// Where the Wasm binary is.
     pub module: ModuleRef,
@@ -69,8 +69,8 @@ pub enum Kind {
 /// How firmly work keeps its place on a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tier {
-    /// Never preempted.
-    Production,
+    /// Makes room for production work.
+    Preemptible,
 }
 
 /// How often an attempt may execute.

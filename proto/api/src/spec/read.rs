@@ -44,7 +44,7 @@ fn read_job(value: Value, problems: &mut Vec<Problem>) -> Option<JobSpec> {
     let count = narrow(section.quantity("count", NUMBER, limits::COUNT)).unwrap_or(defaults::COUNT);
     let max_running = narrow(section.quantity("max_running", NUMBER, limits::MAX_RUNNING));
     let priority = narrow(section.quantity("priority", NUMBER, limits::PRIORITY)).unwrap_or(defaults::PRIORITY);
-    choice(&mut section, "tier", "production", &["production"], &["preemptible", "revocable"]);
+    choice(&mut section, "tier", "preemptible", &["preemptible"], &["production", "revocable"]);
     let module = read_module(&mut section);
     let args = read_args(&mut section);
     let env = read_env(&mut section);
@@ -63,7 +63,7 @@ fn read_job(value: Value, problems: &mut Vec<Problem>) -> Option<JobSpec> {
         count,
         max_running,
         priority,
-        tier: Tier::Production,
+        tier: Tier::Preemptible,
         module: module?,
         args,
         env,

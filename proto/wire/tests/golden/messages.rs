@@ -48,6 +48,7 @@ pub(crate) fn failure() -> Failure {
         reason: Reason::Trap,
         source: Source::Guest,
         exit_code: Some(-3),
+        permanent: true,
         message: text("unreachable"),
         backtrace: vec![text("inner"), text("outer")],
     }
@@ -190,6 +191,7 @@ fn sandbox() -> Vec<Case> {
     let ready = ModuleReady {
         digest: digest(0xaa),
         refused: Some(text("unknown import env.f")),
+        machine_fault: true,
         compile_time: Duration::from_millis(250),
     };
     let chunk =

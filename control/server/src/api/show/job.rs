@@ -47,7 +47,7 @@ pub(crate) fn document(record: &JobRecord) -> Document {
         count: record.count,
         max_running: (record.max_running > 0).then_some(record.max_running),
         priority: record.priority,
-        tier: Tier::Production,
+        tier: Tier::Preemptible,
         module: ModuleRef::Digest(record.module.to_string()),
         args: record.args.clone(),
         env: record.env.iter().cloned().collect::<BTreeMap<_, _>>(),
