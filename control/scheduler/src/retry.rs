@@ -33,10 +33,8 @@ pub(crate) struct Cause {
 
 impl Cause {
     const fn class(self) -> RetryClass {
-        match self.reason.retry_class() {
-            RetryClass::Counted if self.permanent => RetryClass::Deterministic,
-            class => class,
-        }
+        let class = self.reason.retry_class();
+        if self.permanent && matches!(class, RetryClass::Counted) { RetryClass::Deterministic } else { class }
     }
 }
 
