@@ -30,6 +30,8 @@ mod place;
 mod plan;
 mod query;
 mod queue;
+mod reconcile;
+mod report;
 mod request;
 mod retry;
 mod rng;

@@ -1,0 +1,153 @@
+//! A node presents what it holds: both books are brought together.
+
+use alloc::vec::Vec;
+
+use weir_wire::{
+    message::{FullState, HeldGrant, Returned, Started, Stop, ToExecutor},
+    task::Reason,
+};
+
+use crate::{
+    grant::{Grant, GrantKey},
+    node::Reconcile,
+    phase::Phase,
+    scheduler::Scheduler,
+};
+
+impl Scheduler {
+    pub(crate) fn node_state(&mut self, slot: usize, state: &FullState) {
+        let Some(leading) = self.leading.as_deref_mut() else {
+            return;
+        };
+        let node = leading.nodes.get_mut(slot);
+        node.seen_through = node.seen_through.max(state.outbox_first.saturating_sub(1));
+        let mut settle: Vec<(GrantKey, Option<u32>)> = node.grants.iter().map(|key| (*key, None)).collect();
+        for held in &state.grants {
+            let key = GrantKey { term: held.grant.term, grant: held.grant.grant };
+            if let Some(entry) = settle.iter_mut().find(|(known, _)| *known == key) {
+                entry.1 = Some(held.next);
+                self.sync_grant(slot, key, held);
+            } else {
+                self.adopt_or_stop(slot, key, held);
+            }
+        }
+        let Some(leading) = self.leading.as_deref_mut() else {
+            return;
+        };
+        let node = leading.nodes.get_mut(slot);
+        node.reconcile = Some(Reconcile { outbox_next: state.outbox_next, grants: settle });
+        self.finish_reconcile(slot);
+    }
+
+    /// A grant that both sides know: take over what was given back and what runs.
+    pub(crate) fn sync_grant(&mut self, slot: usize, key: GrantKey, held: &HeldGrant) {
+        let weir_wire::message::Grant { term, grant, run, .. } = held.grant;
+        if held.end < held.grant.first.saturating_add(held.grant.len) {
+            self.tasks_returned(slot, &Returned { run, term, grant, from: held.end.max(held.next) });
+        }
+        if held.running {
+            let task = weir_wire::id::TaskId { run, index: held.next };
+            self.task_started(
+                slot,
+                &Started { id: weir_wire::id::AttemptId { task, term: key.term, grant: key.grant } },
+            );
+        }
+        self.stop_again(slot, key, held);
+    }
+
+    /// Repeats the stops that may have been lost with an earlier session, and notes that the node knows the run.
+    pub(crate) fn stop_again(&mut self, slot: usize, key: GrantKey, held: &HeldGrant) {
+        let Some(leading) = self.leading.as_deref_mut() else {
+            return;
+        };
+        let node = leading.nodes.get_mut(slot);
+        let Some(session) = node.session else { return };
+        node.defined.insert(held.grant.run);
+        let Some(run) = leading.runs.get_mut(&held.grant.run) else {
+            return;
+        };
+        run.defined_on.insert(slot);
+        let grant = Some(key.grant);
+        let mut stops = Vec::new();
+        if let Some(reason) = run.stop {
+            stops.push(Stop { run: run.id, index: None, grant, reason });
+        } else {
+            // The last one first: a stop gives the rest of the range back.
+            let single = run.stopping.range(held.next..held.end.max(held.next)).rev();
+            stops.extend(single.map(|(index, reason)| Stop {
+                run: run.id,
+                index: Some(*index),
+                grant,
+                reason: *reason,
+            }));
+        }
+        for stop in stops {
+            self.send(session, ToExecutor::Stop(stop));
+        }
+    }
+
+    /// A grant of an earlier term, or one that was given up: taken over if all of its tasks still wait.
+    pub(crate) fn adopt_or_stop(&mut self, slot: usize, key: GrantKey, held: &HeldGrant) {
+        let Some(leading) = self.leading.as_deref_mut() else {
+            return;
+        };
+        let run_id = held.grant.run;
+        let adoptable = leading.runs.get(&run_id).is_some_and(|run| {
+            held.next < held.end
+                && held.end <= run.count()
+                && run.stop.is_none()
+                && !leading.grants.contains_key(&key)
+                && (held.next..held.end).all(|i| matches!(run.phase(i), Phase::Pending | Phase::Backoff))
+        });
+        if !adoptable {
+            if let Some(session) = leading.nodes.get(slot).session {
+                let stop = Stop { run: run_id, index: None, grant: Some(key.grant), reason: Reason::Cancelled };
+                self.send(session, ToExecutor::Stop(stop));
+            }
+            return;
+        }
+        leading.dequeue(run_id);
+        let Some(run) = leading.runs.get_mut(&run_id) else {
+            return;
+        };
+        run.raise_fresh(held.next);
+        run.take_range(held.next, held.end - held.next, key);
+        run.defined_on.insert(slot);
+        if held.running {
+            run.set_phase(held.next, Phase::Running);
+        }
+        let (first, end) = (held.next, held.end);
+        leading.add_grant(key, Grant { run: run_id, node: slot, lane: first, first, next: first, end });
+        leading.nodes.get_mut(slot).defined.insert(run_id);
+        leading.requeue(run_id);
+    }
+
+    /// Settles what a reconnected node did not mention, once its old outcomes are in; then it may get grants.
+    pub(crate) fn finish_reconcile(&mut self, slot: usize) {
+        let Some(leading) = self.leading.as_deref_mut() else {
+            return;
+        };
+        let node = leading.nodes.get_mut(slot);
+        let arrived = node.seen_through.saturating_add(1);
+        let Some(reconcile) = node.reconcile.take_if(|reconcile| arrived >= reconcile.outbox_next) else {
+            return;
+        };
+        node.presented = true;
+        for (key, next) in reconcile.grants {
+            let Some(grant) = leading.grants.get_mut(&key) else {
+                continue;
+            };
+            let gone = grant.next..next.unwrap_or(grant.end).min(grant.end);
+            grant.next = grant.next.max(gone.end);
+            let run = grant.run;
+            leading.requeue_range(run, gone);
+            leading.settle_grant(key);
+        }
+        leading.node_freed(slot);
+        let waiting = leading.nodes.iter().any(|node| !node.presented && !node.lost);
+        if !waiting && leading.reconcile_until.is_some() {
+            leading.end_reconciliation();
+        }
+        self.changed();
+    }
+}

@@ -1,0 +1,271 @@
+//! What executors report: ends, starts, give-backs, progress.
+
+use weir_wire::{
+    id::{NodeId, RunId},
+    message::{Ack, OutcomeGroup, Report, Returned, Started, Stop, TaskProgress, ToExecutor},
+    outcome::Outcome,
+    record::Exception,
+    segment::Entry,
+    task::{Reason, Status},
+};
+
+use crate::{
+    grant::GrantKey,
+    phase::Phase,
+    retry::{self, Cause, Verdict},
+    scheduler::{Leading, Scheduler},
+};
+
+/// How long a node that gave a grant back untouched gets no new one.
+const HOLDOFF: core::time::Duration = core::time::Duration::from_millis(100);
+
+impl Scheduler {
+    pub(crate) fn node_report(&mut self, slot: usize, report: Report) {
+        let mut number = report.first;
+        for OutcomeGroup { run, term, grant, outcomes } in report.groups {
+            let key = GrantKey { term, grant };
+            for (index, outcome) in outcomes {
+                number += 1;
+                self.outcome(slot, key, run, index, outcome);
+            }
+            self.settle_grant(key);
+        }
+        let Some(leading) = self.leading.as_deref_mut() else {
+            return;
+        };
+        if number > report.first {
+            let node = leading.nodes.get_mut(slot);
+            node.seen_through = node.seen_through.max(number - 1);
+            self.acknowledge(slot, number - 1);
+        }
+        for started in &report.started {
+            self.task_started(slot, started);
+        }
+        for returned in &report.returned {
+            self.tasks_returned(slot, returned);
+        }
+        let Some(leading) = self.leading.as_deref_mut() else {
+            return;
+        };
+        for TaskProgress { run, index, done, total } in report.progress {
+            if let Some(run) = leading.runs.get_mut(&run)
+                && index < run.count()
+                && run.phase(index).is_granted()
+            {
+                run.progress.insert(index, (done, total));
+            }
+        }
+        self.finish_reconcile(slot);
+    }
+
+    /// Acknowledges outcomes once all that is staged so far is durable.
+    pub(crate) fn acknowledge(&mut self, slot: usize, through: u64) {
+        let Some(leading) = self.leading.as_deref_mut() else {
+            return;
+        };
+        let open = leading.batches.back().filter(|batch| !batch.is_empty()).map(|batch| batch.id);
+        let in_flight = leading.in_flight.as_ref().filter(|in_flight| !in_flight.checkpoint);
+        let node = leading.nodes.get_mut(slot);
+        match open.or_else(|| in_flight.map(|in_flight| in_flight.batch.id)) {
+            Some(batch) => match node.acks.back_mut() {
+                Some(last) if last.0 == batch => last.1 = last.1.max(through),
+                Some(_) | None => node.acks.push_back((batch, through)),
+            },
+            None => {
+                if let Some(session) = node.session {
+                    self.send(session, ToExecutor::Ack(Ack { through }));
+                }
+            }
+        }
+    }
+
+    /// Takes in the end of one attempt.
+    pub(crate) fn outcome(&mut self, slot: usize, key: GrantKey, id: RunId, index: u32, outcome: Outcome) {
+        let Some(leading) = self.leading.as_deref_mut() else {
+            return;
+        };
+        let Some(run) = leading.runs.get_mut(&id).filter(|run| index < run.count()) else {
+            leading.outcomes_ignored += 1;
+            return;
+        };
+        let current = leading.grants.get_mut(&key).filter(|grant| grant.covers(id, slot, index));
+        let is_current = current.is_some();
+        let mut skipped = 0..0;
+        if let Some(grant) = current {
+            skipped = grant.next..index;
+            grant.next = index + 1;
+        }
+        run.measure(outcome.usage.wall_us);
+        let open = run.phase(index).is_open();
+        leading.requeue_range(id, skipped);
+        if !open || !(is_current || outcome.status == Status::Succeeded) {
+            // Its usage is not added: an outcome that is sent again looks the same.
+            leading.outcomes_ignored += 1;
+            return;
+        }
+        leading.outcomes += 1;
+        if !is_current {
+            self.stop_superfluous(id, index);
+        }
+        match outcome.failure.as_ref().map(|failure| failure.reason) {
+            Some(reason) if outcome.status != Status::Succeeded => {
+                self.failed(slot, id, index, outcome, reason);
+            }
+            Some(_) | None => self.ended(id, index, outcome, None),
+        }
+    }
+
+    /// A success from a superseded attempt arrived: the attempt that holds the task now is not needed.
+    pub(crate) fn stop_superfluous(&mut self, id: RunId, index: u32) {
+        let Some(leading) = self.leading.as_deref_mut() else {
+            return;
+        };
+        let Some(run) = leading.runs.get(&id) else { return };
+        let Some(key) = run.lane_of(index).filter(|_| run.phase(index).is_granted()) else {
+            return;
+        };
+        let Some(grant) = leading.grants.get(&key) else { return };
+        if let Some(session) = leading.nodes.get(grant.node).session {
+            let stop = Stop { run: id, index: Some(index), grant: Some(key.grant), reason: Reason::Cancelled };
+            self.send(session, ToExecutor::Stop(stop));
+        }
+    }
+
+    pub(crate) fn failed(&mut self, slot: usize, id: RunId, index: u32, outcome: Outcome, reason: Reason) {
+        let Some(leading) = self.leading.as_deref_mut() else {
+            return;
+        };
+        let node = leading.nodes.get(slot).id().clone();
+        let Some(run) = leading.runs.get_mut(&id) else { return };
+        let tries = run.tries.get(&index).copied().unwrap_or_default();
+        let stopped = run.stop.is_some() || run.stopping.contains_key(&index);
+        let verdict = if stopped {
+            Verdict::End(outcome.status)
+        } else if outcome.status == Status::Killed && reason == Reason::Cancelled {
+            // Nobody asked for it: a stop meant for an attempt that is not current any more.
+            Verdict::Again { delay: core::time::Duration::ZERO, counted: false }
+        } else {
+            let permanent = outcome.failure.as_ref().is_some_and(|failure| failure.permanent);
+            retry::judge(&run.job.retry, tries, outcome.status, Cause { reason, permanent }, &mut self.rng)
+        };
+        match verdict {
+            Verdict::End(_) => self.ended(id, index, outcome, Some(node)),
+            Verdict::Again { delay, counted } => {
+                leading.retry(id, index, delay, counted, outcome, node, self.now.mono);
+            }
+        }
+    }
+
+    /// Stages the end of a task.
+    pub(crate) fn ended(&mut self, id: RunId, index: u32, outcome: Outcome, node: Option<NodeId>) {
+        let Some(leading) = self.leading.as_deref_mut() else {
+            return;
+        };
+        let Some(run) = leading.runs.get_mut(&id) else { return };
+        run.set_phase(index, Phase::Staged(outcome.status));
+        let mut failures = run.tries.get(&index).map_or(0, |tries| tries.counted);
+        if outcome.status == Status::Failed {
+            failures += 1;
+        }
+        let batch = leading.open_batch();
+        batch.outcomes += 1;
+        batch.end(id, index, outcome.status);
+        batch.run(id).usage.add(&outcome.usage);
+        if let Some(failure) = outcome.failure {
+            let status = Some(outcome.status);
+            batch.except(id, Exception { index, failures, status, failure: *failure, node });
+        }
+        batch.keep(id, Entry { index, usage: outcome.usage, result: outcome.result, log: outcome.log });
+        leading.requeue(id);
+    }
+
+    pub(crate) fn settle_grant(&mut self, key: GrantKey) {
+        if let Some(leading) = self.leading.as_deref_mut() {
+            leading.settle_grant(key);
+        }
+    }
+
+    pub(crate) fn task_started(&mut self, slot: usize, started: &Started) {
+        let Some(leading) = self.leading.as_deref_mut() else {
+            return;
+        };
+        let task = started.id.task;
+        let key = GrantKey { term: started.id.term, grant: started.id.grant };
+        let held = leading.grants.get(&key).is_some_and(|grant| grant.covers(task.run, slot, task.index));
+        let Some(run) = leading.runs.get_mut(&task.run).filter(|_| held) else {
+            return;
+        };
+        if run.phase(task.index) == Phase::Granted {
+            run.set_phase(task.index, Phase::Running);
+            self.changed();
+        }
+    }
+
+    pub(crate) fn tasks_returned(&mut self, slot: usize, returned: &Returned) {
+        let now = self.now.mono;
+        let Returned { run, term, grant, from } = *returned;
+        let key = GrantKey { term, grant };
+        let Some(leading) = self.leading.as_deref_mut() else {
+            return;
+        };
+        let Some(held) = leading.grants.get_mut(&key).filter(|held| held.run == run && held.node == slot) else {
+            return;
+        };
+        let from = from.clamp(held.next, held.end);
+        let untouched = from == held.first;
+        let range = from..held.end;
+        held.end = from;
+        leading.requeue_range(run, range);
+        if untouched {
+            // It had no room for it: its own books disagree with ours for a moment.
+            let until = now + HOLDOFF;
+            let node = leading.nodes.get_mut(slot);
+            node.holdoff = Some(until);
+            // Or it did not know the run: it may have dropped it to make room.
+            node.defined.remove(&run);
+            leading.holdoffs.insert((until, slot));
+            leading.nodes.update_order(slot);
+        }
+        self.settle_grant(key);
+    }
+}
+
+impl Leading {
+    /// Stages a failure of a task that is tried again.
+    #[expect(clippy::too_many_arguments, reason = "all of them are parts of one verdict")]
+    pub(crate) fn retry(
+        &mut self,
+        id: RunId,
+        index: u32,
+        delay: core::time::Duration,
+        counted: bool,
+        outcome: Outcome,
+        node: NodeId,
+        now: weir_wire::units::Instant,
+    ) {
+        let Some(run) = self.runs.get_mut(&id) else { return };
+        let tries = run.tries.entry(index).or_default();
+        if counted {
+            tries.counted += 1;
+        } else {
+            tries.free += 1;
+        }
+        let failures = tries.counted;
+        run.progress.remove(&index);
+        if delay.is_zero() {
+            run.set_phase(index, Phase::Pending);
+        } else {
+            let at = now + delay;
+            run.set_phase(index, Phase::Backoff);
+            run.backoff.insert(index, at);
+            self.backoffs.insert((at, id, index));
+        }
+        let batch = self.open_batch();
+        batch.outcomes += 1;
+        batch.run(id).usage.add(&outcome.usage);
+        if let Some(failure) = outcome.failure {
+            batch.except(id, Exception { index, failures, status: None, failure: *failure, node: Some(node) });
+        }
+        self.requeue(id);
+    }
+}
