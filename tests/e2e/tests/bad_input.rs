@@ -1,16 +1,20 @@
 //! Bad input: each gives a clear error with the right exit code, and loses nothing.
 
-use std::{process::Command, time::Duration};
+use std::{
+    process::Command,
+    time::{Duration, SystemTime},
+};
 
 use anyhow::{Context, Result, ensure};
 use weir_e2e::{
     Cluster, Options, Store,
-    binaries::guest,
+    binaries::{self, guest},
     daemon::Daemon,
     etcd::Etcd,
     skip,
     wctl::{Answer, field},
 };
+use weir_link::issue::{ClusterCa, Validity};
 
 fn one_node() -> Result<Cluster> {
     Cluster::start(&Options { executors: 1, ..Options::default() })
@@ -118,6 +122,30 @@ fn a_second_executor_with_the_same_identity_is_refused() {
         let nodes = cluster.wctl(["node", "inspect", "node-1", "-o", "json"])?.expect(0)?.json()?;
         ensure!(field(&nodes, "state")? == "ready", "the first executor suffered: {nodes}");
         ensure!(cluster.executor_mut(0).pid() > 0);
+        Ok(())
+    };
+    run().expect("the test passes");
+}
+
+#[test]
+fn an_executor_with_an_expired_certificate_ends_and_says_so() {
+    let run = || -> Result<()> {
+        let cluster = Cluster::start(&Options::default())?;
+        let read = |file: &str| std::fs::read_to_string(cluster.pki(file)).with_context(|| format!("read {file}"));
+        let authority = ClusterCa::load(&read("ca.pem")?, &read("ca.key")?)?;
+        let past = SystemTime::now() - Duration::from_secs(7200);
+        let validity = Validity::starting(past, Duration::from_secs(3600));
+        let expired = authority.issue_executor(&"node-1".parse()?, validity)?;
+        let (cert, key) = (cluster.dir().join("expired.pem"), cluster.dir().join("expired.key"));
+        std::fs::write(&cert, expired.certificate_pem)?;
+        std::fs::write(&key, expired.key_pem)?;
+        let mut command = Command::new(binaries::program("weir-executor")?);
+        command.arg("--control").arg(cluster.link_address()).arg("--ca").arg(cluster.pki("ca.pem"));
+        command.arg("--cert").arg(cert).arg("--key").arg(key).arg("--data-dir").arg(cluster.dir().join("node"));
+        let mut executor = Daemon::start("expired executor", &mut command)?;
+        let status = executor.wait_exit(LIMIT)?;
+        ensure!(!status.success(), "an expired certificate was accepted:\n{}", executor.tail(20));
+        ensure!(executor.tail(20).contains("expired"), "the reason is not clear:\n{}", executor.tail(20));
         Ok(())
     };
     run().expect("the test passes");
