@@ -179,7 +179,7 @@ impl Attempt {
             Err(panic) => self.after_panic(&*panic),
         };
         self.report_live(shared, true);
-        Poll::Ready(self.conclude(finished))
+        Poll::Ready(self.conclude(finished, shared.mark()))
     }
 
     fn report_live(&self, shared: &Shared, last: bool) {
@@ -203,13 +203,13 @@ impl Attempt {
         Finished::failed(verdict::host_error(format!("the sandbox panicked: {message}")))
     }
 
-    fn conclude(&self, finished: Finished) -> Box<EndedAttempt> {
+    fn conclude(&self, finished: Finished, ended: Instant) -> Box<EndedAttempt> {
         let Finished { verdict, fuel, peak_memory } = finished;
         let captured = self.capture.take();
         let usage = Usage {
             fuel: Fuel(fuel),
             cpu_us: micros(self.cpu),
-            wall_us: micros(self.started.elapsed()),
+            wall_us: micros(ended.saturating_duration_since(self.started)),
             peak_memory: MemBytes(peak_memory),
             output_bytes: captured.offered,
         };

@@ -12,14 +12,20 @@ use wasmtime::{CallHook, CallHookHandler, StoreContextMut};
 
 use crate::{limits::TURN_TIME_MAX, state::State};
 
+/// Host calls between two looks at the clock: a look costs as much as a short host call.
+const CALLS_PER_LOOK: u32 = 16;
+
 thread_local! {
     /// When this thread last began to poll an attempt.
     static POLL_STARTED: Cell<Option<Instant>> = const { Cell::new(None) };
+    /// Host calls until the next look at the clock.
+    static CALLS_LEFT: Cell<u32> = const { Cell::new(CALLS_PER_LOOK) };
 }
 
 /// Notes that an attempt is about to be polled on this thread.
 pub(crate) fn poll_started(now: Instant) {
     POLL_STARTED.set(Some(now));
+    CALLS_LEFT.set(CALLS_PER_LOOK);
 }
 
 /// Makes a guest yield at its next host call once its poll has lasted a turn.
@@ -38,11 +44,21 @@ impl CallHookHandler<State> for YieldInHostCalls {
         'hook: 'step,
         'store: 'step,
     {
-        let long = matches!(event, CallHook::CallingHost)
-            && POLL_STARTED.get().is_some_and(|started| started.elapsed() >= TURN_TIME_MAX);
+        let long = matches!(event, CallHook::CallingHost) && is_long();
         // Neither future has a size worth an allocation.
         if long { Box::pin(YieldOnce(false)) } else { Box::pin(Proceed) }
     }
+}
+
+/// Whether the poll has lasted a turn, as far as it is looked at.
+fn is_long() -> bool {
+    let left = CALLS_LEFT.get();
+    if left > 0 {
+        CALLS_LEFT.set(left - 1);
+        return false;
+    }
+    CALLS_LEFT.set(CALLS_PER_LOOK);
+    POLL_STARTED.get().is_some_and(|started| started.elapsed() >= TURN_TIME_MAX)
 }
 
 struct Proceed;
