@@ -4,17 +4,16 @@ use alloc::{collections::BTreeMap, string::String, vec::Vec};
 
 use weir_wire::{
     codec::Document,
+    exceptions::ExceptionTable,
     id::{RunId, Seq},
     key, limits,
-    outcome::Failure,
-    record::{Block, Exception, RunMeta},
+    record::{Block, RunMeta},
     txn::{KeyRange, Txn},
 };
 
 use crate::{
     batch::Batch,
     config::Config,
-    limits::BLOCK_EXCEPTION_BYTES_MAX,
     phase::Phase,
     run::Run,
     scheduler::{InFlight, Leading},
@@ -156,65 +155,7 @@ fn block_of(run: &Run, block: u32, applied: Seq) -> Block {
         applied,
         len: end - first,
         states,
-        exceptions: bounded(run.exceptions.range(first..end).map(|(_, exception)| exception)),
+        exceptions: ExceptionTable::pack(run.exceptions.range(first..end).map(|(_, exception)| exception)),
         inline: run.inline.range(first..end).map(|(_, entry)| entry.clone()).collect(),
-    }
-}
-
-/// What of a block's exceptions is kept for a later leader: first those of open tasks, whose failures count; in full
-/// as long as there is room, then without their texts, then not at all.
-fn bounded<'a>(exceptions: impl Iterator<Item = &'a Exception> + Clone) -> Vec<Exception> {
-    let (mut room, mut room_short) = (BLOCK_EXCEPTION_BYTES_MAX, BLOCK_EXCEPTION_BYTES_MAX);
-    let mut kept = Vec::new();
-    let open = exceptions.clone().filter(|exception| exception.status.is_none());
-    for exception in open.chain(exceptions.filter(|exception| exception.status.is_some())) {
-        let (short, texts) = size(exception);
-        if let Some(rest) = room.checked_sub(short + texts) {
-            room = rest;
-            kept.push(exception.clone());
-        } else if let Some(rest) = room_short.checked_sub(short) {
-            room_short = rest;
-            let failure = Failure { message: String::new(), backtrace: Vec::new(), ..exception.failure };
-            kept.push(Exception { failure, node: exception.node.clone(), ..*exception });
-        } else {
-            break;
-        }
-    }
-    kept
-}
-
-/// Upper estimates of an exception's bytes without its texts, and of the texts.
-fn size(exception: &Exception) -> (usize, usize) {
-    let node = exception.node.as_ref().map_or(0, |node| node.as_str().len());
-    let failure = &exception.failure;
-    let frames: usize = failure.backtrace.iter().map(|frame| frame.len() + 3).sum();
-    (28 + node, failure.message.len() + frames)
-}
-
-#[cfg(test)]
-mod tests {
-    use weir_wire::{
-        codec::Wire,
-        task::{Reason, Source, Status},
-    };
-
-    use super::*;
-
-    #[test]
-    fn the_exceptions_of_a_block_are_bounded_and_open_tasks_come_first() {
-        let exception = |index: u32| {
-            let message = "x".repeat(4096);
-            let failure = Failure::new(Reason::Trap, Source::Guest, message);
-            let status = (!index.is_multiple_of(16)).then_some(Status::Failed);
-            Exception { index, failures: 1, status, failure, node: "node-1".parse().ok() }
-        };
-        let all: Vec<Exception> = (0..20_000).map(exception).collect();
-        let kept = bounded(all.iter());
-        let mut bytes = Vec::new();
-        kept.encode(&mut bytes);
-        assert!(bytes.len() <= 2 * BLOCK_EXCEPTION_BYTES_MAX, "{} bytes", bytes.len());
-        assert_eq!(kept.iter().filter(|exception| exception.status.is_none()).count(), 20_000 / 16);
-        assert!(kept.len() > 3000, "{} are kept", kept.len());
-        assert_eq!(bounded(all[..3].iter()).len(), 3);
     }
 }

@@ -4,6 +4,7 @@ use alloc::{boxed::Box, collections::VecDeque, sync::Arc, vec::Vec};
 
 use weir_wire::{
     codec::Document,
+    exceptions::ExceptionTable,
     id::{RunId, Seq, Term},
     key,
     message::{Ack, ToExecutor},
@@ -114,7 +115,7 @@ fn delta_of(run: RunId, changes: &mut RunChanges, in_segment: bool) -> RunDelta 
     RunDelta {
         run,
         ended: changes.ended.clone(),
-        exceptions: changes.exceptions.clone(),
+        exceptions: ExceptionTable::pack(changes.exceptions.iter()),
         usage: changes.usage,
         stop: changes.stop,
         inline: if in_segment { Vec::new() } else { changes.entries.clone() },

@@ -18,9 +18,6 @@ pub const SEGMENT_BYTES_TARGET: usize = 4 << 20;
 pub const INLINE_RESULTS_BYTES_MAX: usize = 4 << 10;
 /// Results and logs kept in line for one run; beyond that they become segment objects.
 pub const INLINE_RESULTS_PER_RUN_MAX: usize = 256;
-/// Most bytes of failures in one checkpoint block, once in full and once without their texts: a block is one value of a
-/// transaction, and a run may have as many failures as it has tasks.
-pub const BLOCK_EXCEPTION_BYTES_MAX: usize = 128 << 10;
 /// Most grants decided in one turn.
 pub const GRANTS_PER_TURN_MAX: usize = 1024;
 /// Most tasks looked at while forming one grant.

@@ -161,7 +161,7 @@ impl Leading {
                 }
                 index = index.saturating_add(len);
             }
-            run.exceptions.extend(block.exceptions.into_iter().map(|exception| (exception.index, exception)));
+            run.exceptions.extend(block.exceptions.iter().map(|exception| (exception.index, exception)));
             run.inline.extend(block.inline.into_iter().map(|entry| (entry.index, entry)));
         }
     }
@@ -177,10 +177,10 @@ impl Leading {
                 }
             }
         }
-        for exception in &delta.exceptions {
+        for exception in delta.exceptions.iter() {
             if exception.index < run.count() && !applied.task(delta.run, exception.index, seq) {
                 run.touch(exception.index);
-                run.exceptions.insert(exception.index, exception.clone());
+                run.exceptions.insert(exception.index, exception);
             }
         }
         for entry in &delta.inline {

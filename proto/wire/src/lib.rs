@@ -11,6 +11,7 @@ extern crate alloc;
 pub mod attempt;
 pub mod blob;
 pub mod codec;
+pub mod exceptions;
 pub mod id;
 pub mod items;
 pub mod key;

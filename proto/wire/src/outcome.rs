@@ -73,7 +73,7 @@ pub struct BlobRef {
 wire_struct!(BlobRef { digest, len });
 
 /// What is known about an end that was not a success.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Failure {
     /// Why.
     pub reason: Reason,

@@ -4,6 +4,7 @@ use alloc::{string::String, vec::Vec};
 
 use crate::{
     codec::Document,
+    exceptions::ExceptionTable,
     id::{NodeId, RunId, Seq, Term},
     node::NodeRecord,
     outcome::{Failure, Usage},
@@ -114,7 +115,7 @@ pub struct RunDelta {
     /// Tasks that ended, as ranges; the first failed, killed, lost and rejected ones are in `exceptions` too.
     pub ended: Vec<EndedRange>,
     /// Failures, of tasks that ended and of tasks that are tried again.
-    pub exceptions: Vec<Exception>,
+    pub exceptions: ExceptionTable,
     /// What the attempts behind this delta used.
     pub usage: UsageSum,
     /// A stop was asked for.
@@ -152,7 +153,6 @@ pub struct Exception {
     /// Where that happened.
     pub node: Option<NodeId>,
 }
-wire_struct!(Exception { index, failures, status, failure, node });
 
 /// Usage summed over attempts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -206,7 +206,7 @@ pub struct Block {
     /// Run-length code of the tasks' states: 0 is open, others are [`Status`] numbers.
     pub states: Vec<(u32, u8)>,
     /// Exceptions of its tasks.
-    pub exceptions: Vec<Exception>,
+    pub exceptions: ExceptionTable,
     /// Results and logs kept in line.
     pub inline: Vec<Entry>,
 }

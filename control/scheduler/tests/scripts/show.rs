@@ -92,7 +92,7 @@ impl Names {
     fn delta(&mut self, delta: &RunDelta) -> String {
         let mut parts = vec![self.of(delta.run)];
         parts.extend(delta.ended.iter().map(|range| format!("{}+{} {:?}", range.first, range.len, range.status)));
-        for exception in &delta.exceptions {
+        for exception in delta.exceptions.iter() {
             let (index, failures, reason) = (exception.index, exception.failures, exception.failure.reason);
             parts.push(format!("[{index}: {reason}, {failures} failures, {:?}]", exception.status));
         }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use weir_wire::{
+    exceptions::ExceptionTable,
     id::{Incarnation, JobVersion, RunId, Seq, Term},
     items,
     log::{self, Level, Record, Stream},
@@ -115,7 +116,7 @@ fn delta() -> Delta {
     let run = RunDelta {
         run: RUN,
         ended: ended.collect(),
-        exceptions: exceptions().into_iter().chain(every_reason()).collect(),
+        exceptions: ExceptionTable::pack(exceptions().into_iter().chain(every_reason()).collect::<Vec<_>>().iter()),
         usage: sum(),
         stop: Some(Reason::Cancelled),
         inline: entries(),
@@ -182,7 +183,7 @@ pub(crate) fn cases() -> Vec<Case> {
         applied: Seq(88),
         len: 300,
         states: vec![(290, 1), (9, 0), (1, 2)],
-        exceptions: exceptions(),
+        exceptions: ExceptionTable::pack(exceptions().iter()),
         inline: entries(),
     };
     let node = NodeRecord {
