@@ -204,7 +204,7 @@ impl Attempt {
     }
 
     fn conclude(&self, finished: Finished, ended: Instant) -> Box<EndedAttempt> {
-        let Finished { verdict, fuel, peak_memory } = finished;
+        let Finished { mut verdict, fuel, peak_memory } = finished;
         let captured = self.capture.take();
         let usage = Usage {
             fuel: Fuel(fuel),
@@ -213,7 +213,11 @@ impl Attempt {
             peak_memory: MemBytes(peak_memory),
             output_bytes: captured.offered,
         };
-        let result = verdict.returned.unwrap_or_else(|| captured.stdout());
+        let result = verdict.returned.take().map_or_else(|| captured.stdout(), Ok).unwrap_or_else(|error| {
+            tracing::error!(attempt.id = %self.id, %error, "the sandbox cannot read a log that it wrote itself");
+            verdict = verdict::output_lost(&error);
+            Vec::new()
+        });
         let (result, large_result) = placed(result);
         let (log, large_log) = placed(captured.log);
         let outcome = Outcome { status: verdict.status, failure: verdict.failure, usage, result, log };

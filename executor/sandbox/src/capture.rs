@@ -7,11 +7,12 @@ use std::{
 
 use weir_wire::{
     attempt::{AttemptEvent, OutputChunk, Progress},
+    codec::{self, Reader, Wire},
     id::AttemptId,
-    log::{self, Record, Stream},
+    log::{Record, Stream},
 };
 
-use crate::limits::PROGRESS_INTERVAL;
+use crate::limits::{LOG_RECORD_BYTES_MAX, PROGRESS_INTERVAL};
 
 /// Bytes of framing that every log may have on top of twice its budget.
 const FRAMING_BYTES_FREE: u64 = 64 << 10;
@@ -112,9 +113,11 @@ impl Capture {
                 written.reported = 0;
             }
             let fresh = written.log.get(written.reported..).unwrap_or_default();
-            // The log was encoded here, so it decodes.
-            for Record { stream, at_ms, bytes } in log::records(fresh).unwrap_or_default() {
+            let decoded = each_record(fresh, |Record { stream, at_ms, bytes }| {
                 events.push(AttemptEvent::Output(OutputChunk { id, stream, at_ms, bytes }));
+            });
+            if let Err(error) = decoded {
+                tracing::error!(attempt.id = %id, %error, "the sandbox cannot read a log that it wrote itself");
             }
             written.reported = written.log.len();
         });
@@ -154,15 +157,21 @@ impl Written {
 
     fn append(&mut self, stream: Stream, bytes: &[u8]) {
         let at_ms = millis(self.started.elapsed());
-        match &mut self.open {
-            // A line of the SDK's log is a record of its own.
-            Some(open) if open.stream == stream && open.at_ms == at_ms && !matches!(stream, Stream::Log(_)) => {
-                open.bytes.extend_from_slice(bytes);
-            }
-            _ => {
-                self.close_record();
-                self.open = Some(OpenRecord { stream, at_ms, bytes: bytes.to_vec() });
-            }
+        // A line of the SDK's log is a record of its own.
+        let mut joins = !matches!(stream, Stream::Log(_));
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let open = self.open.take_if(|open| {
+                joins && open.stream == stream && open.at_ms == at_ms && open.bytes.len() < LOG_RECORD_BYTES_MAX
+            });
+            self.close_record();
+            let mut open = open.unwrap_or(OpenRecord { stream, at_ms, bytes: Vec::new() });
+            let room = LOG_RECORD_BYTES_MAX - open.bytes.len();
+            let (fits, left) = rest.split_at_checked(room).unwrap_or((rest, &[]));
+            open.bytes.extend_from_slice(fits);
+            self.open = Some(open);
+            joins = false;
+            rest = left;
         }
     }
 
@@ -175,16 +184,27 @@ impl Written {
 
 impl Captured {
     /// The bytes of standard output alone.
-    pub(crate) fn stdout(&self) -> Vec<u8> {
+    ///
+    /// # Errors
+    /// The log does not decode, which is a fault of this module: the attempt must not count as one with no output.
+    pub(crate) fn stdout(&self) -> Result<Vec<u8>, codec::Error> {
         let mut bytes = Vec::new();
-        // The log was encoded here, so it decodes.
-        for record in log::records(&self.log).unwrap_or_default() {
+        each_record(&self.log, |record| {
             if record.stream == Stream::Stdout {
                 bytes.extend_from_slice(&record.bytes);
             }
-        }
-        bytes
+        })?;
+        Ok(bytes)
     }
+}
+
+/// Decodes one record at a time, since a whole log may be large.
+fn each_record(log: &[u8], mut take: impl FnMut(Record)) -> Result<(), codec::Error> {
+    let mut input = Reader::new(log);
+    while input.remaining() > 0 {
+        take(Record::decode(&mut input)?);
+    }
+    Ok(())
 }
 
 fn millis(duration: Duration) -> u64 {
@@ -206,7 +226,7 @@ mod tests {
         assert_eq!(capture.write(Stream::Stdout, b"6789"), Err(Full));
         assert_eq!(capture.write(Stream::Stderr, b"x"), Err(Full));
         let captured = capture.take();
-        assert_eq!(captured.stdout(), b"12345678");
+        assert_eq!(captured.stdout().unwrap(), b"12345678");
         assert_eq!((captured.offered, capture.is_full()), (10, true));
     }
 
@@ -231,6 +251,43 @@ mod tests {
     }
 
     #[test]
+    fn large_output_is_whole_and_its_log_decodes() {
+        const MIB: usize = 1 << 20;
+        for (total, write) in [(2 * MIB, 2 * MIB), (10 * MIB, 10 * MIB), (64 * MIB, 64 * MIB), (10 * MIB, 4093)] {
+            let capture = Capture::new(Instant::now(), total as u64);
+            let bytes: Vec<u8> = (0..total).map(|at| (at % 251).to_le_bytes()[0]).collect();
+            for part in bytes.chunks(write) {
+                assert_eq!(capture.write(Stream::Stdout, part), Ok(()));
+            }
+            let mut events = Vec::new();
+            capture.report_output(ID, true, &mut events);
+            let captured = capture.take();
+            assert!(captured.stdout().unwrap() == bytes, "{total} bytes, {write} at a time");
+            let records = weir_wire::log::records(&captured.log).unwrap();
+            assert!(records.iter().all(|record| record.bytes.len() <= LOG_RECORD_BYTES_MAX));
+            assert_eq!((records.len(), records.iter().map(|r| r.bytes.len()).sum()), (events.len(), total));
+        }
+    }
+
+    #[test]
+    fn long_lines_of_the_log_are_split_and_never_joined() {
+        let capture = Capture::new(Instant::now(), 1 << 20);
+        let line = vec![b'x'; LOG_RECORD_BYTES_MAX + 1];
+        for bytes in [&*line, b"a", b"b"] {
+            assert_eq!(capture.write(Stream::Log(weir_wire::log::Level::Info), bytes), Ok(()));
+        }
+        let records = weir_wire::log::records(&capture.take().log).unwrap();
+        let lengths: Vec<_> = records.iter().map(|record| record.bytes.len()).collect();
+        assert_eq!(lengths, [LOG_RECORD_BYTES_MAX, 1, 1, 1]);
+    }
+
+    #[test]
+    fn a_log_that_does_not_decode_is_an_error() {
+        let captured = Captured { log: vec![0xff; 9], offered: 9 };
+        assert!(captured.stdout().is_err());
+    }
+
+    #[test]
     fn a_late_follower_sees_everything_once() {
         let capture = Capture::new(Instant::now(), 100);
         let mut events = Vec::new();
@@ -247,6 +304,6 @@ mod tests {
             })
             .collect();
         assert_eq!(bytes, [(Stream::Stdout, &b"a"[..]), (Stream::Stderr, &b"b"[..])]);
-        assert_eq!(capture.take().stdout(), b"a");
+        assert_eq!(capture.take().stdout().unwrap(), b"a");
     }
 }

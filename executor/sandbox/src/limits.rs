@@ -57,7 +57,10 @@ pub(crate) const TIMEOUT_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
 pub(crate) const SHORT_POLL: Duration = Duration::from_micros(50);
 /// Shortest time between two progress events of an attempt.
 pub(crate) const PROGRESS_INTERVAL: Duration = Duration::from_millis(50);
+/// Bytes of one record of a log; more output makes more records.
+pub(crate) const LOG_RECORD_BYTES_MAX: usize = 64 << 10;
 
+const _: () = assert!(LOG_RECORD_BYTES_MAX < weir_wire::limits::FRAME_LEN_MAX, "a longer byte string does not decode");
 const _: () = assert!(WASM_STACK_BYTES * 2 <= FIBRE_STACK_BYTES, "host functions need their half of the stack");
 const _: () = assert!(HOSTCALL_BYTES_MAX as u64 > weir_wire::limits::OUTPUT_MAX);
 

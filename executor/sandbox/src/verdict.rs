@@ -76,6 +76,11 @@ pub(crate) fn host_error(message: impl Into<String>) -> Failure {
     Failure::new(Reason::HostError, Source::Executor, clipped(message.into()))
 }
 
+/// An attempt whose result the host cannot read, whatever the guest made of it.
+pub(crate) fn output_lost(error: &weir_wire::codec::Error) -> Verdict {
+    failed(Status::Failed, host_error(format!("the output cannot be read: {error}")))
+}
+
 fn by_error(error: &wasmtime::Error, denied: Option<Denied>) -> Verdict {
     if let Some(&I32Exit(code)) = error.downcast_ref() {
         return if code == 0 {

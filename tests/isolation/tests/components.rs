@@ -29,6 +29,48 @@ const EXIT: &str = r#"(component
     (instance $interface (export "run" (func $run)))
     (export "wasi:cli/run@0.2.0" (instance $interface)))"#;
 
+/// A preview 2 command that writes 4 KiB to its standard output `TIMES` times.
+const WRITER: &str = r#"(component
+    (import "wasi:io/error@0.2.0" (instance $errors (export "error" (type (sub resource)))))
+    (alias export $errors "error" (type $error))
+    (import "wasi:io/streams@0.2.0" (instance $streams
+        (alias outer 1 $error (type $error'))
+        (export "error" (type $error (eq $error')))
+        (export "output-stream" (type $stream (sub resource)))
+        (type $failed' (variant (case "last-operation-failed" (own $error)) (case "closed")))
+        (export "stream-error" (type $failed (eq $failed')))
+        (export "[method]output-stream.blocking-write-and-flush"
+            (func (param "self" (borrow $stream)) (param "contents" (list u8)) (result (result (error $failed)))))))
+    (alias export $streams "output-stream" (type $stream))
+    (import "wasi:cli/stdout@0.2.0" (instance $stdout
+        (alias outer 1 $stream (type $stream'))
+        (export "output-stream" (type $stream (eq $stream')))
+        (export "get-stdout" (func (result (own $stream))))))
+    (core module $memory (memory (export "memory") 1))
+    (core instance $memory (instantiate $memory))
+    (alias core export $memory "memory" (core memory $bytes))
+    (core func $get (canon lower (func $stdout "get-stdout")))
+    (core func $write (canon lower (func $streams "[method]output-stream.blocking-write-and-flush") (memory $bytes)))
+    (core module $code
+        (import "memory" "memory" (memory 1))
+        (import "host" "get" (func $get (result i32)))
+        (import "host" "write" (func $write (param i32 i32 i32 i32)))
+        (func (export "run") (result i32) (local $out i32) (local $i i32)
+            (local.set $out (call $get))
+            (memory.fill (i32.const 4096) (i32.const 121) (i32.const 4096))
+            (loop $more
+                (call $write (local.get $out) (i32.const 4096) (i32.const 4096) (i32.const 16))
+                (if (i32.load8_u (i32.const 16)) (then unreachable))
+                (local.set $i (i32.add (local.get $i) (i32.const 1)))
+                (br_if $more (i32.lt_u (local.get $i) (i32.const TIMES))))
+            (i32.const 0)))
+    (core instance $code (instantiate $code
+        (with "memory" (instance $memory))
+        (with "host" (instance (export "get" (func $get)) (export "write" (func $write))))))
+    (func $run (result (result)) (canon lift (core func $code "run")))
+    (instance $interface (export "run" (func $run)))
+    (export "wasi:cli/run@0.2.0" (instance $interface)))"#;
+
 /// A task. `BODY` gets the payload as `$at` and `$len` and returns the address of its result: a byte for ok or err, four
 /// bytes further the address and length of the bytes or the message.
 const TASK: &str = r#"(component
@@ -102,6 +144,18 @@ fn a_preview_2_command_succeeds_or_fails() {
 }
 
 #[test]
+fn a_command_components_large_result_is_whole_and_so_is_its_log() {
+    let mut bench = Bench::new();
+    for mib in [2, 10, 64] {
+        let writer = WRITER.replace("TIMES", &(mib * 256).to_string());
+        let end = bench.run(&Guest::new(writer).output(64 << 20));
+        assert_eq!((end.reason(), end.result.len()), (None, mib << 20), "{:?}", end.failure());
+        assert!(end.result.iter().all(|byte| *byte == b'y'));
+        assert_eq!(end.log.iter().map(|record| record.bytes.len()).sum::<usize>(), mib << 20);
+    }
+}
+
+#[test]
 fn a_command_component_keeps_to_its_budgets() {
     let mut bench = Bench::new();
     let cases = [
@@ -135,6 +189,20 @@ fn a_tasks_error_is_its_message() {
     assert_eq!((end.status(), end.reason(), end.exit_code()), (Status::Failed, Some(Reason::ExitNonzero), Some(1)));
     let failure = end.failure().unwrap();
     assert_eq!((failure.source, &*failure.message), (Source::Guest, "no luck today"));
+}
+
+#[test]
+fn only_a_failure_that_may_be_tried_again_is_not_permanent() {
+    let mut bench = Bench::new();
+    for (retryable, permanent) in [(1, false), (0, true)] {
+        let body = echo(1).replace("(i32.const 28) (i32.const 0)", &format!("(i32.const 28) (i32.const {retryable})"));
+        let end = bench.run(&task(&body).payload(b"no luck"));
+        let failure = end.failure().unwrap();
+        assert_eq!((failure.reason, failure.permanent), (Reason::ExitNonzero, permanent), "{end:?}");
+    }
+    // Whatever else ends a task may go better another time.
+    let end = bench.run(&task("unreachable"));
+    assert_eq!(end.failure().map(|failure| (failure.reason, failure.permanent)), Some((Reason::Trap, false)));
 }
 
 #[test]

@@ -25,6 +25,18 @@ const ALTERNATE: &str = r#"(module
             (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8)))
             (drop (call $write (i32.const 2) (i32.const 0) (i32.const 1) (i32.const 8)))
             (br $more))))"#;
+/// Fills `TOTAL` bytes of memory, writes them `LEN` at a time and ends.
+const LARGE: &str = r#"(module
+    (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+    (memory (export "memory") 1026)
+    (func (export "_start") (local $at i32)
+        (memory.fill (i32.const 65536) (i32.const 120) (i32.const TOTAL))
+        (loop $more
+            (i32.store (i32.const 0) (i32.add (i32.const 65536) (local.get $at)))
+            (i32.store (i32.const 4) (i32.const LEN))
+            (if (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8)) (then unreachable))
+            (local.set $at (i32.add (local.get $at) (i32.load (i32.const 8))))
+            (br_if $more (i32.lt_u (local.get $at) (i32.const TOTAL))))))"#;
 /// Asks for a gigabyte of random bytes at once.
 const RANDOM: &str = r#"(module
     (import "wasi_snapshot_preview1" "random_get" (func $random (param i32 i32) (result i32)))
@@ -42,6 +54,21 @@ fn endless_output_ends_at_its_budget_and_the_beginning_is_kept() {
         assert_eq!(kept, 10_000);
         assert_eq!(end.result.len(), if fd == 1 { 10_000 } else { 0 });
         assert!(end.ended.outcome.usage.output_bytes > 10_000);
+    }
+}
+
+#[test]
+fn a_large_result_is_whole_and_so_is_its_log() {
+    const MIB: usize = 1 << 20;
+    let mut bench = Bench::new();
+    for (total, write) in
+        [(2 * MIB, 2 * MIB), (2 * MIB, 4096), (10 * MIB, 10 * MIB), (64 * MIB, 64 * MIB), (64 * MIB, MIB)]
+    {
+        let large = LARGE.replace("TOTAL", &total.to_string()).replace("LEN", &write.to_string());
+        let end = bench.run(&Guest::new(large).memory(80 << 20).output(64 << 20));
+        assert_eq!((end.reason(), end.result.len()), (None, total), "{write} at a time: {:?}", end.failure());
+        assert!(end.result.iter().all(|byte| *byte == b'x'));
+        assert_eq!(end.log.iter().map(|record| record.bytes.len()).sum::<usize>(), total);
     }
 }
 
