@@ -35,6 +35,8 @@ pub(crate) struct Node {
     /// It has presented its full state in this session.
     pub(crate) presented: bool,
     pub(crate) reconcile: Option<Reconcile>,
+    /// It said in this session that it is to end.
+    pub(crate) draining: bool,
     /// Given up.
     pub(crate) lost: bool,
     pub(crate) boot: u64,
@@ -67,6 +69,7 @@ impl Node {
             welcomed: false,
             presented: false,
             reconcile: None,
+            draining: false,
             lost: false,
             boot: 0,
             version: String::new(),
@@ -96,6 +99,7 @@ impl Node {
         self.welcomed = false;
         self.presented = false;
         self.reconcile = None;
+        self.draining = false;
         self.lost = false;
         self.boot = hello.boot;
         self.version.clone_from(&hello.version);
@@ -120,7 +124,7 @@ impl Node {
 
     /// Whether it may get grants.
     pub(crate) const fn is_ready(&self) -> bool {
-        self.session.is_some() && self.presented && !self.lost && self.holdoff.is_none()
+        self.session.is_some() && self.presented && !self.draining && !self.lost && self.holdoff.is_none()
     }
 
     /// What is not reserved.
@@ -163,11 +167,12 @@ impl Node {
 
     /// The state that people see.
     pub(crate) const fn state(&self) -> NodeState {
-        match (self.lost, self.session.is_some(), self.presented) {
+        match (self.lost, self.session.is_some(), self.draining, self.presented) {
             (true, ..) => NodeState::Lost,
-            (false, false, _) => NodeState::Silent,
-            (false, true, false) => NodeState::Joining,
-            (false, true, true) => NodeState::Ready,
+            (false, false, ..) => NodeState::Silent,
+            (false, true, true, _) => NodeState::Draining,
+            (false, true, false, false) => NodeState::Joining,
+            (false, true, false, true) => NodeState::Ready,
         }
     }
 }

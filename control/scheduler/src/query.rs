@@ -192,6 +192,7 @@ impl Scheduler {
             version: node.version.clone(),
             attributes: node.attributes.clone(),
             capacity: node.capacity,
+            lanes_max: node.lanes_max,
             reserved: node.reserved,
             grants: node.grants.len(),
             silent_ms: u64::try_from(now.mono.since(node.last_seen).as_millis()).unwrap_or(u64::MAX),

@@ -174,7 +174,22 @@ impl Scheduler {
             ToControl::State(state) => self.node_state(slot, &state),
             ToControl::Report(report) => self.node_report(slot, report),
             ToControl::Output(output) => self.outputs.push_back(Output::TaskOutput(Box::new(output))),
+            ToControl::Draining => self.node_draining(slot),
         }
+    }
+
+    /// A node is to end: it keeps what it runs, and gets nothing more.
+    fn node_draining(&mut self, slot: usize) {
+        let Some(leading) = self.leading.as_deref_mut() else {
+            return;
+        };
+        let node = leading.nodes.get_mut(slot);
+        if core::mem::replace(&mut node.draining, true) {
+            return;
+        }
+        tracing::info!(node.id = %node.id(), grants = node.grants.len(), "node draining");
+        leading.nodes.update_order(slot);
+        self.changed();
     }
 
     pub(crate) fn changed(&mut self) {

@@ -137,6 +137,8 @@ pub enum NodeState {
     Ready,
     /// Connected, and its state is not known yet.
     Joining,
+    /// Connected, and about to end: it finishes what it runs and gets nothing more.
+    Draining,
     /// Not connected, but not given up.
     Silent,
     /// Given up.
@@ -150,6 +152,7 @@ impl NodeState {
         match self {
             Self::Ready => "ready",
             Self::Joining => "joining",
+            Self::Draining => "draining",
             Self::Silent => "silent",
             Self::Lost => "lost",
         }
@@ -171,6 +174,8 @@ pub struct NodeView {
     pub attributes: Vec<(String, String)>,
     /// What it offers.
     pub capacity: Resources,
+    /// Grants it can hold at one time.
+    pub lanes_max: u32,
     /// What is reserved by grants.
     pub reserved: Resources,
     /// Grants it holds: each runs one task at a time.

@@ -143,9 +143,13 @@ impl Sessions {
         };
         let hello = match ToControl::from_bytes(&frame) {
             Ok(ToControl::Hello(hello)) => hello,
-            Ok(ToControl::State(_) | ToControl::Report(_) | ToControl::Renew(_) | ToControl::Output(_)) => {
-                return Err(malformed("the first message is not a hello"));
-            }
+            Ok(
+                ToControl::State(_)
+                | ToControl::Report(_)
+                | ToControl::Renew(_)
+                | ToControl::Output(_)
+                | ToControl::Draining,
+            ) => return Err(malformed("the first message is not a hello")),
             Err(error) => return Err(malformed(error.to_string())),
         };
         if peer.role.node() != Some(&hello.node) {

@@ -248,6 +248,7 @@ impl Agent {
         if self.stage == Stage::Serving {
             tracing::info!(ranges = self.ranges.len(), running = self.running, "draining");
             self.stage = Stage::Draining;
+            self.say_draining();
             self.give_back_all();
         }
     }

@@ -72,7 +72,7 @@ pub enum Input {
         /// Whether trying again may help.
         retry: bool,
     },
-    /// The daemon was asked to end: nothing further is started, what runs may finish.
+    /// The daemon was asked to end: the control plane is told, nothing further is started, what runs may finish.
     ShuttingDown,
     /// The grace of [`Input::ShuttingDown`] has passed: what runs is ended.
     ShutDownNow,

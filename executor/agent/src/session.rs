@@ -115,6 +115,8 @@ impl Agent {
         let now = self.now.mono;
         self.lease.begin(now, welcome.lease, welcome.renew_every);
         self.session = Session::Up { silent_at: now + self.silence_max() };
+        // Before the full state, which makes the node ready for grants.
+        self.say_draining();
         self.present();
         self.renew();
         self.ask_again();
@@ -126,6 +128,13 @@ impl Agent {
         self.stats.outcomes_resent += self.outbox.rewind() as u64;
         let state = FullState { grants, outbox_first: self.outbox.first(), outbox_next: self.outbox.next() };
         self.emit(Output::Send(ToControl::State(state)));
+    }
+
+    /// Tells the control plane that no grants are wanted here, once that is so.
+    pub(crate) fn say_draining(&mut self) {
+        if self.is_draining() && self.is_up() {
+            self.emit(Output::Send(ToControl::Draining));
+        }
     }
 
     pub(crate) fn renew(&mut self) {

@@ -65,8 +65,12 @@ pub enum ToControl {
     Renew(Renew),
     /// Output of a followed attempt.
     Output(Output),
+    /// The executor is to end: it takes no more grants, and what it runs may finish. Holds until the session ends.
+    Draining,
 }
-wire_enum!(ToControl { 1 => Hello(hello), 2 => State(state), 3 => Report(report), 4 => Renew(renew), 5 => Output(output) });
+wire_enum!(ToControl {
+    1 => Hello(hello), 2 => State(state), 3 => Report(report), 4 => Renew(renew), 5 => Output(output), 6 => Draining,
+});
 impl Document for ToControl {
     const NAME: &'static str = "message to the control plane";
     const FORMAT: u8 = 1;

@@ -125,6 +125,7 @@ impl Cluster {
             "report" => self.report(&words),
             "returned" => self.returned(&words),
             "renew" => self.message(words.plain[1], ToControl::Renew(Renew { token: words.number("token", 1) })),
+            "draining" => self.message(words.plain[1], ToControl::Draining),
             "gone" => self.input(Input::NodeDisconnected { session: session(words.plain[1]) }),
             "job" => self.job(&words),
             "submit" => self.submit(&words),
@@ -134,6 +135,12 @@ impl Cluster {
                 self.request(Request::Stop { run, index, reason: Reason::Cancelled });
             }
             "run" => self.show_run(words.plain[1]),
+            "nodes" => {
+                for node in self.scheduler.nodes(self.now()) {
+                    let (state, lanes) = (node.state.as_str(), node.lanes_max);
+                    self.say(&format!("{} {state}, {} of {lanes} grants", node.node, node.grants));
+                }
+            }
             "why" => {
                 let why = self.scheduler.why(self.now(), self.names.find(words.plain[1]));
                 self.say(&format!("{why:?}"));

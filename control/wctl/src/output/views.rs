@@ -277,7 +277,7 @@ impl View for Node {
     }
 }
 
-/// A capacity of 0 says that nothing but cpu and memory limits the attempts.
+/// A capacity of 0 is not known: the node has not connected yet.
 fn slots(allocated: u64, capacity: u64) -> String {
     if capacity == 0 { allocated.to_string() } else { format!("{allocated}/{capacity}") }
 }

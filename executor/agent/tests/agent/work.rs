@@ -384,6 +384,43 @@ fn a_draining_node_ends_when_everything_is_recorded() {
 }
 
 #[test]
+fn a_draining_node_says_so_at_once_and_in_every_later_session() {
+    let mut node = Node::ready(resources(500, 64));
+    node.control(ToExecutor::Grant(grant(2, 10, 1)));
+    node.take();
+    let places = |node: &Node, which: fn(&ToControl) -> bool| -> Vec<usize> {
+        let sent = |output: &Output| if let Output::Send(message) = output { which(message) } else { false };
+        node.outputs.iter().enumerate().filter(|(_, output)| sent(output)).map(|(place, _)| place).collect()
+    };
+    let draining = |node: &Node| places(node, |message| *message == ToControl::Draining);
+    node.input(Input::ShuttingDown);
+    node.input(Input::ShuttingDown);
+    assert_eq!(draining(&node), [0], "the control plane is told first, and once");
+    node.take();
+    node.input(Input::Disconnected);
+    node.input(Input::Connected);
+    assert_eq!(draining(&node), [], "nothing but a hello comes before the welcome");
+    node.take();
+    node.join(TERM);
+    let state = places(&node, |message| matches!(message, ToControl::State(_)));
+    let said = draining(&node);
+    assert_eq!((said.len(), state.len()), (1, 1));
+    assert!(said < state, "the full state would make the node ready for grants");
+}
+
+#[test]
+fn a_node_without_a_session_drains_and_says_so_when_it_has_one() {
+    let mut node = Node::ready(resources(500, 64));
+    node.control(ToExecutor::Grant(grant(2, 10, 1)));
+    node.input(Input::Disconnected);
+    node.take();
+    node.input(Input::ShuttingDown);
+    assert_eq!(node.take(), []);
+    node.join(TERM);
+    assert!(node.outputs.contains(&Output::Send(ToControl::Draining)));
+}
+
+#[test]
 fn the_end_of_the_grace_ends_what_runs() {
     let mut node = Node::ready(resources(500, 64));
     node.control(ToExecutor::Grant(grant(2, 10, 1)));

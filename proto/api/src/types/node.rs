@@ -12,6 +12,8 @@ words! {
         Ready = "ready",
         /// Connected; its full state is awaited.
         Joining = "joining",
+        /// Connected, and about to end: it finishes what it runs and gets nothing more.
+        Draining = "draining",
         /// Silent for less than the node timeout.
         Silent = "silent",
         /// Silent for longer; its work was placed elsewhere.
@@ -53,6 +55,6 @@ pub struct NodeTotals {
     pub cpu_milli: u64,
     /// Bytes of memory.
     pub memory_bytes: u64,
-    /// Attempts at one time; 0 in a capacity says that only cpu and memory limit them.
+    /// Attempts at one time; 0 in the capacity of a node that has not connected yet.
     pub slots: u64,
 }

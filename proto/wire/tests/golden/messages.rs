@@ -182,6 +182,7 @@ fn to_control() -> Vec<Case> {
         document("to_control_output_stdout", output(Stream::Stdout)),
         document("to_control_output_stderr", output(Stream::Stderr)),
         document("to_control_output_log", output(Stream::Log(Level::Warn))),
+        document("to_control_draining", ToControl::Draining),
     ]
 }
 

@@ -15,7 +15,7 @@ pub(crate) fn node(now: Now, view: &NodeView) -> Node {
         incarnation: view.incarnation.0,
         published: published.collect(),
         attributes: view.attributes.iter().cloned().collect(),
-        capacity: totals(&view.capacity, 0),
+        capacity: totals(&view.capacity, view.lanes_max.into()),
         allocated: totals(&view.reserved, view.grants as u64),
         running: view.grants as u64,
         last_seen_ms: now.wall_ms.saturating_sub(view.silent_ms),
@@ -27,6 +27,7 @@ pub(crate) fn state(state: scheduler::NodeState) -> NodeState {
     match state {
         scheduler::NodeState::Ready => NodeState::Ready,
         scheduler::NodeState::Joining => NodeState::Joining,
+        scheduler::NodeState::Draining => NodeState::Draining,
         scheduler::NodeState::Silent => NodeState::Silent,
         scheduler::NodeState::Lost => NodeState::Lost,
     }

@@ -32,7 +32,7 @@ fn dimensions(why: &scheduler::WhyPending) -> Vec<Dimension> {
     };
     let mut all = Vec::new();
     if why.nodes_not_ready > 0 {
-        all.push(one("not_ready", why.nodes_not_ready, "not connected, or not yet known"));
+        all.push(one("not_ready", why.nodes_not_ready, "not connected, not yet known, or draining"));
     }
     let excluded = why.excluded.iter();
     all.extend(excluded.map(|(name, nodes)| one(name, *nodes, "the node does not meet it")));
