@@ -2,14 +2,15 @@
 
 use core::time::Duration;
 
-use weir_wire::id::ClusterName;
+use weir_wire::{id::ClusterName, limits};
 
 /// The scheduler's settings; the same on every replica.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// The cluster; executors of another one are refused.
     pub cluster: ClusterName,
-    /// A node that is silent for this long is given up and its work is replaced. Default 10 s.
+    /// A node that is silent for this long is given up and its work is replaced. Default 10 s; it must leave
+    /// executors the time to notice a dead connection and to come back, see [`limits::NODE_TIMEOUT`].
     pub node_timeout: Duration,
     /// How long a renewal holds on an executor. Default 15 s.
     pub lease: Duration,
@@ -31,7 +32,7 @@ impl Config {
     pub const fn new(cluster: ClusterName) -> Self {
         Self {
             cluster,
-            node_timeout: Duration::from_secs(10),
+            node_timeout: limits::NODE_TIMEOUT,
             lease: Duration::from_secs(15),
             renew_every: Duration::from_secs(4),
             batch_window: Duration::from_millis(10),

@@ -17,7 +17,7 @@ use weir_wire::{
 };
 
 /// First and longest wait between two attempts to connect.
-const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(3));
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), weir_wire::limits::RECONNECT_WAIT_MAX);
 /// Most messages that wait for the driver; the link's flow control holds back the rest.
 const EVENTS_MAX: usize = 64;
 /// How long the control plane may leave a full queue unread before the session counts as lost.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quinn::{IdleTimeout, TransportConfig, VarInt};
+use weir_wire::limits::LINK_IDLE_TIMEOUT;
 
 /// What the QUIC stack may assume of a round trip before it has measured one. The default of 333 ms makes the first
 /// lost packet cost a second in a data centre.
@@ -36,7 +37,8 @@ pub struct Config {
     ///
     /// One connection takes at most this × (2 × (requests + 1) + log streams) of unread data.
     pub stream_window: u32,
-    /// How long a silent peer counts as connected. Default 12 s.
+    /// How long a silent peer counts as connected. Default 5 s; with the longest wait between two attempts to connect it
+    /// must stay below the time after which a silent node is given up, see [`weir_wire::limits::NODE_TIMEOUT`].
     pub idle_timeout: Duration,
     /// How long a connection may take to be ready, handshake and first exchange included. Default 5 s.
     pub connect_timeout: Duration,
@@ -65,7 +67,7 @@ impl Default for Config {
             requests_max: 8,
             log_streams_max: 4,
             stream_window: 512 << 10,
-            idle_timeout: Duration::from_secs(12),
+            idle_timeout: LINK_IDLE_TIMEOUT,
             connect_timeout: Duration::from_secs(5),
             handshakes_max: 256,
             accept_queue_max: 64,

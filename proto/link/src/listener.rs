@@ -6,6 +6,8 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use quinn::{Endpoint, EndpointConfig, Incoming, ServerConfig, TokioRuntime};
+use quinn_proto::HashedConnectionIdGenerator;
+use ring::hmac;
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::{Instant, timeout};
 
@@ -57,7 +59,7 @@ impl Listener {
         let socket = UdpSocket::bind(addr).map_err(failed)?;
         connector::widen(&socket);
         let endpoint =
-            Endpoint::new(EndpointConfig::default(), Some(server), socket, Arc::new(TokioRuntime)).map_err(failed)?;
+            Endpoint::new(endpoint_config(identity), Some(server), socket, Arc::new(TokioRuntime)).map_err(failed)?;
         let (tx, rx) = mpsc::channel(config.accept_queue_max as usize);
         let config = Arc::new(config);
         let counters = Arc::new(Counters::default());
@@ -205,6 +207,20 @@ async fn shake_hands(incoming: Incoming, config: Arc<Config>) -> Result<Link, Er
     let connecting = incoming.accept().map_err(|e| Error::from_connection(addr, &e))?;
     let connection = connecting.await.map_err(|e| Error::from_connection(addr, &e))?;
     session::answer(connection, config).await
+}
+
+/// Returns the keys with which a listener knows its connections.
+///
+/// They come from the private key, so that a listener that was killed and is opened again knows the connections of the
+/// time before: it answers them with a reset that the executor accepts, which would otherwise talk into the void until
+/// its idle timeout. With a new private key only the idle timeout is left.
+fn endpoint_config(identity: &Identity) -> EndpointConfig {
+    let reset_key = hmac::Key::new(hmac::HMAC_SHA256, identity.secret("weir link: stateless reset").as_ref());
+    let id_key = identity.secret("weir link: connection ids");
+    let id_key = id_key.as_ref().iter().take(8).fold(0, |key, byte| key << 8 | u64::from(*byte));
+    let mut config = EndpointConfig::new(Arc::new(reset_key));
+    config.cid_generator(move || Box::new(HashedConnectionIdGenerator::from_key(id_key)));
+    config
 }
 
 fn server_config(identity: &Identity, config: &Config) -> Result<ServerConfig, Error> {

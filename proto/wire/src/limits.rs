@@ -1,5 +1,7 @@
 //! Every maximum that two parties have to agree on; a limit of one crate alone lives in that crate.
 
+use core::time::Duration;
+
 /// Longest control frame, bytes: half of etcd's request limit, and what one report batch may hold.
 pub const FRAME_LEN_MAX: usize = 1 << 20;
 /// Longest string in a message or record, bytes.
@@ -49,6 +51,16 @@ pub const OUTBOX_LEN_MAX: usize = 1 << 17;
 /// Most grants that one node may hold.
 pub const GRANTS_PER_NODE_MAX: usize = 4096;
 
+/// How long a silent connection between executor and control counts as one, by default.
+pub const LINK_IDLE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Longest wait of an executor before it connects again.
+pub const RECONNECT_WAIT_MAX: Duration = Duration::from_secs(3);
+/// How long a node may be silent before it is given up and its work is started elsewhere, by default.
+pub const NODE_TIMEOUT: Duration = Duration::from_secs(10);
+
+// A control plane that restarts gives nodes this long to come back. An executor that has to find out by itself that its
+// connection is dead, and then waits as long as it ever does, must still be in time, or running work is done twice.
+const _: () = assert!(LINK_IDLE_TIMEOUT.as_millis() + RECONNECT_WAIT_MAX.as_millis() < NODE_TIMEOUT.as_millis());
 const _: () = assert!(INLINE_CAPTURE_MAX < FRAME_LEN_MAX);
 const _: () = assert!(INLINE_PAYLOAD_MAX < TXN_BYTES_MAX);
 const _: () = assert!(FRAME_LEN_MAX <= TXN_BYTES_MAX);

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use ring::hmac;
 use rustls::sign::CertifiedKey;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
@@ -27,6 +28,8 @@ pub struct Identity {
     certified: Arc<CertifiedKey>,
     authorities: Vec<CertificateDer<'static>>,
     not_after: SystemTime,
+    /// Keyed with the private key.
+    secrets: hmac::Key,
 }
 
 /// Why an identity cannot be used.
@@ -121,6 +124,11 @@ impl Identity {
         &self.authorities
     }
 
+    /// Returns a secret of this identity's private key, another one for each label and the same at each start.
+    pub(crate) fn secret(&self, label: &str) -> hmac::Tag {
+        hmac::sign(&self.secrets, label.as_bytes())
+    }
+
     fn parse(pems: [&[u8]; 3], sources: [String; 3], now: SystemTime) -> Result<Self, IdentityError> {
         let [chain_pem, key_pem, authority_pem] = pems;
         let [chain_source, key_source, authority_source] = sources;
@@ -129,6 +137,7 @@ impl Identity {
         let key = PrivateKeyDer::from_pem_slice(key_pem).map_err(|e| not_pem(key_source, "private key", &e))?;
         let name = name_in(&chain[0]).map_err(IdentityError::NoName)?;
         let not_after = valid_until(&chain[0], &name, now)?;
+        let secrets = hmac::Key::new(hmac::HMAC_SHA256, key.secret_der());
         let certified = CertifiedKey::from_der(chain, key, &provider()).map_err(|error| {
             if matches!(error, rustls::Error::InconsistentKeys(_)) {
                 IdentityError::KeyMismatch { name: name.clone() }
@@ -136,7 +145,7 @@ impl Identity {
                 IdentityError::unusable(&error)
             }
         })?;
-        Ok(Self { name, certified: Arc::new(certified), authorities, not_after })
+        Ok(Self { name, certified: Arc::new(certified), authorities, not_after, secrets })
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use weir_link::{CODE_PROTOCOL, Config, Error, Role, TrySendError};
 
-use crate::fixture::{Cluster, Pair, dial, loopback, pair, soon, waits};
+use crate::fixture::{Cluster, Pair, dial, loopback, pair, soon, today, waits};
 
 #[tokio::test]
 async fn frames_of_every_size_arrive_in_order_on_both_sides() {
@@ -166,6 +166,37 @@ fn a_peer_that_vanishes_is_noticed() {
         there.shutdown_background();
         assert!(matches!(soon(accepted.receiver.recv()).await, Err(Error::Lost(_))));
         drop(dialled);
+    });
+}
+
+#[test]
+fn a_listener_that_was_killed_resets_its_old_connections() {
+    // Only a reset can end the connection within this test.
+    let config = Config { idle_timeout: Duration::from_secs(600), ..Config::default() };
+    let here = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let there = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let cluster = Cluster::new("test");
+    let issued = cluster.ca.issue_control(&[], today()).unwrap();
+    let bind = |addr| {
+        let (identity, config) = (cluster.identity(&issued), config.clone());
+        async move { weir_link::Listener::bind(addr, &identity, config) }
+    };
+    let (killed, accepted, executor) = here.block_on(async {
+        let killed = soon(there.spawn(bind(loopback()))).await.unwrap().unwrap();
+        let executor = dial(&killed, &cluster.executor("n1"), config.clone()).await.unwrap();
+        let accepted = soon(killed.accept()).await.unwrap();
+        (killed, accepted, executor)
+    });
+    let addr = killed.local_addr().unwrap();
+    // Without its runtime the listener ends as that of a killed process does: it says nothing and its port is free.
+    there.shutdown_timeout(Duration::from_secs(20));
+    drop((accepted, killed));
+    here.block_on(async {
+        let _listener = bind(addr).await.unwrap();
+        // The first datagram that reaches the new listener is answered.
+        executor.sender.send(b"renew").await.unwrap();
+        let end = soon(executor.session.closed()).await;
+        assert!(matches!(&end, Error::Lost(detail) if detail.contains("restarted")), "{end}");
     });
 }
 
