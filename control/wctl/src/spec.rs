@@ -77,6 +77,9 @@ fn parse(bytes: &[u8]) -> Result<Value> {
             .map_err(|error| Failure::new(Exit::Invalid, format!("not a job spec in JSON: {error}")));
     }
     spec::value_from_toml(text).map_err(|invalid: Invalid| {
+        if invalid.problems.iter().any(|problem| !problem.path.is_empty()) {
+            return invalid.into();
+        }
         Failure::new(Exit::Invalid, format!("not a job spec in TOML: {invalid}"))
             .hint("a job spec starts with [job]; a Wasm module starts with \\0asm")
     })
@@ -145,8 +148,8 @@ fn overlay(value: &mut Value, flags: &SpecArgs) -> Result<()> {
         push(section(value, "grants")?, "dir", parse_grant(grant)?)?;
     }
     for constraint in &flags.constraint {
-        let (attribute, text) = split(constraint, '=', "--constraint ATTRIBUTE=VALUE")?;
-        push(section(value, "placement")?, "constraints", format!("{attribute} == {text}").into())?;
+        split(constraint, '=', "--constraint ATTRIBUTE=VALUE")?;
+        push(section(value, "placement")?, "constraints", constraint.as_str().into())?;
     }
     Ok(())
 }

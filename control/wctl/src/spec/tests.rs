@@ -24,7 +24,7 @@ fn flags_set_fields() {
         retries: Some(0),
         backoff: Some("1s..2s".to_owned()),
         priority: Some("7".to_owned()),
-        constraint: vec!["arch=x86_64".to_owned()],
+        constraint: vec!["arch=x86_64".to_owned(), "os==linux".to_owned()],
         max_running: Some("3".to_owned()),
         kind: Some("batch".to_owned()),
         tier: Some("preemptible".to_owned()),
@@ -39,7 +39,8 @@ fn flags_set_fields() {
     assert_eq!(spec.args, ["--top"]);
     assert_eq!((spec.dirs.len(), spec.dirs[0].guest.as_str()), (2, "/data"));
     assert_eq!((spec.retry.attempts, spec.retry.backoff_max_ms), (1, 2_000));
-    assert_eq!(spec.constraints[0].attribute, "arch");
+    let constraints: Vec<_> = spec.constraints.iter().map(|c| (&*c.attribute, &*c.value)).collect();
+    assert_eq!(constraints, [("arch", "x86_64"), ("os", "linux")]);
 }
 
 #[test]

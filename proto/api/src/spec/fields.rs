@@ -51,10 +51,10 @@ pub(super) fn check_guest_path(path: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// Splits `attribute == value`.
+/// Splits `attribute == value`, or with a single `=`.
 pub(super) fn parse_equality(text: &str) -> Option<(&str, &str)> {
-    let (attribute, value) = text.split_once("==")?;
-    let value = value.trim();
+    let (attribute, value) = text.split_once('=')?;
+    let value = value.strip_prefix('=').unwrap_or(value).trim();
     let value = value.strip_prefix('"').and_then(|v| v.strip_suffix('"')).unwrap_or(value);
     let attribute = attribute.trim();
     let named = attribute.bytes().all(|c| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'_' | b'.' | b'/'));

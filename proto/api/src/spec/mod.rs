@@ -7,6 +7,7 @@ mod defaults;
 mod document;
 mod error;
 mod fields;
+mod from_toml;
 pub mod limits;
 mod read;
 mod section;
@@ -199,10 +200,10 @@ impl JobSpec {
 /// Reads TOML into the structure that [`JobSpec::from_value`] takes, without validating it.
 ///
 /// # Errors
-/// Fails when the text is not TOML.
+/// Fails when the text is not TOML, or has values that no key takes: dates, and numbers that are not finite.
 pub fn value_from_toml(text: &str) -> Result<Value, Invalid> {
     let table: toml::Table = toml::from_str(text).map_err(|error| Invalid::syntax("TOML", error.to_string()))?;
-    serde_json::to_value(table).map_err(|error| Invalid::syntax("TOML", error.to_string()))
+    from_toml::json(table)
 }
 
 #[cfg(test)]

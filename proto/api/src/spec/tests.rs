@@ -107,6 +107,19 @@ const REFUSALS: &[(&str, &str, &str)] = &[
     ("[[grants.dir]]\nhost = \"/etc\"\nguest = \"/b\"", "grants.dir[0].host", "`/etc` is not a name"),
     ("[grants]\ndir = 3", "grants.dir", "is a number"),
     ("[execution]\nfenced = 1", "execution.fenced", "is a number"),
+    ("count = nan", "job.count", "is nan"),
+    ("max_running = inf", "job.max_running", "is inf"),
+    ("priority = -inf", "job.priority", "is -inf"),
+    ("count = -nan", "job.count", "is nan"),
+    ("args = [\"a\", +inf]", "job.args[1]", "is inf"),
+    ("[resources]\ncpu = nan", "resources.cpu", "is nan"),
+    ("[resources]\nfuel = inf", "resources.fuel", "is inf"),
+    ("[resources]\nmemory = nan", "resources.memory", "is nan"),
+    ("[execution]\nfenced = nan", "execution.fenced", "is nan"),
+    ("count = 2026-11-23", "job.count", "is a date"),
+    ("count = 2026-11-23T10:00:00Z", "job.count", "is a date"),
+    ("[[grants.dir]]\nhost = 2026-11-23\nguest = \"/c\"", "grants.dir[0].host", "is a date"),
+    ("[resources]\ntimeout = 10:00:00", "resources.timeout", "is a time of day"),
     ("[plaecment]", "plaecment", "unknown key; did you mean `placement`?"),
 ];
 
@@ -139,12 +152,32 @@ fn later_features_are_refused_and_not_ignored() {
         ("[placement]\nspread = \"zone\"", "placement.spread"),
         ("[placement]\nconstraints = [\"zone in [a, b]\"]", "placement.constraints[0]"),
         ("[placement]\nconstraints = [\"zone != a\"]", "placement.constraints[0]"),
+        ("[placement]\nconstraints = [\"cpus >= 2\"]", "placement.constraints[0]"),
+        ("[placement]\nconstraints = [\"zone === a\"]", "placement.constraints[0]"),
     ] {
         let invalid = JobSpec::from_toml(&toml(extra)).unwrap_err();
         assert_eq!(invalid.problems[0].path, path, "{extra}");
         assert!(invalid.problems[0].reason.contains("not supported by this version"), "{extra}: {invalid}");
         assert_eq!(invalid.code(), crate::Code::Unsupported, "{extra}");
     }
+}
+
+#[test]
+fn a_constraint_has_one_or_two_equals_signs() {
+    for text in
+        ["arch=x86_64", "arch==x86_64", "arch = x86_64", "arch == x86_64", "arch ==x86_64", "arch = \\\"x86_64\\\""]
+    {
+        let spec = JobSpec::from_toml(&toml(&format!("[placement]\nconstraints = [\"{text}\"]"))).unwrap();
+        let expected = Constraint { attribute: "arch".to_owned(), value: "x86_64".to_owned() };
+        assert_eq!(spec.constraints, [expected], "{text}");
+    }
+}
+
+#[test]
+fn a_null_of_json_counts_as_not_written() {
+    let text = br#"{"job":{"name":"j","module":"m","count":null},"resources":{"cpu":null}}"#;
+    let spec = JobSpec::from_json(text).unwrap();
+    assert_eq!((spec.count, spec.resources.cpu_milli), (1, 100));
 }
 
 #[test]
