@@ -66,6 +66,11 @@ impl Seen {
         self.streams.iter().all(|prefix| prefix.len == 0)
     }
 
+    /// What a node may send once more.
+    pub(super) fn replay(&self) -> Replay {
+        Replay([0, 1, 2].map(|slot: usize| self.streams[slot].len))
+    }
+
     /// Whether every stream of a stored log begins with what was seen of it.
     fn is_prefix_of(&self, log: &[u8]) -> Result<bool, Error> {
         let mut begin: [Prefix; 3] = Default::default();
@@ -85,13 +90,69 @@ impl Seen {
     }
 }
 
+/// How many bytes of each stream come once more when a node begins again.
+#[derive(Debug)]
+pub(super) struct Replay([u64; 3]);
+
+impl Replay {
+    /// What is new of a piece.
+    pub(super) fn rest<'a>(&mut self, stream: Stream, bytes: &'a [u8]) -> &'a [u8] {
+        let known = &mut self.0[slot(stream)];
+        let again = usize::try_from(*known).unwrap_or(usize::MAX).min(bytes.len());
+        *known -= again as u64;
+        &bytes[again..]
+    }
+}
+
+/// The last lines of a log, as a terminal shows its streams: together, and each call to log on a line of its own.
+#[derive(Debug)]
+pub(super) struct Tail {
+    /// Lines that are left out; none once the first of the others has begun.
+    skip: Option<usize>,
+    at_start: bool,
+}
+
+impl Tail {
+    /// Counts the lines of the log that it is given first.
+    pub(super) const fn counter() -> Self {
+        Self { skip: Some(usize::MAX), at_start: true }
+    }
+
+    /// After counting, for the same log from its beginning: all of it, or the last lines.
+    pub(super) fn last(self, wanted: Option<usize>) -> Self {
+        let lines = usize::MAX - self.skip.unwrap_or(0);
+        Self { skip: wanted.map(|wanted| lines.saturating_sub(wanted)), at_start: true }
+    }
+
+    /// The part of a record that belongs to the last lines.
+    pub(super) fn rest<'a>(&mut self, stream: Stream, bytes: &'a [u8]) -> &'a [u8] {
+        let (one, several) = match stream {
+            Stream::Log(_) => (Some(bytes).filter(|bytes| !bytes.is_empty()), None),
+            Stream::Stdout | Stream::Stderr => (None, Some(bytes.split_inclusive(|byte| *byte == b'\n'))),
+        };
+        self.at_start |= one.is_some();
+        let mut left_out = 0;
+        for line in one.into_iter().chain(several.into_iter().flatten()) {
+            if self.at_start {
+                self.skip = self.skip.and_then(|skip| skip.checked_sub(1));
+            }
+            if self.skip.is_none() {
+                break;
+            }
+            left_out += line.len();
+            self.at_start = one.is_some() || line.ends_with(b"\n");
+        }
+        &bytes[left_out..]
+    }
+}
+
 /// A stored log on its way to a client.
 #[derive(Debug)]
 pub(super) struct Stored<'a> {
     input: Reader<'a>,
     filter: Filter,
-    /// Wanted records that are left out, because only the last ones are asked for.
-    skip: usize,
+    /// What is left out because only the last lines are asked for.
+    tail: Tail,
     /// Bytes of each stream that were sent live.
     sent: [u64; 3],
     /// Records up to this time were sent live; used when some of what was sent is missing.
@@ -104,16 +165,19 @@ pub(super) struct Stored<'a> {
 
 impl<'a> Stored<'a> {
     pub(super) fn new(log: &'a [u8], filter: Filter, tail: Option<usize>, seen: &Seen) -> Result<Self, Error> {
-        let mut wanted = 0usize;
-        let mut input = Reader::new(log);
-        while input.remaining() > 0 {
-            wanted += usize::from(filter.wants(Record::decode(&mut input)?.stream));
-        }
         let lossless = seen.is_prefix_of(log)?;
+        let mut counter = Tail::counter();
+        let mut input = Reader::new(log);
+        while tail.is_some() && input.remaining() > 0 {
+            let Record { stream, bytes, .. } = Record::decode(&mut input)?;
+            if filter.wants(stream) {
+                counter.rest(stream, &bytes);
+            }
+        }
         Ok(Self {
             input: Reader::new(log),
             filter,
-            skip: tail.map_or(0, |tail| wanted.saturating_sub(tail)),
+            tail: counter.last(tail),
             sent: if lossless { [0, 1, 2].map(|slot: usize| seen.streams[slot].len) } else { [0; 3] },
             sent_until_ms: (!lossless).then_some(seen.last_ms),
             bytes: 0,
@@ -147,13 +211,8 @@ impl<'a> Stored<'a> {
         if !self.filter.wants(record.stream) || self.sent_until_ms.is_some_and(|until| record.at_ms <= until) {
             return;
         }
-        if self.skip > 0 {
-            self.skip -= 1;
-            return;
-        }
-        if known < record.bytes.len() || record.bytes.is_empty() {
-            write(record.stream, record.at_ms, &record.bytes[known..], lines);
-        }
+        let rest = self.tail.rest(record.stream, &record.bytes[known..]);
+        write(record.stream, record.at_ms, rest, lines);
     }
 
     /// Says at the end what is missing.
@@ -267,6 +326,51 @@ mod tests {
             (query(false, false, Some(9)), "abcd"),
         ] {
             assert_eq!(read(&log, &query, &Seen::default(), 4).0, expected, "{query:?}");
+        }
+    }
+
+    #[test]
+    fn a_tail_counts_lines() {
+        let log = log(&[
+            (Stream::Stdout, 0, "1\n2\n3\n"),
+            (Stream::Stderr, 1, "4\n5"),
+            (Stream::Stderr, 2, "5\n\n"),
+            (Stream::Log(Level::Info), 3, "a\nb"),
+            (Stream::Stdout, 4, "8"),
+        ]);
+        for (tail, expected) in [
+            (0, ""),
+            (1, "8"),
+            (2, "a\nb8"),
+            (3, "\na\nb8"),
+            (4, "55\n\na\nb8"),
+            (5, "4\n55\n\na\nb8"),
+            (6, "3\n4\n55\n\na\nb8"),
+            (8, "1\n2\n3\n4\n55\n\na\nb8"),
+            (99, "1\n2\n3\n4\n55\n\na\nb8"),
+        ] {
+            let query = LogsQuery { tail: Some(tail), ..LogsQuery::default() };
+            assert_eq!(read(&log, &query, &Seen::default(), 0).0, expected, "{tail}");
+        }
+        let query = LogsQuery { tail: Some(2), stdout: true, ..LogsQuery::default() };
+        assert_eq!(read(&log, &query, &Seen::default(), 0).0, "3\n8");
+    }
+
+    #[test]
+    fn what_a_node_sends_again_is_left_out() {
+        let mut seen = Seen::default();
+        seen.add(Stream::Stdout, 0, b"hello ");
+        seen.add(Stream::Stderr, 0, b"oops");
+        let mut replay = seen.replay();
+        let pieces: [(Stream, &[u8], &[u8]); 5] = [
+            (Stream::Stdout, b"hel", b""),
+            (Stream::Stderr, b"oops!", b"!"),
+            (Stream::Stdout, b"lo wor", b"wor"),
+            (Stream::Stdout, b"ld", b"ld"),
+            (Stream::Log(Level::Info), b"new", b"new"),
+        ];
+        for (stream, bytes, expected) in pieces {
+            assert_eq!(replay.rest(stream, bytes), expected);
         }
     }
 

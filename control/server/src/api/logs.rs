@@ -20,7 +20,7 @@ use weir_wire::{
 use super::{
     Api,
     asked::{Asked, Segments},
-    lines::{self, Filter, Seen},
+    lines::{self, Filter, Replay, Seen, Tail},
     refusal::Refusal,
     reply::Reply,
     tasks::{self, Found},
@@ -35,6 +35,8 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 const SEND_WAIT_MAX: Duration = Duration::from_secs(60);
 /// Without `follow`, the log of a running task is what comes until it pauses for this long.
 const SNAPSHOT_PAUSE: Duration = Duration::from_millis(250);
+/// The longest that is waited for such a pause: a task may write all the time.
+const SNAPSHOT_TIME_MAX: Duration = Duration::from_secs(2);
 /// Most pieces of such a log.
 const SNAPSHOT_PIECES_MAX: usize = 100_000;
 
@@ -65,6 +67,7 @@ pub(super) async fn read(
         out,
         seen: Seen::default(),
         attempt: 0,
+        ended: false,
         _permit: permit,
     };
     tokio::spawn(reader.run(found, query.follow, changes));
@@ -84,6 +87,8 @@ struct Reader {
     /// What was sent of the attempt that is followed.
     seen: Seen,
     attempt: u32,
+    /// Whether the last piece of that attempt came: what is missing then is in the stored log.
+    ended: bool,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -124,9 +129,11 @@ impl Reader {
             }
             if is_granted(task.state) {
                 if task.attempt != self.attempt {
-                    (self.seen, self.attempt) = (Seen::default(), task.attempt);
+                    (self.seen, self.attempt, self.ended) = (Seen::default(), task.attempt, false);
                 }
-                self.live(follow).await?;
+                if !self.ended {
+                    self.live(follow).await?;
+                }
             }
             if !follow {
                 return Ok(());
@@ -144,17 +151,19 @@ impl Reader {
         }
     }
 
-    /// Sends what the running attempt writes, from its beginning, until it ends or, without `follow`, pauses.
+    /// Sends what the running attempt writes until it ends or, without `follow`, pauses. A node begins with what was
+    /// written so far, which is left out where it was sent already.
     async fn live(&mut self, follow: bool) -> Result<(), End> {
         let Ok(mut pieces) = self.api.handle.follow(self.run, self.index).await else {
             // It has just ended or moved: the next look tells.
             return Ok(());
         };
-        self.seen = Seen::default();
-        if !follow {
-            return self.snapshot(&mut pieces).await;
+        let mut replay = self.seen.replay();
+        let cut_short = self.tail.is_some() && self.seen.is_empty();
+        if !follow || cut_short {
+            self.snapshot(&mut pieces, &mut replay).await?;
         }
-        loop {
+        while follow && !self.ended {
             let piece = tokio::select! {
                 piece = tokio::time::timeout(KEEP_ALIVE, pieces.recv()) => piece,
                 () = self.out.closed() => return Err(End::Gone),
@@ -165,43 +174,56 @@ impl Reader {
                 Ok(None) => return Ok(()),
                 Ok(Some(piece)) => {
                     let mut lines = Vec::new();
-                    let last = self.take(&piece, &mut lines);
+                    let new = self.take(&piece, &mut replay);
+                    if self.filter.wants(piece.stream) {
+                        lines::write(piece.stream, piece.at_ms, new, &mut lines);
+                    }
                     self.send(lines.into()).await?;
-                    if last {
+                    if piece.last {
                         return Ok(());
                     }
                 }
             }
         }
+        Ok(())
     }
 
-    async fn snapshot(&mut self, pieces: &mut mpsc::Receiver<Output>) -> Result<(), End> {
+    /// Sends what comes until the first pause: all that was written so far, or the last lines of it.
+    async fn snapshot(&mut self, pieces: &mut mpsc::Receiver<Output>, replay: &mut Replay) -> Result<(), End> {
         let mut all = Vec::new();
-        while let Ok(Some(piece)) = tokio::time::timeout(SNAPSHOT_PAUSE, pieces.recv()).await {
+        let until = Instant::now() + SNAPSHOT_TIME_MAX;
+        let pause = || until.min(Instant::now() + SNAPSHOT_PAUSE);
+        while let Ok(Some(piece)) = tokio::time::timeout_at(pause(), pieces.recv()).await {
+            let new = self.take(&piece, replay).len();
             let last = piece.last;
-            if self.filter.wants(piece.stream) && !piece.bytes.is_empty() {
-                all.push(piece);
+            if self.filter.wants(piece.stream) && new > 0 {
+                all.push((piece, new));
             }
             if last || all.len() >= SNAPSHOT_PIECES_MAX {
                 break;
             }
         }
-        let skip = self.tail.map_or(0, |tail| all.len().saturating_sub(tail));
-        for piece in all.iter().skip(skip) {
+        let parts = all.iter().map(|(piece, new)| (piece, &piece.bytes[piece.bytes.len() - new..]));
+        let mut counter = Tail::counter();
+        for (piece, new) in parts.clone() {
+            counter.rest(piece.stream, new);
+        }
+        let mut tail = counter.last(self.tail);
+        for (piece, new) in parts {
             let mut lines = Vec::new();
-            self.take(piece, &mut lines);
+            lines::write(piece.stream, piece.at_ms, tail.rest(piece.stream, new), &mut lines);
             self.send(lines.into()).await?;
         }
         Ok(())
     }
 
-    /// Writes the lines of a piece, and says whether it is the last.
-    fn take(&mut self, piece: &Output, lines: &mut Vec<u8>) -> bool {
-        self.seen.add(piece.stream, piece.at_ms, &piece.bytes);
-        if self.filter.wants(piece.stream) {
-            lines::write(piece.stream, piece.at_ms, &piece.bytes, lines);
-        }
-        piece.last
+    /// Remembers a piece, and returns what is new of it.
+    fn take<'a>(&mut self, piece: &'a Output, replay: &mut Replay) -> &'a [u8] {
+        let new = replay.rest(piece.stream, &piece.bytes);
+        self.seen.add(piece.stream, piece.at_ms, new);
+        // A node that does not hold the task, because it is on its way there, sends nothing but the last piece.
+        self.ended |= piece.last && !self.seen.is_empty();
+        new
     }
 
     /// Sends the stored log, without what was sent of it already.

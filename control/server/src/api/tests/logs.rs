@@ -113,6 +113,60 @@ async fn a_log_is_followed_from_pending_to_the_end() {
     assert!(texts(&rest).iter().any(|text| text == "rest"), "the stored log completes it: {rest}");
 }
 
+#[tokio::test]
+async fn a_followed_log_is_sent_once_while_its_end_is_not_yet_committed() {
+    let world = World::new(Auth::Open);
+    world.deploy("j", 1).await;
+    let run = world.start(&json!({ "job": "j" })).await;
+    world.step(Step::Join(|_| None));
+    world.get(&format!("{run}?wait=30s&until=running")).await;
+    let request = Request::get(format!("{run}/tasks/0/logs?follow=true")).body(Body::empty()).unwrap();
+    let mut data = world.router.clone().oneshot(request).await.unwrap().into_body().into_data_stream();
+    let task = TaskId { run: run.rsplit('/').next().unwrap().parse::<RunId>().unwrap(), index: 0 };
+    let piece = |text: String, last: bool| Output {
+        run: task.run,
+        index: 0,
+        stream: Stream::Stdout,
+        at_ms: 1,
+        bytes: text.into_bytes().into(),
+        last,
+    };
+    let mut offered = 0;
+    let first = loop {
+        world.step(Step::Output(piece(format!("tick {offered}"), false)));
+        offered += 1;
+        tokio::select! {
+            biased;
+            part = data.next() => break part.unwrap().unwrap(),
+            () = tokio::task::yield_now() => {}
+        }
+        assert!(offered < 1_000_000, "nothing comes");
+    };
+    let mut shown = texts(std::str::from_utf8(&first).unwrap());
+    let last = format!("tick {}", offered - 1);
+    while shown.last() != Some(&last) {
+        shown.extend(texts(std::str::from_utf8(&data.next().await.unwrap().unwrap()).unwrap()));
+    }
+    world.step(Step::Output(piece(String::new(), true)));
+    // Whoever follows again meanwhile is told that the node holds the task no more.
+    for _ in 0..6 {
+        let other = world.start(&json!({ "job": "j" })).await;
+        world.get(&format!("{other}?wait=30s&until=running")).await;
+        world.step(Step::Output(piece(String::new(), true)));
+    }
+    let text = shown.concat();
+    let mut outcome = success(Captured::Empty, log(&[(Stream::Stdout, &text)]));
+    outcome.usage.output_bytes = text.len() as u64;
+    world.step(Step::End(task, outcome));
+    world.get(&format!("{run}?wait=30s&until=terminal")).await;
+    world.step(Step::Output(piece(String::new(), true)));
+    let mut rest = String::new();
+    while let Some(part) = data.next().await {
+        rest += std::str::from_utf8(&part.unwrap()).unwrap();
+    }
+    assert_eq!(texts(&rest), Vec::<String>::new(), "all of it was sent already");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_silent_log_is_kept_alive() {
     let world = World::new(Auth::Open);
