@@ -1,6 +1,6 @@
 //! What executors say, and what becomes of their silence.
 
-use alloc::{boxed::Box, vec::Vec};
+use alloc::{borrow::Cow, boxed::Box, format, vec::Vec};
 
 use weir_wire::{
     id::{RunId, Term},
@@ -15,29 +15,39 @@ use crate::{
     grant::GrantKey,
     input::SessionId,
     limits,
+    node::Node,
     output::Output,
     phase::Phase,
     scheduler::{Leading, Scheduler},
 };
 
+/// Why a session is refused, for programs and for people.
+type Refusal = (RefuseCode, Cow<'static, str>);
+
 impl Scheduler {
     pub(crate) fn node_connected(&mut self, session: SessionId, hello: &Hello) {
         if let Err((code, message)) = self.admit(hello) {
-            self.refuse(session, code, message);
+            self.refuse(session, code, &message);
             return;
         }
         let now = self.now;
         let Some(leading) = self.leading.as_deref_mut() else {
             return;
         };
-        let record =
-            NodeRecord { node: hello.node.clone(), incarnation: hello.incarnation, first_seen_ms: now.wall_ms };
+        let record = NodeRecord {
+            node: hello.node.clone(),
+            installation: hello.installation,
+            incarnation: hello.incarnation,
+            first_seen_ms: now.wall_ms,
+        };
         let known = leading.nodes.slot(&hello.node);
         let slot = known.unwrap_or_else(|| leading.nodes.register(record.clone(), now.mono));
         let node = leading.nodes.get_mut(slot);
-        let restarted = known.is_some() && (node.record.incarnation, node.boot) != (hello.incarnation, hello.boot);
-        let register = known.is_none() || node.record.incarnation < hello.incarnation;
-        node.record.incarnation = hello.incarnation;
+        let start = (hello.installation, hello.incarnation);
+        let changed = (node.record.installation, node.record.incarnation) != start;
+        let restarted = known.is_some() && (changed || node.boot != hello.boot);
+        let register = known.is_none() || changed;
+        (node.record.installation, node.record.incarnation) = start;
         let record = node.record.clone();
         let old = node.session.take();
         if let Some(old) = old {
@@ -63,34 +73,51 @@ impl Scheduler {
         tracing::info!(node.id = %hello.node, incarnation = hello.incarnation.0, restarted, "node connected");
     }
 
-    fn admit(&self, hello: &Hello) -> Result<(), (RefuseCode, &'static str)> {
+    fn admit(&self, hello: &Hello) -> Result<(), Refusal> {
         let Some(leading) = self.leading.as_ref() else {
-            return Err((RefuseCode::NotLeader, "this replica is not the leader"));
+            return Err((RefuseCode::NotLeader, "this replica is not the leader".into()));
         };
         if hello.cluster != self.config.cluster {
-            return Err((RefuseCode::Cluster, "this is another cluster"));
+            return Err((RefuseCode::Cluster, "this is another cluster".into()));
         }
         if hello.wire_min > WIRE_MAX || hello.wire_max < WIRE_MIN {
-            return Err((RefuseCode::WireVersion, "no wire version in common; upgrade the older side"));
+            return Err((RefuseCode::WireVersion, "no wire version in common; upgrade the older side".into()));
         }
         let Some(slot) = leading.nodes.slot(&hello.node) else {
             if leading.nodes.len() >= limits::NODES_MAX {
-                return Err((RefuseCode::NotLeader, "the cluster has as many nodes as it can have"));
+                return Err((RefuseCode::NotLeader, "the cluster has as many nodes as it can have".into()));
             }
             return Ok(());
         };
-        let node = leading.nodes.get(slot);
+        self.admit_again(leading.nodes.get(slot), hello)
+    }
+
+    /// Whether a known node may begin a session, beside what it has.
+    fn admit_again(&self, node: &Node, hello: &Hello) -> Result<(), Refusal> {
+        let twin = "another executor with this name is connected; give each machine a certificate of its own";
+        if hello.installation != node.record.installation {
+            // Starts count within one data directory, so they do not tell which of two machines is the later one. A
+            // replaced machine takes its name over once the old one is given up; until then that one may be at work.
+            if node.session.is_some() {
+                return Err((RefuseCode::Identity, twin.into()));
+            }
+            let silent = self.now.mono.since(node.last_seen);
+            if !node.lost && silent < self.config.node_timeout {
+                let message = format!(
+                    "another installation of this node may be at work, silent for {} s; trying again",
+                    silent.as_secs()
+                );
+                return Err((RefuseCode::NotLeader, message.into()));
+            }
+            return Ok(());
+        }
         if hello.incarnation < node.record.incarnation {
-            return Err((
-                RefuseCode::Superseded,
-                "a later start of this node's executor is known; its data directory was restored or is used twice",
-            ));
+            let message =
+                "a later start of this node's executor is known; its data directory was restored or is used twice";
+            return Err((RefuseCode::Superseded, message.into()));
         }
         if node.session.is_some() && hello.incarnation == node.record.incarnation && hello.boot != node.boot {
-            return Err((
-                RefuseCode::Identity,
-                "another executor with this name is connected; give each machine a certificate of its own",
-            ));
+            return Err((RefuseCode::Identity, twin.into()));
         }
         Ok(())
     }

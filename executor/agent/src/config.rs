@@ -16,6 +16,8 @@ pub struct Config {
     pub cluster: ClusterName,
     /// Its name, as its certificate says.
     pub node: NodeId,
+    /// Drawn at random once and kept with the count of its starts.
+    pub installation: u64,
     /// This start of its daemon.
     pub incarnation: Incarnation,
     /// Drawn at random at the start of the daemon.
@@ -45,6 +47,7 @@ impl Config {
         Self {
             cluster,
             node,
+            installation: 0,
             incarnation,
             boot: 0,
             version: env!("CARGO_PKG_VERSION").into(),

@@ -52,6 +52,7 @@ impl Agent {
             wire_max: WIRE_MAX,
             cluster: config.cluster.clone(),
             node: config.node.clone(),
+            installation: config.installation,
             incarnation: config.incarnation,
             boot: config.boot,
             version: config.version.clone(),

@@ -1,4 +1,4 @@
-//! The executor's own directory: who uses it, how often it was started, and its key.
+//! The executor's own directory: which one it is, who uses it, how often it was started, and its key.
 
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
@@ -13,6 +13,7 @@ use weir_wire::id::Incarnation;
 use crate::exit;
 
 const LOCK: &str = "lock";
+const INSTALLATION: &str = "installation";
 const INCARNATION: &str = "incarnation";
 const KEY: &str = "cache-key";
 
@@ -20,6 +21,9 @@ const KEY: &str = "cache-key";
 #[derive(Debug)]
 pub(crate) struct DataDir {
     path: PathBuf,
+    /// Tells this directory from another one that is used under the same name.
+    pub(crate) installation: u64,
+    /// Counts the starts in this directory.
     pub(crate) incarnation: Incarnation,
     /// Seals compiled modules; never leaves the machine.
     pub(crate) cache_key: [u8; 32],
@@ -32,9 +36,11 @@ impl DataDir {
         let mut builder = fs::DirBuilder::new();
         builder.recursive(true).mode(0o700).create(path).with_context(|| format!("create {}", path.display()))?;
         let lock = lock(path)?;
+        let installation =
+            installation(path).with_context(|| format!("read the installation's id in {}", path.display()))?;
         let incarnation = count_start(path).with_context(|| format!("count this start in {}", path.display()))?;
         let cache_key = key(path).with_context(|| format!("read the key in {}", path.display()))?;
-        Ok(Self { path: path.to_owned(), incarnation, cache_key, _lock: lock })
+        Ok(Self { path: path.to_owned(), installation, incarnation, cache_key, _lock: lock })
     }
 
     pub(crate) fn compiled(&self) -> PathBuf {
@@ -75,14 +81,23 @@ fn count_start(path: &Path) -> anyhow::Result<Incarnation> {
     Ok(Incarnation(next))
 }
 
+fn installation(path: &Path) -> anyhow::Result<u64> {
+    let damaged = "the id is damaged; remove the directory to start over";
+    Ok(u64::from_le_bytes(drawn_once(path, INSTALLATION, damaged)?))
+}
+
 fn key(path: &Path) -> anyhow::Result<[u8; 32]> {
-    let name = path.join(KEY);
-    match fs::read(&name) {
-        Ok(bytes) => bytes.try_into().ok().context("the key is damaged; remove the file to make a new one"),
+    drawn_once(path, KEY, "the key is damaged; remove the file to make a new one")
+}
+
+/// Reads random bytes that are drawn at the first start and stay.
+fn drawn_once<const N: usize>(path: &Path, name: &str, damaged: &'static str) -> anyhow::Result<[u8; N]> {
+    match fs::read(path.join(name)) {
+        Ok(bytes) => bytes.try_into().ok().context(damaged),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let key = random()?;
-            replace(path, KEY, &key)?;
-            Ok(key)
+            let bytes = random()?;
+            replace(path, name, &bytes)?;
+            Ok(bytes)
         }
         Err(error) => Err(error.into()),
     }
@@ -103,14 +118,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_start_counts_and_keeps_the_key() {
+    fn each_start_counts_and_keeps_what_was_drawn() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("data");
         let first = DataDir::open(&path).expect("opened");
-        let key = first.cache_key;
+        let (key, installation) = (first.cache_key, first.installation);
         drop(first);
         let second = DataDir::open(&path).expect("opened again");
         assert_eq!((second.incarnation, second.cache_key), (Incarnation(2), key));
+        assert_eq!(second.installation, installation);
+        let other = DataDir::open(&dir.path().join("other")).expect("opened");
+        assert_ne!(other.installation, installation);
         assert_ne!(key, [0; 32]);
     }
 

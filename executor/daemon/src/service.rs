@@ -53,6 +53,7 @@ async fn serve(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::Re
     let boot = u64::from_le_bytes(data_dir::random().context("read random bytes")?);
     let agent = AgentConfig {
         boot,
+        installation: data.installation,
         version: env!("CARGO_PKG_VERSION").to_owned(),
         attributes: machine::attributes(&config),
         lanes_max: lanes(&config),

@@ -19,6 +19,8 @@ pub struct Hello {
     pub cluster: ClusterName,
     /// Its name, the same as in its certificate.
     pub node: NodeId,
+    /// Drawn at random when its data directory was made: incarnations count within one installation.
+    pub installation: u64,
     /// The start of its daemon.
     pub incarnation: Incarnation,
     /// Drawn at random when the daemon started: tells a reconnecting daemon from another one with the same name.
@@ -32,16 +34,30 @@ pub struct Hello {
     /// Most attempts that it runs at the same time.
     pub lanes_max: u32,
 }
-wire_struct!(Hello { wire_min, wire_max, cluster, node, incarnation, boot, version, attributes, capacity, lanes_max });
+wire_struct!(Hello {
+    wire_min,
+    wire_max,
+    cluster,
+    node,
+    installation,
+    incarnation,
+    boot,
+    version,
+    attributes,
+    capacity,
+    lanes_max
+});
 
-/// A node as it is registered in the store: once, and at each new incarnation.
+/// A node as it is registered in the store: once, and at each new incarnation or installation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeRecord {
     /// The node.
     pub node: NodeId,
-    /// Its highest incarnation seen.
+    /// The installation that has the name.
+    pub installation: u64,
+    /// The highest incarnation of that installation.
     pub incarnation: Incarnation,
     /// When it was first seen, Unix milliseconds.
     pub first_seen_ms: u64,
 }
-wire_struct!(NodeRecord { node, incarnation, first_seen_ms });
+wire_struct!(NodeRecord { node, installation, incarnation, first_seen_ms });

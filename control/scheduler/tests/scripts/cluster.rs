@@ -219,6 +219,7 @@ impl Cluster {
             wire_max: words.small("wire", 1),
             cluster: words.named.get("cluster").unwrap_or(&"test").parse().expect("a valid name"),
             node: words.plain[2].parse().expect("a valid name"),
+            installation: words.number("installation", 1),
             incarnation: Incarnation(words.number("incarnation", 1)),
             boot: words.number("boot", 1),
             version: "1".to_owned(),

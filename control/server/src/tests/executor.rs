@@ -66,6 +66,7 @@ fn hello(node: &str) -> Hello {
         wire_max: WIRE_MAX,
         cluster: testing::cluster(),
         node: node.parse::<NodeId>().unwrap(),
+        installation: 1,
         incarnation: Incarnation(1),
         boot: 1,
         version: "test".to_owned(),

@@ -106,6 +106,7 @@ fn hello() -> Hello {
         wire_max: 2,
         cluster: "prod".parse().expect("a valid sample"),
         node: "n1.rack-2".parse().expect("a valid sample"),
+        installation: 0x1234_5678_9abc_def0,
         incarnation: Incarnation(3),
         boot: u64::MAX,
         version: text("0.1.0"),

@@ -188,6 +188,7 @@ pub(crate) fn cases() -> Vec<Case> {
     };
     let node = NodeRecord {
         node: "n1.rack-2".parse().expect("a valid sample"),
+        installation: 0x1234_5678_9abc_def0,
         incarnation: Incarnation(3),
         first_seen_ms: 1_795_000_000_004,
     };

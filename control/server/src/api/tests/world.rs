@@ -387,6 +387,7 @@ fn hello() -> Hello {
         wire_max: WIRE_MAX,
         cluster: "test".parse().unwrap(),
         node: "n1".parse().unwrap(),
+        installation: 1,
         incarnation: Incarnation(1),
         boot: 1,
         version: "0.1.0".to_owned(),
