@@ -145,7 +145,7 @@ impl View for Run {
         if self.retries > 0 {
             fields.push(("retries", self.retries.to_string()));
         }
-        fields.push(("usage", usage(&Usage { peak_memory: self.usage.max.peak_memory, ..self.usage.sum })));
+        fields.push(("usage", usage(&self.usage.sum)));
         if wide {
             fields.push(("module", self.module.clone()));
             fields.push(("revision", self.revision.to_string()));

@@ -26,7 +26,7 @@ pub use node::{Node, NodeState, NodeTotals};
 pub use page::{LIMIT_DEFAULT, LIMIT_MAX, Page, PageQuery};
 pub use problem::{Code, Detail, Problem};
 pub use result::TaskResult;
-pub use run::{Run, RunQuery, RunState, RunUsage, TaskCounts, Until};
+pub use run::{Run, RunQuery, RunState, RunUsage, TaskCounts, Until, UsageMax};
 pub use search::{Found, FoundKind, SearchQuery, SearchResult};
 pub use submit::{
     BATCH_ITEMS_MAX, BatchItem, BatchRequest, BatchResult, PAYLOAD_INLINE_BYTES_MAX, Payload, RunRequest, StopRequest,

@@ -121,8 +121,29 @@ impl TaskCounts {
 pub struct RunUsage {
     /// All attempts together; peaks do not add up, so `peak_memory` is the largest.
     pub sum: Usage,
-    /// The largest of each, not necessarily of one attempt; 0 where only the sum is kept.
-    pub max: Usage,
+    /// The largest of each, not necessarily of one attempt.
+    pub max: UsageMax,
+}
+
+/// The largest of each of what the attempts of a run used; what is not kept is not there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
+pub struct UsageMax {
+    /// Fuel.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fuel: Option<u64>,
+    /// Microseconds of CPU time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpu_us: Option<u64>,
+    /// Microseconds of wall clock.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wall_us: Option<u64>,
+    /// The most bytes of memory at one time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub peak_memory: Option<u64>,
+    /// Bytes of captured output.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub output_bytes: Option<u64>,
 }
 
 words! {

@@ -1,4 +1,4 @@
-use weir_api::{Run, RunState, RunUsage, TaskCounts, Usage};
+use weir_api::{Run, RunState, RunUsage, TaskCounts, Usage, UsageMax};
 use weir_scheduler::{self as scheduler, Counts, RunView, Scheduler};
 use weir_wire::record::UsageSum;
 
@@ -69,6 +69,24 @@ fn usage(sum: &UsageSum) -> RunUsage {
             peak_memory: sum.peak_memory_max.0,
             output_bytes: sum.output_bytes,
         },
-        max: Usage { peak_memory: sum.peak_memory_max.0, ..Usage::default() },
+        max: UsageMax { peak_memory: Some(sum.peak_memory_max.0), ..UsageMax::default() },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use weir_wire::units::{Fuel, MemBytes};
+
+    use super::*;
+
+    #[test]
+    fn a_maximum_that_is_not_kept_is_not_shown() {
+        let peak_memory_max = MemBytes(65_536);
+        let sum =
+            UsageSum { fuel: Fuel(7), cpu_us: 5, wall_us: 9, output_bytes: 3, peak_memory_max, ..UsageSum::default() };
+        let shown = serde_json::to_value(usage(&sum)).unwrap();
+        assert_eq!(shown["max"], serde_json::json!({ "peak_memory": 65_536 }));
+        assert_eq!(shown["sum"]["fuel"], 7);
+        assert_eq!(serde_json::from_value::<RunUsage>(shown).unwrap(), usage(&sum));
     }
 }
