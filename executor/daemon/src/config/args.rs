@@ -1,14 +1,22 @@
 //! Flags and environment.
 
-use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    ffi::{OsStr, OsString},
+    net::SocketAddr,
+    path::PathBuf,
+};
 
 use anyhow::Context;
+use clap::CommandFactory;
 
 use super::{
     Config, Problem,
     setting::{CpuCount, Size, Span},
 };
 
+/// What the name of each variable begins with.
+const PREFIX: &str = "WEIR_EXECUTOR_";
 /// Largest configuration file read, bytes.
 const FILE_LEN_MAX: u64 = 1 << 20;
 
@@ -79,8 +87,9 @@ impl Args {
     /// Puts these settings over those of the file, and checks all of them.
     ///
     /// # Errors
-    /// A file that cannot be read or understood, or a [`Problem`] with a setting.
+    /// A file that cannot be read or understood, a variable that is no setting, or a [`Problem`] with a setting.
     pub fn resolve(&self) -> anyhow::Result<Config> {
+        check_variables(std::env::vars_os().map(|(name, _)| name))?;
         let mut config = match &self.config {
             Some(path) => read(path)?,
             None => Config::default(),
@@ -116,6 +125,19 @@ impl Args {
         config.labels.extend(pairs("label", &self.label)?);
         Ok(())
     }
+}
+
+/// Refuses the names with the prefix that no flag reads: a misspelt one would otherwise change nothing.
+fn check_variables(names: impl Iterator<Item = OsString>) -> Result<(), Problem> {
+    let command = Args::command();
+    let known = |name: &OsStr| command.get_arguments().any(|arg| arg.get_env() == Some(name));
+    for name in names {
+        if name.as_encoded_bytes().starts_with(PREFIX.as_bytes()) && !known(&name) {
+            let why = "no setting has this environment variable; --help shows those that there are".to_owned();
+            return Err(Problem { key: name.to_string_lossy().into_owned(), why });
+        }
+    }
+    Ok(())
 }
 
 fn read(path: &PathBuf) -> anyhow::Result<Config> {
@@ -180,8 +202,17 @@ mod tests {
     }
 
     #[test]
+    fn unknown_variables_with_the_prefix_are_errors() {
+        let check = |names: &[&str]| check_variables(names.iter().map(OsString::from)).map_err(|problem| problem.key);
+        let good = ["PATH", "WEIR_CONTROL_X", "WEIR_EXECUTOR_CONTROL", "WEIR_EXECUTOR_LOG_JSON", "WEIR_EXECUTOR"];
+        assert_eq!(check(&good), Ok(()));
+        for bad in ["WEIR_EXECUTOR_BOGUS", "WEIR_EXECUTOR_", "WEIR_EXECUTOR_control"] {
+            assert_eq!(check(&["PATH", bad]), Err(bad.to_owned()));
+        }
+    }
+
+    #[test]
     fn the_flags_make_a_valid_command() {
-        use clap::CommandFactory;
         Args::command().debug_assert();
     }
 }
