@@ -1,8 +1,13 @@
 //! What survives `kill -9`: everything that was accepted, and every outcome that was recorded.
 
+use std::time::{Duration, Instant};
+
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use weir_e2e::{Cluster, Options, Store, binaries::guest, etcd::Etcd, skip, wctl::field};
+
+/// How long a state may take to come.
+const LIMIT: Duration = Duration::from_secs(120);
 
 /// Runs a test on both stores; on etcd only where there is one.
 fn on_both_stores(test: &str, run: impl Fn(Store) -> Result<()>) {
@@ -66,6 +71,65 @@ fn the_control_plane_goes_on_after_kill_9() {
 }
 
 #[test]
+fn tasks_that_run_go_on_while_the_control_plane_is_killed() {
+    on_both_stores("tasks_that_run_go_on_while_the_control_plane_is_killed", |store| {
+        let mut cluster = start(store, 2)?;
+        let spin = guest("wasm32-wasip1", "hostile-spin")?;
+        let arguments = ["deploy", spin.to_str().context("a path")?, "--count", "4", "--cpu", "0.1", "--fuel", "1e15"];
+        let arguments = arguments.into_iter().chain(["--timeout", "10m", "--detach", "-o", "json"]);
+        let run = cluster.wctl(arguments)?.expect(0)?.json()?;
+        let run = field(&run, "id")?.as_str().context("an id")?.to_owned();
+        let before = until("all tasks run", || {
+            let placed = placed(&cluster, &run)?;
+            Ok((placed.len() == 4).then_some(placed))
+        })?;
+        cluster.control_mut().kill9()?;
+        cluster.start_control()?;
+        until("both nodes are back", || {
+            let nodes = cluster.wctl(["node", "list", "-o", "json"])?.expect(0)?.json()?;
+            let nodes = field(&nodes, "items")?.as_array().context("a list")?;
+            let ready = nodes.iter().filter(|node| node.get("state").is_some_and(|state| state == "ready"));
+            Ok((ready.count() == 2).then_some(()))
+        })?;
+        let after = until("all tasks run again", || {
+            let placed = placed(&cluster, &run)?;
+            Ok((placed.len() == 4).then_some(placed))
+        })?;
+        ensure!(before == after, "tasks were started again: {before:?} became {after:?}\n{}", cluster.logs());
+        let state = run_of(&cluster, &run)?;
+        ensure!(!cluster.control_mut().has_said("node lost"), "a node was given up:\n{}", cluster.logs());
+        ensure!(field(&state, "retries")? == 0, "tasks were tried again: {state}");
+        cluster.wctl(["stop", &run, "--wait", "--timeout", "60s"])?.expect(0)?;
+        Ok(())
+    });
+}
+
+/// The running tasks of a run: index, node and attempt.
+fn placed(cluster: &Cluster, run: &str) -> Result<Vec<[String; 3]>> {
+    let tasks = cluster.wctl(["task", "list", run, "-o", "json"])?.expect(0)?.json()?;
+    let running = field(&tasks, "items")?.as_array().context("a list")?.iter();
+    let running = running.filter(|task| task.get("state").is_some_and(|state| state == "running"));
+    running
+        .map(|task| {
+            let [index, node, attempt] =
+                ["index", "node", "attempt"].map(|name| field(task, name).map(Value::to_string));
+            Ok([index?, node?, attempt?])
+        })
+        .collect()
+}
+
+/// Asks until there is an answer: there is nothing else to wait for.
+fn until<T>(what: &str, mut ask: impl FnMut() -> Result<Option<T>>) -> Result<T> {
+    let deadline = Instant::now() + LIMIT;
+    while Instant::now() < deadline {
+        if let Some(answer) = ask()? {
+            return Ok(answer);
+        }
+    }
+    anyhow::bail!("not within {LIMIT:?}: {what}")
+}
+
+#[test]
 fn an_executor_that_is_killed_loses_no_task() {
     let run = || -> Result<()> {
         let mut cluster = start(Store::Embedded, 2)?;
@@ -90,7 +154,7 @@ fn an_etcd_that_dies_and_comes_back_loses_nothing() {
         let run = deploy_primes(&cluster, 40, 20_000)?;
         some_ended(&cluster, &run)?;
         cluster.etcd_mut().kill9()?;
-        cluster.control_mut().wait_for_line(&["the store does not work"], std::time::Duration::from_secs(60))?;
+        cluster.control_mut().wait_for_line(&["the store does not work"], Duration::from_secs(60))?;
         cluster.etcd_mut().restart()?;
         cluster.wctl(["wait", &run, "--timeout", "300s"])?.expect(0)?;
         ensure!(succeeded(&run_of(&cluster, &run)?)? == 40);
