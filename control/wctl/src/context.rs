@@ -77,6 +77,10 @@ impl Context {
             (true, Some(OneOrMany::Many(addresses))) => addresses,
             (true, None) => vec![format!("http://127.0.0.1:{}", routes::HTTP_PORT)],
         };
+        if let Some(bare) = addresses.iter().find(|address| !address.contains("://")) {
+            return Err(Failure::usage(format!("the address `{bare}` says neither http:// nor https://"))
+                .hint(format!("did you mean http://{bare}?")));
+        }
         let beside = path.parent().unwrap_or(Path::new(""));
         Ok(Self {
             addresses,
@@ -141,6 +145,13 @@ mod tests {
         assert_eq!(context.addresses, ["https://b:2"]);
         assert_eq!(context.ca.unwrap(), Path::new("/x.pem"));
         assert_eq!((context.token.unwrap().as_str(), context.namespace.as_str()), ("u", "mine"));
+    }
+
+    #[test]
+    fn an_address_without_a_scheme_gets_a_suggestion() {
+        let global = Global { addr: vec!["127.0.0.1:17640".to_owned()], ..Global::default() };
+        let text = merge(&global, None).unwrap_err().render(false, false);
+        assert!(text.contains("did you mean http://127.0.0.1:17640?"), "{text}");
     }
 
     #[test]

@@ -35,8 +35,14 @@ pub(crate) fn start(args: &DevArgs, verbose: u8) -> Result<Exit> {
 async fn run(settings: Settings) -> Result<Exit> {
     let mut stop = Stop::new()?;
     let server = Server::start(settings.control()).await.map_err(|error| {
-        Failure::new(Exit::Failed, format!("the control plane cannot start: {error:#}"))
-            .hint("is another `wctl dev` running? --listen, --link and --data-dir give this one its own")
+        let text = format!("{error:#}");
+        let in_use = ["in use", "already"].iter().any(|part| text.contains(part));
+        let failure = Failure::new(Exit::Failed, format!("the control plane cannot start: {text}"));
+        if in_use {
+            failure.hint("is another `wctl dev` running? --listen, --link and --data-dir give this one its own")
+        } else {
+            failure.hint("--data-dir names the directory of its data; an empty one starts afresh")
+        }
     })?;
     let (end_executor, ended) = oneshot::channel();
     // An error means that the sender is gone, which is an end as well.

@@ -45,6 +45,11 @@ impl Failure {
         self
     }
 
+    /// What failed, in one line.
+    pub(crate) fn message(&self) -> &str {
+        &self.message
+    }
+
     pub(crate) const fn exit(&self) -> Exit {
         self.exit
     }

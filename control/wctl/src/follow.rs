@@ -17,9 +17,9 @@ const WATCHED_WAIT: Duration = Duration::from_millis(500);
 /// How long one read blocks where nobody does.
 const UNWATCHED_WAIT: Duration = Duration::from_secs(30);
 /// How long a cluster that cannot be reached is tried again while a run is followed: a restart of the control plane.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 /// The wait between two tries.
-const RETRY_WAIT: Duration = Duration::from_secs(1);
+pub(crate) const RETRY_WAIT: Duration = Duration::from_secs(1);
 
 /// Waits until a run has come as far as `until`; `None` when the deadline passes first.
 pub(crate) async fn run(session: &Session, run: &str, until: Until, deadline: Option<Instant>) -> Result<Option<Run>> {

@@ -12,6 +12,7 @@ pub mod exit;
 mod failure;
 mod follow;
 mod input;
+mod log;
 mod module_file;
 mod output;
 mod resolve;

@@ -147,7 +147,11 @@ async fn unknown(session: &Session, text: &str, kinds: &[FoundKind]) -> Failure 
     let named: Vec<&str> = all.iter().filter(|found| found.kind != FoundKind::Run).map(|f| f.id.as_str()).collect();
     match nearest(text, named) {
         Some(name) => failure.hint(format!("did you mean `{name}`?")),
-        None => failure.hint("`wctl status` shows what there is"),
+        None => failure.hint(match kinds {
+            [FoundKind::Module] => "`wctl module list` shows what there is",
+            [FoundKind::Node] => "`wctl node list` shows what there is",
+            _ => "`wctl status` shows what there is",
+        }),
     }
 }
 

@@ -28,26 +28,55 @@ pub(crate) async fn module(session: &Session, resolved: &mut Resolved) -> Result
     Ok(())
 }
 
-/// Reads the input flags, uploads what is large, and makes the request that starts a run.
-pub(crate) async fn run_request(session: &Session, job: &str, flags: &InputArgs) -> Result<RunRequest> {
-    let mut request = RunRequest { job: job.to_owned(), ..RunRequest::default() };
+/// The input of a run, read and checked locally.
+#[derive(Debug, Default)]
+pub(crate) struct Prepared {
+    payload: Option<Vec<u8>>,
+    /// The encoded items and their number.
+    items: Option<(Vec<u8>, u32)>,
+}
+
+impl Prepared {
+    /// The number of items, if there are any.
+    pub(crate) fn count(&self) -> Option<u32> {
+        self.items.as_ref().map(|(_, count)| *count)
+    }
+}
+
+/// Reads the input flags; `count` is the number of tasks that was asked for.
+pub(crate) fn prepare(flags: &InputArgs, count: Option<&str>) -> Result<Prepared> {
+    let mut prepared = Prepared::default();
     if let Some(value) = &flags.input {
-        let bytes = input::read_value(value, limits::BLOB_LEN_MAX)?;
+        prepared.payload = Some(input::read_value(value, limits::BLOB_LEN_MAX)?);
+    }
+    if let Some(file) = &flags.items {
+        let text = input::read(file, limits::ITEMS_LEN_MAX)?;
+        let encoded = items::encode(input::lines(&text))
+            .map_err(|error| Failure::new(Exit::Invalid, format!("--items {file}")).because(error))?;
+        let lines = items::count(&encoded).unwrap_or(0);
+        if lines == 0 {
+            return Err(Failure::new(Exit::Invalid, format!("--items {file}: there are no lines")));
+        }
+        if let Some(count) = count.filter(|count| count.parse() != Ok(lines)) {
+            let message = format!("--count {count} is not the number of lines of --items {file}, which is {lines}");
+            return Err(Failure::usage(message).hint("leave out --count: each line is the input of one task"));
+        }
+        prepared.items = Some((encoded, lines));
+    }
+    Ok(prepared)
+}
+
+/// Uploads what is large of the input, and makes the request that starts a run.
+pub(crate) async fn run_request(session: &Session, job: &str, input: Prepared) -> Result<RunRequest> {
+    let mut request = RunRequest { job: job.to_owned(), count: input.count(), ..RunRequest::default() };
+    if let Some(bytes) = input.payload {
         request.payload = Some(if bytes.len() <= PAYLOAD_INLINE_BYTES_MAX {
             Payload::inline(&bytes)
         } else {
             Payload::Blob(blob(session, bytes).await?)
         });
     }
-    if let Some(file) = &flags.items {
-        let text = input::read(file, limits::ITEMS_LEN_MAX)?;
-        let encoded = items::encode(input::lines(&text))
-            .map_err(|error| Failure::new(Exit::Invalid, format!("--items {file}")).because(error))?;
-        let count = items::count(&encoded).unwrap_or(0);
-        if count == 0 {
-            return Err(Failure::new(Exit::Invalid, format!("--items {file}: there are no lines")));
-        }
-        request.count = Some(count);
+    if let Some((encoded, _)) = input.items {
         request.items = Some(blob(session, encoded).await?);
     }
     Ok(request)

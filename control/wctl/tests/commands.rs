@@ -13,6 +13,8 @@ use serde_json::{Value, json};
 
 const RUN: &str = "3f8k0000000aa";
 const OTHER: &str = "3f8k0000000bb";
+/// Where an answer breaks off the first time it is given.
+const CUT: char = '\u{1}';
 
 /// A server that answers each method and path, with or without a query, in one way and remembers what was asked.
 struct Server {
@@ -80,14 +82,18 @@ fn answer(stream: &mut TcpStream, answers: &Answers, log: &Mutex<Vec<String>>) {
     reader.read_exact(&mut body).unwrap();
     let target = line.split(' ').take(2).collect::<Vec<_>>().join(" ");
     let path = target.split('?').next().unwrap().to_owned();
+    let before = log.lock().unwrap().iter().filter(|asked| asked.starts_with(&target)).count();
     log.lock().unwrap().push(format!("{target} {}", String::from_utf8_lossy(&body)));
     let missing = (404, json!({ "code": "not_found", "detail": format!("nothing at {path}") }).to_string());
     let (status, body) = answers.get(&target).or_else(|| answers.get(&path)).cloned().unwrap_or(missing);
+    let len = body.replace(CUT, "").len();
     let media_type = if status < 400 { "application/json" } else { "application/problem+json" };
     let head = format!(
         "HTTP/1.1 {status} X\r\ncontent-type: {media_type}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
-        body.len()
+        len
     );
+    // The first answer breaks off at the mark, the second is whole.
+    let body = body.split(CUT).take(before + 1).collect::<String>();
     // A client that has gone away is its own affair.
     let _ = stream.write_all(format!("{head}{body}").as_bytes());
 }
@@ -229,6 +235,56 @@ fn logs_go_to_stdout_as_they_were_written() {
     assert_eq!(text(&output.stdout), "one\ntwo\nwarn  careful\n", "{}", text(&output.stderr));
     let output = server.wctl(&format!("logs {RUN} --index 0 -o jsonl"));
     assert_eq!(text(&output.stdout).lines().count(), 2);
+}
+
+#[test]
+fn a_followed_log_goes_on_after_a_broken_connection() {
+    let log = concat!(
+        "{\"at_ms\":1,\"stream\":\"stdout\",\"text\":\"one\\n\"}\n\u{1}",
+        "{\"at_ms\":2,\"stream\":\"stdout\",\"text\":\"two\\n\"}\n",
+    );
+    let path = format!("GET /v1/namespaces/default/runs/{RUN}/tasks/0/logs");
+    let answers = [("GET /v1/search", 200, found(&[("run", RUN)])), (&path, 200, json!(log))];
+    let output = Server::start(&answers).wctl(&format!("logs {RUN} --index 0 -f"));
+    assert_eq!(text(&output.stdout), "one\ntwo\n", "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("trying again"), "{}", text(&output.stderr));
+
+    let output = Server::start(&answers).wctl(&format!("logs {RUN} --index 0"));
+    assert_eq!(output.status.code(), Some(7));
+    assert!(text(&output.stderr).contains(&format!("`wctl logs {RUN}.0`")), "{}", text(&output.stderr));
+}
+
+#[test]
+fn what_cannot_work_is_refused_before_anything_is_sent() {
+    let module = b"\0asm\x01\0\0\0\x01\x04\x01\x60\0\0\x03\x02\x01\0\x07\x0a\x01\x06_start\0\0\x0a\x04\x01\x02\0\x0b";
+    let dir = tempfile::tempdir().unwrap();
+    let (file, lines) = (dir.path().join("m.wasm"), dir.path().join("lines"));
+    std::fs::write(&file, module).unwrap();
+    std::fs::write(&lines, "a\nb\n").unwrap();
+    let (file, lines) = (file.display(), lines.display());
+    for (flags, message) in [
+        ("--count 2 --propagate-exit".to_owned(), "one task"),
+        (format!("--items {lines} --propagate-exit"), "one task"),
+        (format!("--count 5 --items {lines}"), "which is 2"),
+        ("--output /nonexistent/x".to_owned(), "/nonexistent/x"),
+    ] {
+        let server = Server::start(&[]);
+        let output = server.wctl(&format!("run {file} {flags}"));
+        assert_eq!(output.status.code(), Some(2), "{flags}: {}", text(&output.stderr));
+        assert!(text(&output.stderr).contains(message), "{flags}: {}", text(&output.stderr));
+        assert_eq!(server.asked(), Vec::<String>::new(), "{flags}");
+    }
+}
+
+#[test]
+fn a_job_is_run_with_arguments() {
+    let server = Server::start(&[
+        ("GET /v1/search", 200, found(&[("job", "count")])),
+        ("POST /v1/namespaces/default/runs", 201, run(RUN, "pending", 1, json!({ "pending": 1 }))),
+    ]);
+    let output = server.wctl("run count --detach -o name -- 3 --x");
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert!(server.asked().last().unwrap().contains(r#""args":["3","--x"]"#), "{:?}", server.asked());
 }
 
 #[test]

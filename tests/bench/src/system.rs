@@ -48,11 +48,8 @@ impl System {
     pub(crate) async fn start_run(&self, job: &str, count: u32) -> Result<Run> {
         let request = RunRequest {
             job: job.to_owned(),
-            version: None,
             count: Some(count),
-            payload: None,
-            items: None,
-            message: None,
+            ..RunRequest::default()
         };
         self.client.start_run(NAMESPACE, &request, None).await.context("start the run")
     }

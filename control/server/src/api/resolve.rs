@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use weir_api::{PAYLOAD_INLINE_BYTES_MAX, Payload, RunRequest};
+use weir_api::{
+    PAYLOAD_INLINE_BYTES_MAX, Payload, RunRequest,
+    spec::limits::{ARGS_AND_ENV_BYTES_MAX, ARGS_MAX},
+};
 use weir_wire::{
     id::{Digest, JobName, JobVersion, Namespace},
     limits,
@@ -55,7 +58,7 @@ impl<'a> Resolver<'a> {
             job,
             version: found.version,
             count,
-            args: None,
+            args: args(request)?,
             input,
             submitted_ms: wall_ms(),
         })
@@ -107,6 +110,20 @@ impl<'a> Resolver<'a> {
         self.items.insert(digest, found);
         Ok(found)
     }
+}
+
+/// Arguments in place of the job's, within the limits of a spec.
+fn args(request: &RunRequest) -> Result<Option<Vec<String>>, Refusal> {
+    let Some(args) = &request.args else { return Ok(None) };
+    let bytes: usize = args.iter().map(String::len).sum();
+    if args.len() > ARGS_MAX || bytes > ARGS_AND_ENV_BYTES_MAX {
+        let allowed = Some(format!("at most {ARGS_MAX} of {ARGS_AND_ENV_BYTES_MAX} bytes together"));
+        return Err(Refusal::invalid_key("args", format!("{} of {bytes} bytes", args.len()), allowed));
+    }
+    if let Some(at) = args.iter().position(|arg| arg.contains('\0')) {
+        return Err(Refusal::invalid_key("args", format!("argument {at} contains a NUL"), None));
+    }
+    Ok(Some(args.clone()))
 }
 
 fn inline(base64: &str) -> Result<Input, Refusal> {

@@ -18,8 +18,9 @@ pub(crate) async fn deploy(session: &Session, args: &DeployArgs) -> Result<Exit>
     if args.dry_run {
         return dry_run(session, &resolved);
     }
+    let input = upload::prepare(&args.input, args.spec.count.as_deref())?;
     put_job(session, &mut resolved, args.check_revision).await?;
-    let request = upload::run_request(session, &resolved.spec.name, &args.input).await?;
+    let request = upload::run_request(session, &resolved.spec.name, input).await?;
     let run = start(session, request, &args.follow).await?;
     if args.follow.detach {
         session.out.object(&run)?;

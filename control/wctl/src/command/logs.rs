@@ -6,6 +6,7 @@ use crate::{
     args::LogsArgs,
     exit::Exit,
     failure::Result,
+    log::Log,
     output::{text::printable, write_stdout},
     resolve::{self, Target},
     session::Session,
@@ -42,7 +43,7 @@ pub(crate) async fn logs(session: &Session, args: &LogsArgs) -> Result<Exit> {
 /// Shows the log of one task; `label` goes before each line where the logs of several are shown.
 async fn one(session: &Session, args: &LogsArgs, run: &str, index: u32, label: Option<u32>) -> Result<Exit> {
     let query = LogsQuery { follow: args.follow, stdout: args.stdout, stderr: args.stderr, tail: args.tail };
-    let mut lines = session.client.task_logs(&session.namespace, run, index, &query).await?;
+    let mut lines = Log::open(session, run, index, query).await?;
     let mut machine = !session.out.is_for_people();
     let mut column = Column { label, timestamps: args.timestamps, at_start: true };
     while let Some(record) = lines.next().await? {

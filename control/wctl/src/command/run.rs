@@ -7,6 +7,7 @@ use crate::{
     args::{RunArgs, SpecArgs},
     exit::Exit,
     failure::{Failure, Result},
+    log::Log,
     output::{terminal, write_stdout},
     resolve,
     session::Session,
@@ -18,22 +19,39 @@ const WRITE_BYTES: usize = 64 << 10;
 
 /// `wctl run`.
 pub(crate) async fn run(session: &Session, args: &RunArgs) -> Result<Exit> {
-    let job = job(session, args).await?;
-    let request = upload::run_request(session, &job, &args.input).await?;
-    if args.propagate_exit && request.count.is_some_and(|count| count > 1) {
-        return Err(Failure::usage("--propagate-exit needs a run of one task"));
+    if let Some(file) = &args.output {
+        check_writable(file)?;
     }
+    let input = upload::prepare(&args.input, args.spec.count.as_deref())?;
+    let Job { name, attempts } = job(session, args, input.count()).await?;
+    let mut request = upload::run_request(session, &name, input).await?;
+    request.args = (!args.program_args.is_empty()).then(|| args.program_args.clone());
     let run = deploy::start(session, request, &args.follow).await?;
     if args.follow.detach {
         session.out.object(&run)?;
         return Ok(Exit::Ok);
     }
-    if run.count == 1 { one_task(session, args, run).await } else { many_tasks(session, args, run).await }
+    if run.count == 1 {
+        one_task(session, args, run, attempts == Some(1)).await
+    } else {
+        many_tasks(session, args, run).await
+    }
 }
 
-/// The job to run: an existing one by its name, or one made from a module or spec.
-async fn job(session: &Session, args: &RunArgs) -> Result<String> {
-    let flags = spec_flags(args);
+/// What is run.
+struct Job {
+    name: String,
+    /// The most attempts of a task, if they are known.
+    attempts: Option<u32>,
+}
+
+/// The job to run: an existing one by its name, or one made from a module or spec. `items` decides how many tasks.
+async fn job(session: &Session, args: &RunArgs, items: Option<u32>) -> Result<Job> {
+    let flags = &args.spec;
+    let check = |count: u32| {
+        let several = args.propagate_exit && items.unwrap_or(count) > 1;
+        if several { Err(Failure::usage("--propagate-exit needs a run of one task")) } else { Ok(()) }
+    };
     if args.source != "-" && !Path::new(&args.source).exists() {
         let looks_like_a_file = args.source.contains('/') || Path::new(&args.source).extension().is_some();
         let named = resolve::name(session, &args.source, FoundKind::Job).await;
@@ -46,26 +64,34 @@ async fn job(session: &Session, args: &RunArgs) -> Result<String> {
             }
             failure
         })?;
-        if is_set(&flags) {
+        if is_set(flags) {
             return Err(Failure::usage(format!("`{job}` is an existing job, whose spec these flags cannot change"))
                 .hint("deploy its spec or module with the flags, or leave them out"));
         }
-        return Ok(job);
+        let found = session.client.job(&session.namespace, &job, None).await;
+        let spec = found.ok().map(|found| found.spec);
+        check(spec.as_ref().map_or(1, |spec| spec.job.count))?;
+        return Ok(Job { name: job, attempts: spec.map(|spec| spec.retry.attempts) });
     }
-    let mut resolved = spec::resolve(&args.source, &flags)?;
+    let mut resolved = spec::resolve(&args.source, flags)?;
+    check(resolved.spec.count)?;
     if args.spec.retries.is_none() && matches!(resolved.module, spec::ModuleSource::Bytes(_)) && is_module(&args.source)
     {
         // Whoever watches one execution wants to see it fail, not to wait for its repetition.
         resolved.spec.retry.attempts = 1;
     }
     deploy::put_job(session, &mut resolved, None).await?;
-    Ok(resolved.spec.name)
+    Ok(Job { name: resolved.spec.name, attempts: Some(resolved.spec.retry.attempts) })
 }
 
-fn spec_flags(args: &RunArgs) -> SpecArgs {
-    let mut flags = args.spec.clone();
-    flags.arg.extend(args.program_args.iter().cloned());
-    flags
+/// Fails before the run where its result could not be written after it.
+fn check_writable(file: &Path) -> Result<()> {
+    let failed = |error| Failure::new(Exit::Usage, format!("failed to write {}", file.display())).because(error);
+    if file.exists() {
+        return std::fs::OpenOptions::new().append(true).open(file).map(drop).map_err(failed);
+    }
+    let directory = file.parent().filter(|directory| !directory.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    std::fs::read_dir(directory).map(drop).map_err(failed)
 }
 
 fn is_set(flags: &SpecArgs) -> bool {
@@ -76,8 +102,9 @@ fn is_module(source: &str) -> bool {
     Path::new(source).extension().is_some_and(|extension| extension == "wasm")
 }
 
-async fn one_task(session: &Session, args: &RunArgs, run: Run) -> Result<Exit> {
-    let live = args.output.is_none() && writes_its_result(session, &run).await;
+async fn one_task(session: &Session, args: &RunArgs, run: Run, once: bool) -> Result<Exit> {
+    // What a failed attempt writes is not a part of the result.
+    let live = once && args.output.is_none() && writes_its_result(session, &run).await;
     let shown = tokio::select! {
         shown = show_log(session, &run, live) => shown?,
         ended = deploy::to_the_end(session, run.clone(), &args.follow), if args.follow.wait_timeout.is_some() => {
@@ -92,7 +119,13 @@ async fn one_task(session: &Session, args: &RunArgs, run: Run) -> Result<Exit> {
         match &args.output {
             Some(file) => save(file, &result)?,
             None => {
-                write_stdout(result.strip_prefix(shown.as_slice()).unwrap_or(&result))?;
+                let rest = result.strip_prefix(shown.as_slice());
+                if rest.is_none() {
+                    terminal::note(
+                        "what was shown as it came is not the beginning of the result, which follows as a whole",
+                    );
+                }
+                write_stdout(rest.unwrap_or(&result))?;
                 // A prompt behind the last line would look like a part of the result.
                 if std::io::stdout().is_terminal() && !result.ends_with(b"\n") {
                     write_stdout(b"\n")?;
@@ -123,7 +156,7 @@ async fn show_log(session: &Session, run: &Run, live: bool) -> Result<Vec<u8>> {
     let query = LogsQuery { follow: true, ..LogsQuery::default() };
     let mut shown = Vec::new();
     let mut stderr = logs::ToStderr::new();
-    let mut lines = session.client.task_logs(&session.namespace, &run.id, 0, &query).await?;
+    let mut lines = Log::open(session, &run.id, 0, query).await?;
     loop {
         match lines.next().await {
             Ok(Some(record)) if record.stream == LogStream::Stdout && live => {
@@ -135,7 +168,7 @@ async fn show_log(session: &Session, run: &Run, live: bool) -> Result<Vec<u8>> {
             Ok(None) => return Ok(shown),
             Err(error) => {
                 // The run is what matters; the rest of its log is stored.
-                terminal::note(&format!("failed to {error}; following the run without its log"));
+                terminal::note(&format!("{}; following the run without its log", error.message()));
                 return Ok(shown);
             }
         }

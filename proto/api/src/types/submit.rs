@@ -20,6 +20,9 @@ pub struct RunRequest {
     /// A number of tasks that replaces the spec's; must be the number of items when `items` is given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub count: Option<u32>,
+    /// Arguments in place of the job's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub args: Option<Vec<String>>,
     /// What every task gets as input.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub payload: Option<Payload>,
