@@ -70,6 +70,64 @@ fn logs_follow_a_running_task_and_stop_ends_it() {
     run().expect("the test passes");
 }
 
+/// A module that writes `tick` and a digit to stdout, `err` and the digit to stderr, and then sleeps for 200 ms; five
+/// times.
+const TICKING: &str = r#"(module
+  (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "poll_oneoff" (func $poll (param i32 i32 i32 i32) (result i32)))
+  (memory (export "memory") 1)
+  (data (i32.const 0) "tick 0\n")
+  (data (i32.const 16) "err 0\n")
+  (func (export "_start") (local $i i32)
+    (i32.store (i32.const 32) (i32.const 0)) (i32.store (i32.const 36) (i32.const 7))
+    (i32.store (i32.const 40) (i32.const 16)) (i32.store (i32.const 44) (i32.const 6))
+    ;; a subscription to the monotonic clock
+    (i32.store (i32.const 80) (i32.const 1))
+    (i64.store (i32.const 88) (i64.const 200000000))
+    (loop $again
+      (i32.store8 (i32.const 5) (i32.add (i32.const 48) (local.get $i)))
+      (i32.store8 (i32.const 20) (i32.add (i32.const 48) (local.get $i)))
+      (drop (call $write (i32.const 1) (i32.const 32) (i32.const 1) (i32.const 48)))
+      (drop (call $write (i32.const 2) (i32.const 40) (i32.const 1) (i32.const 48)))
+      (drop (call $poll (i32.const 64) (i32.const 128) (i32.const 1) (i32.const 48)))
+      (local.set $i (i32.add (local.get $i) (i32.const 1)))
+      (br_if $again (i32.lt_u (local.get $i) (i32.const 5))))))"#;
+
+/// Demands each line exactly once, in order.
+fn once_each(text: &str, word: &str) -> Result<()> {
+    let found: Vec<&str> = text.lines().filter(|line| line.starts_with(word)).collect();
+    let expected: Vec<String> = (0..5).map(|i| format!("{word} {i}")).collect();
+    ensure!(found == expected, "{word}: {text}");
+    Ok(())
+}
+
+#[test]
+fn what_a_task_writes_over_time_is_shown_once() {
+    let run = || -> Result<()> {
+        let cluster = one_node()?;
+        let directory = tempfile::tempdir()?;
+        let file = directory.path().join("tick.wasm");
+        std::fs::write(&file, wat::parse_str(TICKING)?)?;
+        let file = file.to_str().context("a path")?;
+
+        let ran = cluster.wctl(["run", file])?.expect(0)?;
+        ensure!(ran.text().lines().count() == 5, "{}", ran.text());
+        once_each(&ran.text(), "tick")?;
+        once_each(&ran.stderr, "err")?;
+
+        let id = cluster.wctl(["deploy", file, "--detach", "-o", "json"])?.expect(0)?.json()?;
+        let id = field(&id, "id")?.as_str().context("an id")?.to_owned();
+        cluster.wctl(["wait", &id, "--for", "running", "--timeout", "60s"])?.expect(0)?;
+        let log = cluster.wctl(["logs", &id, "-f"])?.expect(0)?.text();
+        once_each(&log, "tick")?;
+        once_each(&log, "err")?;
+        let tail = cluster.wctl(["logs", &id, "--tail", "3", "--stdout"])?.expect(0)?.text();
+        ensure!(tail == "tick 2\ntick 3\ntick 4\n", "{tail}");
+        Ok(())
+    };
+    run().expect("the test passes");
+}
+
 #[test]
 fn a_task_that_no_node_takes_says_why() {
     let run = || -> Result<()> {
