@@ -46,11 +46,7 @@ impl System {
 
     /// Starts a run of `count` tasks.
     pub(crate) async fn start_run(&self, job: &str, count: u32) -> Result<Run> {
-        let request = RunRequest {
-            job: job.to_owned(),
-            count: Some(count),
-            ..RunRequest::default()
-        };
+        let request = RunRequest { job: job.to_owned(), count: Some(count), ..RunRequest::default() };
         self.client.start_run(NAMESPACE, &request, None).await.context("start the run")
     }
 
