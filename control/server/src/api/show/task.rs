@@ -9,7 +9,8 @@ use weir_wire::{
 
 /// A task without what is in its entry.
 pub(crate) fn task(now: Now, run: &RunView, view: &TaskView) -> Task {
-    let failure = view.failure.as_ref();
+    // Of an open task it is the newest failure so far; a task that succeeded has none, whatever came before.
+    let failure = view.failure.as_ref().filter(|_| view.state != task::TaskState::Succeeded);
     Task {
         id: weir_wire::id::TaskId { run: run.run, index: view.index }.to_string(),
         run: run.run.to_string(),
