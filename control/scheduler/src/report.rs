@@ -95,10 +95,14 @@ impl Scheduler {
             skipped = grant.next..index;
             grant.next = index + 1;
         }
-        run.measure(outcome.usage.wall_us);
+        if is_current {
+            run.measure(outcome.usage.wall_us);
+        }
         let open = run.phase(index).is_open();
+        // A node that was never given the run has no say about it; who was given a restored run is not known.
+        let entitled = run.restored || run.defined_on.contains(&slot);
         leading.requeue_range(id, skipped);
-        if !open || !(is_current || outcome.status == Status::Succeeded) {
+        if !open || !(is_current || (entitled && outcome.status == Status::Succeeded)) {
             // Its usage is not added: an outcome that is sent again looks the same.
             leading.outcomes_ignored += 1;
             return;

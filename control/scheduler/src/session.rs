@@ -187,7 +187,13 @@ impl Scheduler {
         let Some(slot) = leading.nodes.of_session(session) else {
             return;
         };
-        leading.nodes.get_mut(slot).last_seen = now;
+        let node = leading.nodes.get_mut(slot);
+        node.last_seen = now;
+        if !node.welcomed {
+            // Nothing it says counts before its registration is durable, and an executor waits for the welcome.
+            self.refuse(session, RefuseCode::Malformed, "a session waits for its welcome after its hello");
+            return self.node_disconnected(session);
+        }
         match message {
             ToControl::Hello(_) => {
                 self.refuse(session, RefuseCode::Malformed, "a session says hello once");
