@@ -130,6 +130,8 @@ fn encode(item: Item, runs: &BTreeMap<RunId, Run>, applied: Seq) -> (String, Vec
                 stop: run.stop.filter(|_| run.stop_recorded),
                 ended_ms: run.ended_ms,
                 segments: run.segments.clone(),
+                desired: None,
+                pins: Vec::new(),
             };
             (key::run_meta(id), meta.to_bytes())
         }
@@ -157,5 +159,6 @@ fn block_of(run: &Run, block: u32, applied: Seq) -> Block {
         states,
         exceptions: ExceptionTable::pack(run.exceptions.range(first..end).map(|(_, exception)| exception)),
         inline: run.inline.range(first..end).map(|(_, entry)| entry.clone()).collect(),
+        fenced: Vec::new(),
     }
 }

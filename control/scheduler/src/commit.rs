@@ -120,6 +120,10 @@ fn delta_of(run: RunId, changes: &mut RunChanges, in_segment: bool) -> RunDelta 
         stop: changes.stop,
         inline: if in_segment { Vec::new() } else { changes.entries.clone() },
         in_segment: in_segment && !changes.entries.is_empty(),
+        desired: None,
+        pins: Vec::new(),
+        fenced: Vec::new(),
+        unfenced: Vec::new(),
     }
 }
 

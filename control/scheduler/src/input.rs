@@ -3,10 +3,11 @@
 use alloc::{boxed::Box, string::String, vec::Vec};
 
 use weir_wire::{
-    id::{JobVersion, RunId, Seq, Term},
+    id::{JobName, JobVersion, Namespace, NodeId, RunId, Seq, Term},
     message::ToControl,
-    node::{Hello, NodeRecord},
-    record::{Block, Delta, RunMeta, SubmissionSegment},
+    node::{Drain, Hello, NodeRecord},
+    outcome::BlobRef,
+    record::{Block, Delta, JobState, Quota, RunMeta, SubmissionSegment},
     task::Reason,
     txn::CommitResult,
     units::Instant,
@@ -69,6 +70,26 @@ pub enum Input {
         /// The connection.
         session: SessionId,
     },
+    /// The answer to [`crate::Output::NextInstant`].
+    NextInstant {
+        /// The namespace.
+        namespace: Namespace,
+        /// The job.
+        job: JobName,
+        /// The version that was asked about.
+        version: JobVersion,
+        /// The instant after which was asked, Unix milliseconds.
+        after_ms: u64,
+        /// The first instant after that; none if there never is one.
+        at_ms: Option<u64>,
+    },
+    /// The answer to [`crate::Output::AssembleInput`].
+    InputAssembled {
+        /// The run that waits for it.
+        run: RunId,
+        /// The blob, or why it could not be made; it is asked for again then.
+        result: Result<BlobRef, String>,
+    },
     /// The deadline of [`crate::Scheduler::poll_deadline`] has come.
     Tick,
 }
@@ -92,6 +113,10 @@ pub struct Loaded {
     pub log_bytes: usize,
     /// All node registrations.
     pub nodes: Vec<NodeRecord>,
+    /// All states of jobs.
+    pub job_states: Vec<JobState>,
+    /// All quotas.
+    pub quotas: Vec<Quota>,
 }
 
 /// What a user can ask the scheduler to change.
@@ -119,6 +144,63 @@ pub enum Request {
         /// On or off.
         on: bool,
     },
+    /// Keep another number of tasks of a service running.
+    Scale {
+        /// The namespace.
+        namespace: Namespace,
+        /// The job.
+        job: JobName,
+        /// How many; 0 is none, and the service stays.
+        desired: u32,
+    },
+    /// Start the tasks of a long-running job anew, a few at a time.
+    Restart {
+        /// The namespace.
+        namespace: Namespace,
+        /// The job.
+        job: JobName,
+    },
+    /// Start none of a job's tasks and do not fire it, or do so again. What runs goes on.
+    Pause {
+        /// The namespace.
+        namespace: Namespace,
+        /// The job.
+        job: JobName,
+        /// On or off.
+        on: bool,
+    },
+    /// Allow no new work on a node, or allow it again, which also ends a drain.
+    Cordon {
+        /// The node.
+        node: NodeId,
+        /// On or off.
+        on: bool,
+    },
+    /// Cordon a node and empty it.
+    Drain {
+        /// The node.
+        node: NodeId,
+        /// How.
+        drain: Drain,
+    },
+    /// Set labels of a node, or remove them.
+    Label {
+        /// The node.
+        node: NodeId,
+        /// Names with their new values; `None` removes.
+        labels: Vec<(String, Option<String>)>,
+    },
+    /// Forget a node that is not connected.
+    RemoveNode {
+        /// The node.
+        node: NodeId,
+    },
+    /// Set the quota and weight of a namespace.
+    SetQuota(Quota),
+    /// Remove the quota and weight of a namespace.
+    RemoveQuota(Namespace),
+    /// Replace the work of vanished nodes although many vanished at once.
+    ReleaseBrake,
 }
 
 /// See [`Request::PutJob`].

@@ -9,9 +9,9 @@ use alloc::{
 use weir_wire::{
     id::{NodeId, RunId},
     node::{Hello, NodeRecord},
+    placement::{Constraint, NODE_ATTRIBUTE},
     resources::Resources,
     units::Instant,
-    work::Constraint,
 };
 
 use crate::{grant::GrantKey, input::SessionId, queue::ClassKey, view::NodeState};
@@ -150,10 +150,11 @@ impl Node {
 
     /// Whether one constraint holds.
     pub(crate) fn satisfies(&self, constraint: &Constraint) -> bool {
-        if constraint.attribute == "node" {
-            return self.id().as_str() == constraint.value;
+        let wanted = |value: &str| constraint.values.iter().any(|wanted| wanted == value);
+        if constraint.attribute == NODE_ATTRIBUTE {
+            return wanted(self.id().as_str());
         }
-        self.attributes.iter().any(|(name, value)| *name == constraint.attribute && *value == constraint.value)
+        self.attributes.iter().any(|(name, value)| *name == constraint.attribute && wanted(value))
     }
 
     /// The most filled dimension, in thousandths.

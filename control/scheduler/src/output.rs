@@ -3,7 +3,7 @@
 use alloc::{boxed::Box, string::String, vec::Vec};
 
 use weir_wire::{
-    id::{JobName, JobVersion, RunId},
+    id::{JobName, JobVersion, Namespace, NodeId, RunId},
     message::{self, ToExecutor},
     txn::Txn,
 };
@@ -42,6 +42,31 @@ pub enum Output {
     },
     /// A piece of output of a followed task.
     TaskOutput(Box<message::Output>),
+    /// Compute the next instant of a cron job, and give it back as [`crate::Input::NextInstant`].
+    NextInstant {
+        /// The namespace.
+        namespace: Namespace,
+        /// The job.
+        job: JobName,
+        /// The version whose schedule is meant.
+        version: JobVersion,
+        /// The schedule.
+        schedule: String,
+        /// The time zone.
+        time_zone: String,
+        /// Strictly after this, Unix milliseconds.
+        after_ms: u64,
+    },
+    /// Make the payload of a run from the results of another one, store it as a blob, and say so with
+    /// [`crate::Input::InputAssembled`]: the same results always make the same bytes.
+    AssembleInput {
+        /// The run that waits for it.
+        run: RunId,
+        /// The run whose results are meant; it has ended.
+        from: RunId,
+        /// One item for each task, if both runs have the same number of tasks; else all results, one per line.
+        items: bool,
+    },
     /// The state that people see has changed: wake those who wait. The store's revision.
     Changed {
         /// The revision.
@@ -70,6 +95,8 @@ pub enum Reply {
     Stopping,
     /// Following is on or off; false when the task is not running.
     Following(bool),
+    /// What was asked for is recorded.
+    Done,
 }
 
 /// Why a request was refused.
@@ -92,6 +119,21 @@ pub enum RequestError {
     /// There is no such run.
     #[error("no such run")]
     NoSuchRun,
+    /// There is no such job.
+    #[error("there is no job {0:?}")]
+    UnknownJob(JobName),
+    /// There is no such node.
+    #[error("there is no node {0:?}")]
+    NoSuchNode(NodeId),
+    /// The namespace's quota does not allow it.
+    #[error("the quota of the namespace does not allow it: {0}")]
+    Quota(String),
+    /// It cannot be done in this state.
+    #[error("{0}")]
+    Conflict(String),
+    /// The request contradicts itself or the job.
+    #[error("{0}")]
+    Invalid(String),
     /// The run has no such task.
     #[error("the run has {count} tasks, so there is no task {index}")]
     NoSuchTask {

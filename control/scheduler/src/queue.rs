@@ -5,7 +5,7 @@ use alloc::{
     vec::Vec,
 };
 
-use weir_wire::{id::RunId, resources::Resources, work::Constraint};
+use weir_wire::{id::RunId, placement::Constraint, resources::Resources};
 
 /// A number for a class.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

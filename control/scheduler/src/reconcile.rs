@@ -70,7 +70,7 @@ impl Scheduler {
         let grant = Some(key.grant);
         let mut stops = Vec::new();
         if let Some(reason) = run.stop {
-            stops.push(Stop { run: run.id, index: None, grant, reason });
+            stops.push(Stop { run: run.id, index: None, grant, reason, grace: core::time::Duration::ZERO });
         } else {
             // The last one first: a stop gives the rest of the range back.
             let single = run.stopping.range(held.next..held.end.max(held.next)).rev();
@@ -79,6 +79,7 @@ impl Scheduler {
                 index: Some(*index),
                 grant,
                 reason: *reason,
+                grace: core::time::Duration::ZERO,
             }));
         }
         for stop in stops {
@@ -101,7 +102,13 @@ impl Scheduler {
         });
         if !adoptable {
             if let Some(session) = leading.nodes.get(slot).session {
-                let stop = Stop { run: run_id, index: None, grant: Some(key.grant), reason: Reason::Cancelled };
+                let stop = Stop {
+                    run: run_id,
+                    index: None,
+                    grant: Some(key.grant),
+                    reason: Reason::Cancelled,
+                    grace: core::time::Duration::ZERO,
+                };
                 self.send(session, ToExecutor::Stop(stop));
             }
             return;

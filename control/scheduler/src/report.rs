@@ -130,7 +130,13 @@ impl Scheduler {
         };
         let Some(grant) = leading.grants.get(&key) else { return };
         if let Some(session) = leading.nodes.get(grant.node).session {
-            let stop = Stop { run: id, index: Some(index), grant: Some(key.grant), reason: Reason::Cancelled };
+            let stop = Stop {
+                run: id,
+                index: Some(index),
+                grant: Some(key.grant),
+                reason: Reason::Cancelled,
+                grace: core::time::Duration::ZERO,
+            };
             self.send(session, ToExecutor::Stop(stop));
         }
     }

@@ -29,6 +29,15 @@ impl Scheduler {
             Request::Submit(submit) => self.submit_runs(id, submit),
             Request::Stop { run, index, reason } => self.stop(id, run, index, reason),
             Request::Follow { run, index, on } => self.follow(id, run, index, on),
+            Request::Scale { .. } | Request::Restart { .. } | Request::Pause { .. } => {
+                Err(RequestError::Limit("kinds of jobs other than batch"))
+            }
+            Request::Cordon { .. }
+            | Request::Drain { .. }
+            | Request::Label { .. }
+            | Request::RemoveNode { .. }
+            | Request::ReleaseBrake => Err(RequestError::Limit("operations on nodes")),
+            Request::SetQuota(_) | Request::RemoveQuota(_) => Err(RequestError::Limit("quotas")),
         };
         if let Err(error) = verdict {
             self.reply_error(id, error);
@@ -148,7 +157,10 @@ impl Scheduler {
         sessions.sort_unstable();
         sessions.dedup();
         for session in sessions {
-            self.send(session, ToExecutor::Stop(Stop { run, index, grant: None, reason }));
+            self.send(
+                session,
+                ToExecutor::Stop(Stop { run, index, grant: None, reason, grace: core::time::Duration::ZERO }),
+            );
         }
     }
 

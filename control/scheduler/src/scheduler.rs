@@ -143,7 +143,7 @@ impl Scheduler {
             Input::NodeConnected { session, hello } => self.node_connected(session, &hello),
             Input::NodeMessage { session, message } => self.node_message(session, *message),
             Input::NodeDisconnected { session } => self.node_disconnected(session),
-            Input::Tick => {}
+            Input::NextInstant { .. } | Input::InputAssembled { .. } | Input::Tick => {}
         }
         self.run_timers();
         self.place();
@@ -303,7 +303,7 @@ impl Leading {
 
     /// The class of a job's runs.
     pub(crate) fn class_of(&mut self, job: &JobRecord) -> ClassId {
-        let mut constraints = job.constraints.clone();
+        let mut constraints = job.placement.constraints.clone();
         constraints.sort();
         self.queue.class(ClassKey { resources: job.budgets.resources, constraints })
     }

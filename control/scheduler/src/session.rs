@@ -39,6 +39,9 @@ impl Scheduler {
             installation: hello.installation,
             incarnation: hello.incarnation,
             first_seen_ms: now.wall_ms,
+            cordoned: false,
+            drain: None,
+            labels: Vec::new(),
         };
         let known = leading.nodes.slot(&hello.node);
         let slot = known.unwrap_or_else(|| leading.nodes.register(record.clone(), now.mono));

@@ -63,7 +63,7 @@ impl Leading {
             }
         }
         let named = class.constraints.iter().zip(excluded).filter(|(_, count)| *count > 0);
-        why.excluded = named.map(|(c, count)| (format!("{} == {}", c.attribute, c.value), count)).collect();
+        why.excluded = named.map(|(c, count)| (format!("{} == {}", c.attribute, c.values.join(", ")), count)).collect();
         why.too_small = too_small.into_iter().filter(|(_, count)| *count > 0).collect();
         why.exhausted = exhausted.into_iter().filter(|(_, count)| *count > 0).collect();
     }

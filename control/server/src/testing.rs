@@ -16,6 +16,8 @@ use tokio::{
 use weir_link::issue::{ClusterCa, Validity};
 use weir_wire::{
     id::{ClusterName, Digest, JobName, JobVersion, Namespace},
+    kind::{Execution, Kind, Tier},
+    placement::Placement,
     resources::Resources,
     units::{CpuMillis, Fuel, MemBytes},
     work::{Budgets, JobRecord, RetryPolicy, RunRecord},
@@ -163,6 +165,13 @@ pub(crate) fn identity(directory: &Path) -> ClusterCa {
 /// A job that any node can run.
 pub(crate) fn job(name: &str) -> JobRecord {
     JobRecord {
+        kind: Kind::Batch,
+        tier: Tier::Preemptible,
+        max_failed: None,
+        start_deadline: None,
+        after: Vec::new(),
+        input_from: None,
+        execution: Execution::default(),
         namespace: namespace(),
         job: name.parse().unwrap(),
         version: JobVersion(0),
@@ -172,7 +181,7 @@ pub(crate) fn job(name: &str) -> JobRecord {
         budgets: Budgets {
             resources: Resources { cpu: CpuMillis(100), memory: MemBytes(1 << 20) },
             fuel: Fuel(1_000_000),
-            timeout: Duration::from_secs(30),
+            timeout: Some(Duration::from_secs(30)),
             output: 1 << 20,
         },
         dirs: Vec::new(),
@@ -185,7 +194,7 @@ pub(crate) fn job(name: &str) -> JobRecord {
             backoff_max: Duration::from_secs(1),
             retry_deterministic: false,
         },
-        constraints: Vec::new(),
+        placement: Placement::default(),
         created_ms: 1,
         message: String::new(),
     }
@@ -202,6 +211,10 @@ pub(crate) fn job_name(name: &str) -> JobName {
 /// A run of that job.
 pub(crate) fn run(name: &str, count: u32) -> RunRecord {
     RunRecord {
+        meta: Vec::new(),
+        after: Vec::new(),
+        input_from: None,
+        scheduled_ms: None,
         namespace: namespace(),
         job: job_name(name),
         version: JobVersion(1),

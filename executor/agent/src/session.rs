@@ -59,6 +59,7 @@ impl Agent {
             attributes: config.attributes.clone(),
             capacity: config.capacity,
             lanes_max: config.lanes_max,
+            modules: alloc::vec::Vec::new(),
         };
         self.emit(Output::Send(ToControl::Hello(Box::new(hello))));
     }

@@ -17,7 +17,9 @@ use weir_link::{
 use weir_wire::{
     codec::Document,
     id::{Digest, GrantSeq, RunId, Term},
-    items, limits,
+    items,
+    kind::{Execution, Tier},
+    limits,
     message::{
         Ack, BlobReply, BlobRequest, Grant, Refuse, RefuseCode, Report, ToControl, ToExecutor, WIRE_MAX, Welcome,
     },
@@ -214,12 +216,16 @@ async fn ended(running: Running) -> anyhow::Result<()> {
 
 fn spec(module: Digest, input: Input) -> ToExecutor {
     let resources = Resources { cpu: CpuMillis(100), memory: MemBytes(64 << 20) };
-    let budgets = Budgets { resources, fuel: Fuel(1 << 40), timeout: Duration::from_secs(30), output: 1 << 20 };
+    let budgets = Budgets { resources, fuel: Fuel(1 << 40), timeout: Some(Duration::from_secs(30)), output: 1 << 20 };
     ToExecutor::Define(Box::new(WorkSpec {
         run: RUN,
         namespace: "default".parse().expect("a name"),
         job: "job".parse().expect("a name"),
         count: 1000,
+        long_running: false,
+        tier: Tier::Preemptible,
+        priority: 50,
+        execution: Execution::default(),
         module,
         args: vec![],
         env: vec![],

@@ -11,6 +11,7 @@ use weir_sandbox::{Sandbox, SandboxConfig};
 use weir_wire::{
     attempt::{AttemptEvent, AttemptSpec, Command, ModuleFile},
     id::{AttemptId, Digest, GrantSeq, RunId, TaskId, Term},
+    kind::{Execution, Tier},
     resources::Resources,
     task::Status,
     units::{CpuMillis, Fuel, MemBytes},
@@ -153,10 +154,14 @@ fn work(count: u32) -> anyhow::Result<WorkSpec> {
         namespace: "default".parse()?,
         job: "null".parse()?,
         count,
+        long_running: false,
+        tier: Tier::Preemptible,
+        priority: 50,
+        execution: Execution::default(),
         module: Digest([1; 32]),
         args: Vec::new(),
         env: Vec::new(),
-        budgets: Budgets { resources, fuel: Fuel(1_000_000_000), timeout, output: 1 << 20 },
+        budgets: Budgets { resources, fuel: Fuel(1_000_000_000), timeout: Some(timeout), output: 1 << 20 },
         dirs: Vec::new(),
         input: Input::None,
     })

@@ -153,7 +153,7 @@ impl Attempt {
         let started = Instant::now();
         let id = spec.id;
         let capture = Arc::new(Capture::new(started, work.spec.budgets.output));
-        let deadline = started + work.spec.budgets.timeout.min(TIMEOUT_MAX);
+        let deadline = started + work.spec.budgets.timeout.map_or(TIMEOUT_MAX, |timeout| timeout.min(TIMEOUT_MAX));
         let job = Job { program, work, spec, memory_max, deadline };
         let guest = run(engine.clone(), job, Arc::clone(&capture), Rc::clone(&control));
         Self { id, started, control, capture, cpu: Duration::ZERO, guest: Box::pin(guest) }

@@ -141,6 +141,8 @@ impl Sandbox {
                 }
                 Command::Prepare(module) => self.order(Order::Prepare(module)),
                 Command::Cancel(cancel) => self.tell_all(&mut starting, || Message::Cancel(cancel.clone())),
+                // Attempts have no CPU weights here: they share a core as they come.
+                Command::Throttle(_) => {}
                 Command::Follow(follow) => self.tell_all(&mut starting, || Message::Follow(follow.clone())),
             }
         }

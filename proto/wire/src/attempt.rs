@@ -27,9 +27,12 @@ pub enum Command {
     Cancel(CancelSpec),
     /// Report the output of a running attempt as it comes, from its beginning, or stop doing so.
     Follow(FollowSpec),
+    /// Let an attempt run only while nothing else wants the CPU, or as before.
+    Throttle(ThrottleSpec),
 }
 wire_enum!(Command {
     1 => Define(work), 2 => Forget(run), 3 => Prepare(module), 4 => Start(attempt), 5 => Cancel(cancel), 6 => Follow(follow),
+    7 => Throttle(throttle),
 });
 impl Document for Command {
     const NAME: &'static str = "sandbox command";
@@ -77,6 +80,16 @@ pub struct FollowSpec {
     pub on: bool,
 }
 wire_struct!(FollowSpec { id, on });
+
+/// Throttles an attempt, or lets it go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ThrottleSpec {
+    /// The attempt.
+    pub id: AttemptId,
+    /// On or off.
+    pub on: bool,
+}
+wire_struct!(ThrottleSpec { id, on });
 
 /// What the sandbox tells the executor.
 #[derive(Debug, Clone, PartialEq, Eq)]

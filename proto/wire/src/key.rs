@@ -22,6 +22,11 @@ pub const CHECKPOINTS: &str = "ckpt/";
 /// All node registrations.
 pub const NODES: &str = "node/";
 
+/// All states of jobs.
+pub const JOB_STATES: &str = "jobstate/";
+/// All quotas.
+pub const QUOTAS: &str = "quota/";
+
 /// The prefix of all keys of a cluster.
 #[must_use]
 pub fn prefix(cluster: &crate::id::ClusterName) -> String {
@@ -62,6 +67,18 @@ pub fn run_meta(run: RunId) -> String {
 #[must_use]
 pub fn node(node: &NodeId) -> String {
     format!("{NODES}{node}")
+}
+
+/// The state of one job.
+#[must_use]
+pub fn job_state(namespace: &Namespace, job: &JobName) -> String {
+    format!("{JOB_STATES}{namespace}/{job}")
+}
+
+/// The quota of one namespace.
+#[must_use]
+pub fn quota(namespace: &Namespace) -> String {
+    format!("{QUOTAS}{namespace}")
 }
 
 /// The sequence number at the end of a submission or log key.

@@ -38,6 +38,18 @@ pub const ARGS_BYTES_MAX: usize = 64 << 10;
 pub const DIR_GRANTS_MAX: usize = 16;
 /// Most attributes of a node.
 pub const NODE_ATTRIBUTES_MAX: usize = 64;
+/// Most compiled modules that an executor names when it connects.
+pub const HELLO_MODULES_MAX: usize = 256;
+/// Most labels that an operator may give a node.
+pub const NODE_LABELS_MAX: usize = 64;
+/// Most constraints, or affinities, of a job.
+pub const CONSTRAINTS_MAX: usize = 32;
+/// Most values of one constraint.
+pub const CONSTRAINT_VALUES_MAX: usize = 64;
+/// Most jobs that one may depend on.
+pub const DEPENDENCIES_MAX: usize = 16;
+/// Most names and values of a run's metadata.
+pub const META_MAX: usize = 64;
 /// Most runs in one submission segment.
 pub const RUNS_PER_SEGMENT_MAX: usize = 4096;
 /// Most bytes in one store transaction; etcd refuses requests over 1.5 MiB.

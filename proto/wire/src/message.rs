@@ -9,6 +9,7 @@ use crate::{
     log::Stream,
     node::Hello,
     outcome::Outcome,
+    resources::Resources,
     task::Reason,
     wire_enum, wire_struct,
     work::WorkSpec,
@@ -155,8 +156,10 @@ pub struct Stop {
     pub grant: Option<GrantSeq>,
     /// The reason to report.
     pub reason: Reason,
+    /// How long attempts may still go on by themselves; what was not started comes back at once.
+    pub grace: Duration,
 }
-wire_struct!(Stop { run, index, grant, reason });
+wire_struct!(Stop { run, index, grant, reason, grace });
 
 /// See [`ToExecutor::Ack`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -234,8 +237,10 @@ pub struct Report {
     pub returned: Vec<Returned>,
     /// The newest progress of running attempts.
     pub progress: Vec<TaskProgress>,
+    /// What attempts that are not revocable really use, if that has changed.
+    pub measured: Option<Resources>,
 }
-wire_struct!(Report { first, groups, started, returned, progress });
+wire_struct!(Report { first, groups, started, returned, progress, measured });
 
 /// Outcomes of one grant.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,9 +1,11 @@
 //! What an executor says about its machine.
 
 use alloc::{string::String, vec::Vec};
+use core::time::Duration;
 
 use crate::{
-    id::{ClusterName, Incarnation, NodeId},
+    id::{ClusterName, Digest, Incarnation, NodeId},
+    kind::Pairs,
     resources::Resources,
     wire_struct,
 };
@@ -33,6 +35,8 @@ pub struct Hello {
     pub capacity: Resources,
     /// Most attempts that it runs at the same time.
     pub lanes_max: u32,
+    /// Modules that it has compiled; at most [`crate::limits::HELLO_MODULES_MAX`], newest first.
+    pub modules: Vec<Digest>,
 }
 wire_struct!(Hello {
     wire_min,
@@ -45,7 +49,8 @@ wire_struct!(Hello {
     version,
     attributes,
     capacity,
-    lanes_max
+    lanes_max,
+    modules
 });
 
 /// A node as it is registered in the store: once, and at each new incarnation or installation.
@@ -59,5 +64,25 @@ pub struct NodeRecord {
     pub incarnation: Incarnation,
     /// When it was first seen, Unix milliseconds.
     pub first_seen_ms: u64,
+    /// Its operator wants no new work on it.
+    pub cordoned: bool,
+    /// It is being emptied, or is empty.
+    pub drain: Option<Drain>,
+    /// Labels that its operator gave it here; each replaces an attribute of that name.
+    pub labels: Pairs,
 }
-wire_struct!(NodeRecord { node, installation, incarnation, first_seen_ms });
+wire_struct!(NodeRecord { node, installation, incarnation, first_seen_ms, cordoned, drain, labels });
+
+/// How a node is emptied.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Drain {
+    /// When it was asked for, Unix milliseconds.
+    pub since_ms: u64,
+    /// How long batch, cron and function tasks may go on; 0 stops them at once. Without one, they may end by themselves.
+    pub deadline: Option<Duration>,
+    /// System tasks stay.
+    pub ignore_system: bool,
+    /// The operator's note.
+    pub message: String,
+}
+wire_struct!(Drain { since_ms, deadline, ignore_system, message });

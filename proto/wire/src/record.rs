@@ -5,12 +5,12 @@ use alloc::{string::String, vec::Vec};
 use crate::{
     codec::Document,
     exceptions::ExceptionTable,
-    id::{NodeId, RunId, Seq, Term},
+    id::{GrantSeq, JobName, Namespace, NodeId, RunId, Seq, Term},
     node::NodeRecord,
     outcome::{Failure, Usage},
     segment::Entry,
     task::{Reason, Status},
-    units::{Fuel, MemBytes},
+    units::{CpuMillis, Fuel, MemBytes},
     wire_struct,
     work::{JobRecord, RunRecord},
 };
@@ -124,8 +124,40 @@ pub struct RunDelta {
     pub inline: Vec<Entry>,
     /// Results, logs and usage are in the segment object of this sequence number.
     pub in_segment: bool,
+    /// How many tasks of a service are kept running from here on; those above are not wanted.
+    pub desired: Option<u32>,
+    /// Nodes of tasks of a system job: the table grows by these.
+    pub pins: Vec<Pin>,
+    /// Fenced grants, stored before they are sent.
+    pub fenced: Vec<Fenced>,
+    /// Tasks whose fenced grant has come back without having been started.
+    pub unfenced: Vec<u32>,
 }
-wire_struct!(RunDelta { run, ended, exceptions, usage, stop, inline, in_segment });
+wire_struct!(RunDelta { run, ended, exceptions, usage, stop, inline, in_segment, desired, pins, fenced, unfenced });
+
+/// The node of a task of a system job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pin {
+    /// The task.
+    pub index: u32,
+    /// Where it runs.
+    pub node: NodeId,
+}
+wire_struct!(Pin { index, node });
+
+/// A fenced grant of one task. It holds until the task ends, fails, or the grant comes back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fenced {
+    /// The task.
+    pub index: u32,
+    /// The term of the grant.
+    pub term: Term,
+    /// The grant.
+    pub grant: GrantSeq,
+    /// The node.
+    pub node: NodeId,
+}
+wire_struct!(Fenced { index, term, grant, node });
 
 /// Neighbouring tasks with the same terminal status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -209,8 +241,10 @@ pub struct Block {
     pub exceptions: ExceptionTable,
     /// Results and logs kept in line.
     pub inline: Vec<Entry>,
+    /// Fenced grants that hold.
+    pub fenced: Vec<Fenced>,
 }
-wire_struct!(Block { applied, len, states, exceptions, inline });
+wire_struct!(Block { applied, len, states, exceptions, inline, fenced });
 impl Document for Block {
     const NAME: &'static str = "state block";
     const FORMAT: u8 = 1;
@@ -229,8 +263,12 @@ pub struct RunMeta {
     pub ended_ms: Option<u64>,
     /// The segments that hold results of this run.
     pub segments: Vec<SegmentRef>,
+    /// How many tasks of a service are kept running, if that was changed.
+    pub desired: Option<u32>,
+    /// Nodes of tasks of a system job.
+    pub pins: Vec<Pin>,
 }
-wire_struct!(RunMeta { applied, usage, stop, ended_ms, segments });
+wire_struct!(RunMeta { applied, usage, stop, ended_ms, segments, desired, pins });
 impl Document for RunMeta {
     const NAME: &'static str = "run checkpoint";
     const FORMAT: u8 = 1;
@@ -249,3 +287,41 @@ pub struct SegmentRef {
     pub last: u32,
 }
 wire_struct!(SegmentRef { seq, term, first, last });
+
+/// What is known of a job beside its versions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JobState {
+    /// The namespace.
+    pub namespace: Namespace,
+    /// The job.
+    pub job: JobName,
+    /// None of its tasks is started, and it is not fired.
+    pub paused: bool,
+    /// All instants of a cron job through this one are dealt with: fired, or passed over. Unix milliseconds.
+    pub cron_through_ms: u64,
+}
+wire_struct!(JobState { namespace, job, paused, cron_through_ms });
+impl Document for JobState {
+    const NAME: &'static str = "job state";
+    const FORMAT: u8 = 1;
+}
+
+/// What a namespace may use, and its share of what is scarce.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Quota {
+    /// The namespace.
+    pub namespace: Namespace,
+    /// Its weight between namespaces, 1 to 1,000; others have 100.
+    pub weight: u32,
+    /// Most CPU of its production tasks.
+    pub cpu: Option<CpuMillis>,
+    /// Most memory of its production tasks.
+    pub memory: Option<MemBytes>,
+    /// Most of its production tasks at one time.
+    pub running: Option<u32>,
+}
+wire_struct!(Quota { namespace, weight, cpu, memory, running });
+impl Document for Quota {
+    const NAME: &'static str = "quota";
+    const FORMAT: u8 = 1;
+}

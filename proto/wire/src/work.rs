@@ -1,11 +1,13 @@
 //! What is to be run: the immutable content of a job version, and of a run.
 
-use alloc::{boxed::Box, string::String, vec::Vec};
+use alloc::{boxed::Box, format, string::String, vec::Vec};
 use core::time::Duration;
 
 use crate::{
     id::{Digest, JobName, JobVersion, Namespace, RunId},
+    kind::{Dependency, Execution, Kind, Pairs, RunDependency, Tier},
     outcome::BlobRef,
+    placement::Placement,
     resources::Resources,
     units::Fuel,
     wire_enum, wire_struct,
@@ -18,8 +20,8 @@ pub struct Budgets {
     pub resources: Resources,
     /// Total fuel.
     pub fuel: Fuel,
-    /// Wall-clock time.
-    pub timeout: Duration,
+    /// Wall-clock time; without one, an attempt may take as long as it takes.
+    pub timeout: Option<Duration>,
     /// Bytes of stdout, stderr and log together.
     pub output: u64,
 }
@@ -51,16 +53,6 @@ pub struct RetryPolicy {
 }
 wire_struct!(RetryPolicy { attempts, backoff_min, backoff_max, retry_deterministic });
 
-/// One condition on a node's attributes.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Constraint {
-    /// The attribute.
-    pub attribute: String,
-    /// The value it must have.
-    pub value: String,
-}
-wire_struct!(Constraint { attribute, value });
-
 /// A job's spec as it is stored: immutable, one per version.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JobRecord {
@@ -70,6 +62,8 @@ pub struct JobRecord {
     pub job: JobName,
     /// The version, from 1.
     pub version: JobVersion,
+    /// What sort of work it is.
+    pub kind: Kind,
     /// The module.
     pub module: Digest,
     /// Arguments after the program name.
@@ -80,16 +74,28 @@ pub struct JobRecord {
     pub budgets: Budgets,
     /// Directories.
     pub dirs: Vec<DirGrant>,
-    /// Tasks of a run unless the run says otherwise.
+    /// Tasks of a run unless the run says otherwise; of a service, how many are kept running.
     pub count: u32,
     /// Most tasks of a run at the same time; 0 means no limit.
     pub max_running: u32,
     /// 0 to 100, higher first.
     pub priority: u8,
-    /// Retries.
+    /// How firmly it holds its place.
+    pub tier: Tier,
+    /// A run is ended early when more than this many of its tasks have failed for good.
+    pub max_failed: Option<u32>,
+    /// A task that was not started this long after its submission is not started at all.
+    pub start_deadline: Option<Duration>,
+    /// Jobs whose runs have to end first.
+    pub after: Vec<Dependency>,
+    /// The job of `after` whose results become the payload.
+    pub input_from: Option<JobName>,
+    /// How often attempts may execute.
+    pub execution: Execution,
+    /// Retries; of long-running kinds, the back-off between starts.
     pub retry: RetryPolicy,
     /// Where it may run.
-    pub constraints: Vec<Constraint>,
+    pub placement: Placement,
     /// When it was created, Unix milliseconds.
     pub created_ms: u64,
     /// The author's note.
@@ -99,6 +105,7 @@ wire_struct!(JobRecord {
     namespace,
     job,
     version,
+    kind,
     module,
     args,
     env,
@@ -107,8 +114,14 @@ wire_struct!(JobRecord {
     count,
     max_running,
     priority,
+    tier,
+    max_failed,
+    start_deadline,
+    after,
+    input_from,
+    execution,
     retry,
-    constraints,
+    placement,
     created_ms,
     message,
 });
@@ -143,10 +156,30 @@ pub struct RunRecord {
     pub args: Option<Vec<String>>,
     /// The payload.
     pub input: Input,
+    /// Names and values of its submitter, which its tasks see.
+    pub meta: Pairs,
+    /// Runs that have to end first, in the order of the job's dependencies.
+    pub after: Vec<RunDependency>,
+    /// The place in `after` of the run whose results become the payload.
+    pub input_from: Option<u32>,
+    /// The instant for which a cron job is fired, Unix milliseconds.
+    pub scheduled_ms: Option<u64>,
     /// When it was submitted, Unix milliseconds.
     pub submitted_ms: u64,
 }
-wire_struct!(RunRecord { namespace, job, version, count, args, input, submitted_ms });
+wire_struct!(RunRecord {
+    namespace,
+    job,
+    version,
+    count,
+    args,
+    input,
+    meta,
+    after,
+    input_from,
+    scheduled_ms,
+    submitted_ms
+});
 
 /// All an executor needs to run tasks of one run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -159,6 +192,14 @@ pub struct WorkSpec {
     pub job: JobName,
     /// The number of tasks in the run.
     pub count: u32,
+    /// Tasks are meant to run until they are stopped.
+    pub long_running: bool,
+    /// How firmly it holds its place.
+    pub tier: Tier,
+    /// 0 to 100, higher first.
+    pub priority: u8,
+    /// How often attempts may execute.
+    pub execution: Execution,
     /// The module.
     pub module: Digest,
     /// Arguments after the program name.
@@ -172,20 +213,40 @@ pub struct WorkSpec {
     /// The payload.
     pub input: Input,
 }
-wire_struct!(WorkSpec { run, namespace, job, count, module, args, env, budgets, dirs, input });
+wire_struct!(WorkSpec {
+    run,
+    namespace,
+    job,
+    count,
+    long_running,
+    tier,
+    priority,
+    execution,
+    module,
+    args,
+    env,
+    budgets,
+    dirs,
+    input
+});
 
 impl WorkSpec {
-    /// Joins a run with its job's spec.
+    /// Joins a run with its job's spec; the run's metadata becomes `WEIR_META_…` in the environment.
     #[must_use]
     pub fn new(run: RunId, record: &RunRecord, job: &JobRecord) -> Self {
+        let meta = record.meta.iter().map(|(name, value)| (format!("WEIR_META_{name}"), value.clone()));
         Self {
             run,
             namespace: record.namespace.clone(),
             job: record.job.clone(),
             count: record.count,
+            long_running: job.kind.is_long_running(),
+            tier: job.tier,
+            priority: job.priority,
+            execution: job.execution,
             module: job.module,
             args: record.args.clone().unwrap_or_else(|| job.args.clone()),
-            env: job.env.clone(),
+            env: job.env.iter().cloned().chain(meta).collect(),
             budgets: job.budgets,
             dirs: job.dirs.clone(),
             input: record.input.clone(),

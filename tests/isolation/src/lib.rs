@@ -12,6 +12,7 @@ use weir_sandbox::{Sandbox, SandboxConfig};
 use weir_wire::{
     attempt::{AttemptEvent, AttemptSpec, CancelSpec, Command, EndedAttempt, FollowSpec, ModuleFile, ModuleReady},
     id::{AttemptId, Digest, GrantSeq, RunId, TaskId, Term},
+    kind::{Execution, Tier},
     log,
     outcome::{Captured, Failure},
     resources::Resources,
@@ -90,7 +91,7 @@ impl Guest {
             budgets: Budgets {
                 resources,
                 fuel: Fuel(10_000_000_000),
-                timeout: Duration::from_secs(100),
+                timeout: Some(Duration::from_secs(100)),
                 output: 1 << 20,
             },
         }
@@ -106,7 +107,7 @@ impl Guest {
     /// With a wall-clock timeout.
     #[must_use]
     pub const fn timeout(mut self, timeout: Duration) -> Self {
-        self.budgets.timeout = timeout;
+        self.budgets.timeout = Some(timeout);
         self
     }
 
@@ -256,6 +257,10 @@ impl Bench {
             namespace: "isolation".parse().expect("a name"),
             job: "guest".parse().expect("a name"),
             count: 9,
+            long_running: false,
+            tier: Tier::Preemptible,
+            priority: 50,
+            execution: Execution::default(),
             module,
             args: guest.args.clone(),
             env: guest.env.clone(),

@@ -143,7 +143,7 @@ impl World {
             Ok(Reply::Job { version, .. }) => self.job_promised(at, version),
             Ok(Reply::Runs { runs, .. }) => self.runs_promised(at, runs),
             Ok(Reply::Stopping) => self.stop_promised(at),
-            Ok(Reply::Following(_)) => broken(Property::Invariant, "nobody asked to follow"),
+            Ok(Reply::Following(_) | Reply::Done) => broken(Property::Invariant, "nobody asked for that"),
             Err(RequestError::NotLeader | RequestError::Busy(_)) => {
                 self.wish_later(at);
                 Ok(())

@@ -223,7 +223,10 @@ impl World {
                 self.trace.line(self.now, format_args!("replica {at} answers {}: {result:?}", id.0));
                 self.replied(id, result)
             }
-            Output::TaskOutput(_) | Output::Changed { .. } => Ok(()),
+            Output::TaskOutput(_)
+            | Output::NextInstant { .. }
+            | Output::AssembleInput { .. }
+            | Output::Changed { .. } => Ok(()),
         }
     }
 

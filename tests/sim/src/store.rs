@@ -107,6 +107,12 @@ impl Store {
         for (_, value) in self.scan(key::NODES) {
             loaded.nodes.push(weir_wire::node::NodeRecord::from_bytes(value).expect("a stored node decodes"));
         }
+        for (_, value) in self.scan(key::JOB_STATES) {
+            loaded.job_states.push(weir_wire::record::JobState::from_bytes(value).expect("a stored state decodes"));
+        }
+        for (_, value) in self.scan(key::QUOTAS) {
+            loaded.quotas.push(weir_wire::record::Quota::from_bytes(value).expect("a stored quota decodes"));
+        }
         loaded
     }
 }

@@ -4,10 +4,12 @@ use core::time::Duration;
 
 use weir_wire::{
     id::{Digest, JobName, JobVersion, Namespace},
+    kind::{Execution, Kind, Tier},
     outcome::BlobRef,
+    placement::{Constraint, Placement},
     resources::Resources,
     units::{CpuMillis, Fuel, MemBytes},
-    work::{Budgets, Constraint, Input, JobRecord, RetryPolicy, RunRecord},
+    work::{Budgets, Input, JobRecord, RetryPolicy, RunRecord},
 };
 
 use crate::{options::Options, rng::Rng};
@@ -82,6 +84,10 @@ impl Workload {
             count: *count,
             args: None,
             input: submission.input.clone(),
+            meta: Vec::new(),
+            after: Vec::new(),
+            input_from: None,
+            scheduled_ms: None,
             submitted_ms: 1,
         };
         submission.counts.iter().map(record).collect()
@@ -90,26 +96,33 @@ impl Workload {
 
 /// Whether a job asks for more than any node has, or for one that does not exist.
 pub(crate) fn is_feasible(job: &JobRecord) -> bool {
-    job.budgets.resources.cpu.0 <= NODE_CPU_MIN && job.constraints.iter().all(|c| c.value != "nowhere")
+    job.budgets.resources.cpu.0 <= NODE_CPU_MIN && job.placement.constraints.iter().all(|c| c.values != ["nowhere"])
 }
 
 fn job(rng: &mut Rng, at: usize, zones: usize) -> JobRecord {
     let text = |text: &str| text.to_owned();
     let constraints = match rng.below(8) {
-        0 => vec![Constraint { attribute: text("zone"), value: text("nowhere") }],
-        1 | 2 => vec![Constraint { attribute: text("zone"), value: text(rng.pick::<&str>(&ZONES[..zones.max(1)])) }],
+        0 => vec![Constraint::equal("zone", "nowhere")],
+        1 | 2 => vec![Constraint::equal("zone", *rng.pick::<&str>(&ZONES[..zones.max(1)]))],
         _ => Vec::new(),
     };
     let cpu = if rng.chance(60_000) { 1_000_000 } else { rng.range_u32(10, NODE_CPU_MIN) };
     let resources = Resources { cpu: CpuMillis(cpu), memory: MemBytes(rng.range(1, NODE_MEMORY_MIN >> 20) << 20) };
     JobRecord {
+        kind: Kind::Batch,
+        tier: Tier::Preemptible,
+        max_failed: None,
+        start_deadline: None,
+        after: Vec::new(),
+        input_from: None,
+        execution: Execution::default(),
         namespace: "default".parse::<Namespace>().expect("a valid name"),
         job: format!("job-{at}").parse::<JobName>().expect("a valid name"),
         version: JobVersion(0),
         module: Digest([u8::try_from(at % 250).unwrap_or(0); 32]),
         args: vec![text("x")],
         env: Vec::new(),
-        budgets: Budgets { resources, fuel: Fuel(1_000_000), timeout: Duration::from_secs(60), output: 1 << 20 },
+        budgets: Budgets { resources, fuel: Fuel(1_000_000), timeout: Some(Duration::from_secs(60)), output: 1 << 20 },
         dirs: Vec::new(),
         count: 1,
         max_running: if rng.chance(300_000) { rng.range_u32(1, 6) } else { 0 },
@@ -120,7 +133,7 @@ fn job(rng: &mut Rng, at: usize, zones: usize) -> JobRecord {
             backoff_max: rng.duration(Duration::from_secs(1), Duration::from_secs(5)),
             retry_deterministic: rng.chance(200_000),
         },
-        constraints,
+        placement: Placement { constraints, ..Placement::default() },
         created_ms: 0,
         message: String::new(),
     }

@@ -5,14 +5,16 @@ use std::{collections::BTreeMap, time::Duration};
 use weir_scheduler::{Config, Input, Output, PutJob, Request, RequestId, Scheduler, SessionId, Submit};
 use weir_wire::{
     id::{Digest, GrantSeq, Incarnation, JobVersion, RunId, Term},
+    kind::{Execution, Kind, Tier},
     message::{FullState, Grant, HeldGrant, OutcomeGroup, Renew, Report, Returned, ToControl},
     node::Hello,
     outcome::{Captured, Failure, Outcome, Usage},
+    placement::{Constraint, Placement},
     resources::Resources,
     task::{Reason, Source, Status},
     txn::{CommitResult, Txn},
     units::{CpuMillis, Fuel, Instant, MemBytes, Now},
-    work::{Budgets, Constraint, Input as RunInput, JobRecord, RetryPolicy, RunRecord},
+    work::{Budgets, Input as RunInput, JobRecord, RetryPolicy, RunRecord},
 };
 
 use crate::{show::Names, store::Store};
@@ -226,6 +228,7 @@ impl Cluster {
             attributes: attributes.into_iter().collect(),
             capacity: Resources { cpu: CpuMillis(words.small("cpu", 1000)), memory },
             lanes_max: words.small("lanes", 8),
+            modules: Vec::new(),
         };
         self.input(Input::NodeConnected { session: session(words.plain[1]), hello: Box::new(hello) });
     }
@@ -290,15 +293,22 @@ impl Cluster {
         let zone = words.named.get("zone");
         let memory = MemBytes(words.number("memory", 64) << 20);
         let resources = Resources { cpu: CpuMillis(words.small("cpu", 500)), memory };
-        let zone = zone.map(|zone| Constraint { attribute: "zone".to_owned(), value: (*zone).to_owned() });
+        let zone = zone.map(|zone| Constraint::equal("zone", *zone));
         let spec = JobRecord {
+            kind: Kind::Batch,
+            tier: Tier::Preemptible,
+            max_failed: None,
+            start_deadline: None,
+            after: Vec::new(),
+            input_from: None,
+            execution: Execution::default(),
             namespace: "default".parse().expect("a valid name"),
             job: words.plain[1].parse().expect("a valid name"),
             version: JobVersion(0),
             module: Digest([1; 32]),
             args: Vec::new(),
             env: Vec::new(),
-            budgets: Budgets { resources, fuel: Fuel(1), timeout: Duration::from_secs(60), output: 1000 },
+            budgets: Budgets { resources, fuel: Fuel(1), timeout: Some(Duration::from_secs(60)), output: 1000 },
             dirs: Vec::new(),
             count: 1,
             max_running: words.small("max_running", 0),
@@ -309,7 +319,7 @@ impl Cluster {
                 backoff_max: Duration::from_secs(30),
                 retry_deterministic: false,
             },
-            constraints: zone.into_iter().collect(),
+            placement: Placement { constraints: zone.into_iter().collect(), ..Placement::default() },
             created_ms: 0,
             message: String::new(),
         };
@@ -319,6 +329,10 @@ impl Cluster {
 
     fn submit(&mut self, words: &Words<'_>) {
         let record = RunRecord {
+            meta: Vec::new(),
+            after: Vec::new(),
+            input_from: None,
+            scheduled_ms: None,
             namespace: "default".parse().expect("a valid name"),
             job: words.plain[1].parse().expect("a valid name"),
             version: JobVersion(words.number("version", 1)),

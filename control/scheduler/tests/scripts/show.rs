@@ -48,9 +48,16 @@ impl Names {
                 }
                 Ok(Reply::Stopping) => format!("reply {}: stopping", id.0),
                 Ok(Reply::Following(on)) => format!("reply {}: following {on}", id.0),
+                Ok(Reply::Done) => format!("reply {}: done", id.0),
                 Err(error) => format!("reply {}: error: {error}", id.0),
             },
             Output::TaskOutput(output) => format!("output of {}.{}", self.of(output.run), output.index),
+            Output::NextInstant { job, version, after_ms, .. } => {
+                format!("next instant of {job} version {version} after {after_ms}")
+            }
+            Output::AssembleInput { run, from, items } => {
+                format!("assemble input of {} from {}, items {items}", self.of(*run), self.of(*from))
+            }
             Output::Changed { .. } => return None,
         })
     }

@@ -105,7 +105,7 @@ pub(super) async fn put(
     let request = Request::PutJob(Box::new(PutJob { spec: record, expected }));
     let (version, created) = match api.request(request).await? {
         Done::Job { version, created } => (version, created),
-        other @ (Done::Runs { .. } | Done::Stopping | Done::Following(_)) => {
+        other @ (Done::Runs { .. } | Done::Stopping | Done::Following(_) | Done::Done) => {
             return Err(Refusal::internal("store a job", &format!("{other:?} came back")));
         }
     };

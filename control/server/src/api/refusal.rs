@@ -73,11 +73,15 @@ impl From<RequestError> for Refusal {
             RequestError::NoSuchJob { job, version } => {
                 Self::not_found(format!("job `{job}` has no version {version}"))
             }
-            RequestError::NoSuchRun | RequestError::NoSuchTask { .. } => Self::not_found(detail),
-            RequestError::VersionConflict { .. } => Self::new(Code::Conflict, detail),
+            RequestError::NoSuchRun
+            | RequestError::NoSuchTask { .. }
+            | RequestError::UnknownJob(_)
+            | RequestError::NoSuchNode(_) => Self::not_found(detail),
+            RequestError::VersionConflict { .. } | RequestError::Conflict(_) => Self::new(Code::Conflict, detail),
             RequestError::KeyReused => Self::new(Code::IdempotencyMismatch, detail),
             RequestError::Busy(_) => Self::new(Code::BackPressure, detail).retry_after(RETRY_AFTER_S),
-            RequestError::Limit(_) => Self::invalid(detail),
+            RequestError::Limit(_) | RequestError::Invalid(_) => Self::invalid(detail),
+            RequestError::Quota(_) => Self::new(Code::BackPressure, detail),
         }
     }
 }

@@ -54,6 +54,10 @@ impl<'a> Resolver<'a> {
             return Err(Refusal::invalid_key("count", format!("{count} tasks"), allowed));
         }
         Ok(RunRecord {
+            meta: Vec::new(),
+            after: Vec::new(),
+            input_from: None,
+            scheduled_ms: None,
             namespace: self.namespace.clone(),
             job,
             version: found.version,

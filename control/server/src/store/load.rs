@@ -19,7 +19,7 @@ pub(super) async fn load(store: &Store) -> Result<Loaded, StoreError> {
     if let Some((name, value)) = head.first() {
         loaded.head = decode::<Head>(name, value)?.seq;
     }
-    for prefix in [key::JOBS, key::SUBMISSIONS, key::CHECKPOINTS, key::LOG, key::NODES] {
+    for prefix in [key::JOBS, key::SUBMISSIONS, key::CHECKPOINTS, key::LOG, key::NODES, key::JOB_STATES, key::QUOTAS] {
         let end = key_after_prefix(prefix);
         let mut start = prefix.to_owned();
         let mut limit = PAGE_LEN_FIRST;
@@ -54,6 +54,8 @@ fn place(loaded: &mut Loaded, prefix: &str, (name, value): &Pair) -> Result<(), 
             loaded.log_bytes += value.len();
         }
         key::NODES => loaded.nodes.push(decode(name, value)?),
+        key::JOB_STATES => loaded.job_states.push(decode(name, value)?),
+        key::QUOTAS => loaded.quotas.push(decode(name, value)?),
         _ => return Err(unknown()),
     }
     Ok(())

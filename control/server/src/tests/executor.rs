@@ -73,6 +73,7 @@ fn hello(node: &str) -> Hello {
         attributes: Vec::new(),
         capacity: Resources { cpu: CpuMillis(1000), memory: MemBytes(1 << 30) },
         lanes_max: 4,
+        modules: Vec::new(),
     }
 }
 

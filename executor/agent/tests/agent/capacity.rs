@@ -66,7 +66,13 @@ impl World {
                 self.node.control(ToExecutor::Grant(grant));
             }
             4..8 => self.end_one(),
-            8 => self.node.control(ToExecutor::Stop(Stop { run, index: None, grant: None, reason: Reason::Cancelled })),
+            8 => self.node.control(ToExecutor::Stop(Stop {
+                run,
+                index: None,
+                grant: None,
+                reason: Reason::Cancelled,
+                grace: std::time::Duration::ZERO,
+            })),
             9 => self.node.control(ToExecutor::Follow(Follow { run, index, on: index % 2 == 0 })),
             10 if self.draw(4) == 0 => {
                 self.node.input(Input::Disconnected);

@@ -6,6 +6,7 @@ use weir_agent::{Agent, Config, Input, Output};
 use weir_wire::{
     attempt::{AttemptEvent, Command, EndedAttempt, ModuleReady},
     id::{AttemptId, Digest, GrantSeq, Incarnation, RunId, TaskId, Term},
+    kind::{Execution, Tier},
     message::{Ack, FullState, Grant, Report, Stop, TaskProgress, ToControl, ToExecutor, WIRE_MAX, Welcome},
     outcome::{Captured, Failure, Outcome, Usage},
     resources::Resources,
@@ -45,10 +46,14 @@ pub(crate) fn spec(run: RunId, resources: Resources, input: RunInput) -> Box<Wor
         namespace: "default".parse().expect("a name"),
         job: "job".parse().expect("a name"),
         count: 100_000,
+        long_running: false,
+        tier: Tier::Preemptible,
+        priority: 50,
+        execution: Execution::default(),
         module: MODULE,
         args: vec![],
         env: vec![],
-        budgets: Budgets { resources, fuel: Fuel(1), timeout: ms(1000), output: 1 },
+        budgets: Budgets { resources, fuel: Fuel(1), timeout: Some(ms(1000)), output: 1 },
         dirs: vec![],
         input,
     })
@@ -140,7 +145,13 @@ impl Node {
     }
 
     pub(crate) fn stop(&mut self, index: Option<u32>) {
-        self.control(ToExecutor::Stop(Stop { run: RUN, index, grant: None, reason: Reason::Cancelled }));
+        self.control(ToExecutor::Stop(Stop {
+            run: RUN,
+            index,
+            grant: None,
+            reason: Reason::Cancelled,
+            grace: std::time::Duration::ZERO,
+        }));
     }
 
     /// Lets time pass, keeping every deadline on the way.

@@ -5,9 +5,10 @@ use std::time::Duration;
 use weir_wire::{
     attempt::{
         AttemptEvent, AttemptSpec, CancelSpec, Command, EndedAttempt, FollowSpec, ModuleFile, ModuleReady, OutputChunk,
-        Progress,
+        Progress, ThrottleSpec,
     },
     id::{AttemptId, Digest, GrantSeq, Incarnation, RunId, TaskId, Term},
+    kind::{Execution, Tier},
     log::{Level, Stream},
     message::{
         Ack, BlobReply, BlobRequest, Follow, FullState, Grant, HeldGrant, OutcomeGroup, Output, Refuse, RefuseCode,
@@ -58,9 +59,13 @@ pub(crate) const fn budgets() -> Budgets {
     Budgets {
         resources: Resources { cpu: CpuMillis(500), memory: MemBytes(64 << 20) },
         fuel: Fuel(10_000_000_000),
-        timeout: Duration::from_micros(90_000_001),
+        timeout: Some(Duration::from_micros(90_000_001)),
         output: 1 << 20,
     }
+}
+
+pub(crate) const fn execution() -> Execution {
+    Execution { at_most_once: true, fenced: true, stop_on_disconnect: true }
 }
 
 pub(crate) fn dirs() -> Vec<DirGrant> {
@@ -73,6 +78,10 @@ fn work() -> WorkSpec {
         namespace: "team-a".parse().expect("a valid sample"),
         job: "word-count".parse().expect("a valid sample"),
         count: 300,
+        long_running: true,
+        tier: Tier::Production,
+        priority: 60,
+        execution: execution(),
         module: digest(0xaa),
         args: vec![text("--top"), text("10")],
         env: vec![(text("LANG"), text("C"))],
@@ -113,6 +122,7 @@ fn hello() -> Hello {
         attributes: vec![(text("arch"), text("x86_64")), (text("zone"), text("b"))],
         capacity: Resources { cpu: CpuMillis(16_000), memory: MemBytes(64 << 30) },
         lanes_max: 1024,
+        modules: vec![digest(0xaa), digest(0xab)],
     }
 }
 
@@ -128,6 +138,7 @@ fn report() -> Report {
         started: vec![Started { id: attempt() }],
         returned: vec![Returned { run: RUN, term: Term(5), grant: GrantSeq(900), from: 40 }],
         progress: vec![TaskProgress { run: RUN, index: 17, done: 3, total: 9 }],
+        measured: Some(Resources { cpu: CpuMillis(900), memory: MemBytes(3 << 30) }),
     }
 }
 
@@ -148,7 +159,13 @@ fn to_executor() -> Vec<Case> {
     let welcome =
         Welcome { wire: 1, term: Term(5), lease: Duration::from_secs(15), renew_every: Duration::from_secs(4) };
     let refuse = |code, message| ToExecutor::Refuse(Refuse { code, message: text(message) });
-    let stop = Stop { run: RUN, index: Some(17), grant: Some(GrantSeq(900)), reason: Reason::Cancelled };
+    let stop = Stop {
+        run: RUN,
+        index: Some(17),
+        grant: Some(GrantSeq(900)),
+        reason: Reason::Cancelled,
+        grace: Duration::from_secs(5),
+    };
     vec![
         document("to_executor_welcome", ToExecutor::Welcome(welcome)),
         document("to_executor_refuse_not_leader", refuse(RefuseCode::NotLeader, "try another")),
@@ -212,6 +229,7 @@ fn sandbox() -> Vec<Case> {
         document("command_start", Command::Start(spec)),
         document("command_cancel", Command::Cancel(cancel)),
         document("command_follow", Command::Follow(FollowSpec { id: attempt(), on: true })),
+        document("command_throttle", Command::Throttle(ThrottleSpec { id: attempt(), on: true })),
         document("attempt_event_module", AttemptEvent::Module(ready)),
         document("attempt_event_output", AttemptEvent::Output(chunk)),
         document("attempt_event_progress", AttemptEvent::Progress(Progress { id: attempt(), done: 3, total: 9 })),

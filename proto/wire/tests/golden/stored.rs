@@ -4,31 +4,67 @@ use std::time::Duration;
 
 use weir_wire::{
     exceptions::ExceptionTable,
-    id::{Incarnation, JobVersion, RunId, Seq, Term},
+    id::{GrantSeq, Incarnation, JobVersion, NodeId, RunId, Seq, Term},
     items,
+    kind::{Condition, Cron, Dependency, Kind, Overlap, RunDependency, Service, Tier, Upstream},
     log::{self, Level, Record, Stream},
-    node::NodeRecord,
+    node::{Drain, NodeRecord},
     outcome::{Captured, Failure},
+    placement::{Affinity, Comparison, Constraint, Operator, Placement},
     record::{
-        BlobStore, Block, Delta, EndedRange, Exception, Head, IdempotencyRecord, Leader, RunDelta, RunMeta, SegmentRef,
-        SubmissionSegment, UsageSum,
+        BlobStore, Block, Delta, EndedRange, Exception, Fenced, Head, IdempotencyRecord, JobState, Leader, Pin, Quota,
+        RunDelta, RunMeta, SegmentRef, SubmissionSegment, UsageSum,
     },
     segment::{self, Entry},
     task::{Reason, Source, Status},
-    units::{Fuel, MemBytes},
-    work::{Constraint, Input, JobRecord, RetryPolicy, RunRecord},
+    units::{CpuMillis, Fuel, MemBytes},
+    work::{Input, JobRecord, RetryPolicy, RunRecord},
 };
 
 use crate::{
     cases::{Case, document},
-    messages::{RUN, blob, budgets, digest, dirs, failure, text, usage},
+    messages::{RUN, blob, budgets, digest, dirs, execution, failure, text, usage},
 };
 
-fn job() -> JobRecord {
+fn node_id() -> NodeId {
+    "n1.rack-2".parse().expect("a valid sample")
+}
+
+fn placement() -> Placement {
+    let constraint = |operator, values: &[&str]| Constraint {
+        attribute: text("zone"),
+        operator,
+        values: values.iter().map(|value| text(value)).collect(),
+    };
+    Placement {
+        constraints: vec![
+            constraint(Operator::Equal, &["b"]),
+            constraint(Operator::NotEqual, &["c"]),
+            constraint(Operator::In, &["b", "d"]),
+            constraint(Operator::NotIn, &["e"]),
+            constraint(Operator::Matches, &["^b"]),
+            constraint(Operator::Exists, &[]),
+            constraint(Operator::NotExists, &[]),
+            constraint(Operator::Version(Comparison::Equal), &["1"]),
+            constraint(Operator::Version(Comparison::NotEqual), &["1.1"]),
+            constraint(Operator::Version(Comparison::Less), &["2"]),
+            constraint(Operator::Version(Comparison::LessOrEqual), &["2"]),
+            constraint(Operator::Version(Comparison::Greater), &["0"]),
+            constraint(Operator::Version(Comparison::GreaterOrEqual), &["0.9"]),
+        ],
+        affinities: vec![Affinity { constraint: constraint(Operator::Equal, &["b"]), weight: -50 }],
+        spread: Some(text("rack")),
+        max_per_node: 2,
+        pool: Some(text("gpu")),
+    }
+}
+
+fn job(kind: Kind) -> JobRecord {
     JobRecord {
         namespace: "team-a".parse().expect("a valid sample"),
         job: "word-count".parse().expect("a valid sample"),
         version: JobVersion(7),
+        kind,
         module: digest(0xaa),
         args: vec![text("--top"), text("10")],
         env: vec![(text("LANG"), text("C"))],
@@ -43,7 +79,16 @@ fn job() -> JobRecord {
             backoff_max: Duration::from_secs(60),
             retry_deterministic: true,
         },
-        constraints: vec![Constraint { attribute: text("zone"), value: text("b") }],
+        tier: Tier::Production,
+        max_failed: Some(10),
+        start_deadline: Some(Duration::from_secs(600)),
+        after: vec![
+            Dependency { job: "extract".parse().expect("a valid sample"), condition: Condition::Success },
+            Dependency { job: "load".parse().expect("a valid sample"), condition: Condition::Any },
+        ],
+        input_from: Some("extract".parse().expect("a valid sample")),
+        execution: execution(),
+        placement: placement(),
         created_ms: 1_795_000_000_000,
         message: text("first try"),
     }
@@ -57,6 +102,13 @@ fn run(input: Input) -> RunRecord {
         count: 300,
         args: Some(vec![text("--top"), text("20")]),
         input,
+        meta: vec![(text("customer"), text("7"))],
+        after: vec![
+            RunDependency { upstream: Upstream::Run(RUN), condition: Condition::Failure },
+            RunDependency { upstream: Upstream::Item(2), condition: Condition::Success },
+        ],
+        input_from: Some(1),
+        scheduled_ms: Some(1_795_000_000_000),
         submitted_ms: 1_795_000_000_001,
     }
 }
@@ -121,8 +173,16 @@ fn delta() -> Delta {
         stop: Some(Reason::Cancelled),
         inline: entries(),
         in_segment: true,
+        desired: Some(7),
+        pins: vec![Pin { index: 3, node: node_id() }],
+        fenced: vec![fenced()],
+        unfenced: vec![5, 6],
     };
     Delta { term: Term(5), wall_ms: 1_795_000_000_002, runs: vec![run] }
+}
+
+fn fenced() -> Fenced {
+    Fenced { index: 4, term: Term(5), grant: GrantSeq(900), node: node_id() }
 }
 
 fn segment_bytes() -> Vec<u8> {
@@ -163,7 +223,48 @@ fn is_items(bytes: &[u8]) -> bool {
     whole && item(0) == Some(b"one") && item(1) == Some(b"") && item(2) == Some(b"three")
 }
 
+fn jobs() -> Vec<Case> {
+    let cron = |overlap| {
+        Kind::Cron(Cron {
+            schedule: text("*/5 * * * *"),
+            time_zone: text("Europe/Berlin"),
+            overlap,
+            start_deadline: Duration::from_secs(3600),
+        })
+    };
+    let state = JobState {
+        namespace: "team-a".parse().expect("a valid sample"),
+        job: "word-count".parse().expect("a valid sample"),
+        paused: true,
+        cron_through_ms: 1_795_000_000_006,
+    };
+    let quota = Quota {
+        namespace: "team-a".parse().expect("a valid sample"),
+        weight: 200,
+        cpu: Some(CpuMillis(64_000)),
+        memory: Some(MemBytes(1 << 38)),
+        running: Some(5000),
+    };
+    vec![
+        document("job_record", job(Kind::Batch)),
+        document("job_record_service", job(Kind::Service(Service { healthy_after: Duration::from_secs(5) }))),
+        document("job_record_cron_allow", job(cron(Overlap::Allow))),
+        document("job_record_cron_forbid", job(cron(Overlap::Forbid))),
+        document("job_record_cron_replace", job(cron(Overlap::Replace))),
+        document("job_record_system", job(Kind::System)),
+        document("job_record_function", job(Kind::Function)),
+        document("job_state", state),
+        document("quota", quota),
+    ]
+}
+
 pub(crate) fn cases() -> Vec<Case> {
+    let mut cases = jobs();
+    cases.extend(others());
+    cases
+}
+
+fn others() -> Vec<Case> {
     let items = items::encode([&b"one"[..], b"", b"three"].into_iter()).expect("a valid sample");
     let plain = |name, bytes, is_sample: fn(&[u8]) -> bool, versioned| Case {
         name,
@@ -178,6 +279,8 @@ pub(crate) fn cases() -> Vec<Case> {
         stop: Some(Reason::Cancelled),
         ended_ms: Some(1_795_000_000_003),
         segments: vec![SegmentRef { seq: Seq(80), term: Term(5), first: 3, last: 290 }],
+        desired: Some(7),
+        pins: vec![Pin { index: 3, node: node_id() }],
     };
     let block = Block {
         applied: Seq(88),
@@ -185,16 +288,24 @@ pub(crate) fn cases() -> Vec<Case> {
         states: vec![(290, 1), (9, 0), (1, 2)],
         exceptions: ExceptionTable::pack(exceptions().iter()),
         inline: entries(),
+        fenced: vec![fenced()],
     };
     let node = NodeRecord {
         node: "n1.rack-2".parse().expect("a valid sample"),
         installation: 0x1234_5678_9abc_def0,
         incarnation: Incarnation(3),
         first_seen_ms: 1_795_000_000_004,
+        cordoned: true,
+        drain: Some(Drain {
+            since_ms: 1_795_000_000_005,
+            deadline: Some(Duration::from_secs(300)),
+            ignore_system: true,
+            message: text("disk"),
+        }),
+        labels: vec![(text("zone"), text("b"))],
     };
     let leader = Leader { http: text("https://c1:4640"), link: text("c1:4641") };
     vec![
-        document("job_record", job()),
         document("submission_segment", submissions()),
         document("delta", delta()),
         document("block", block),

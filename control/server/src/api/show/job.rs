@@ -7,6 +7,8 @@ use weir_api::{
 use weir_scheduler::RunView;
 use weir_wire::{
     id::{self, Digest, JobName, Namespace},
+    kind,
+    placement::{self, Placement},
     resources,
     units::{CpuMillis, Fuel, MemBytes},
     work::{self, Budgets, JobRecord, RetryPolicy},
@@ -15,6 +17,13 @@ use weir_wire::{
 /// A validated spec as it is stored.
 pub(crate) fn record(namespace: Namespace, job: JobName, module: Digest, spec: &JobSpec, created_ms: u64) -> JobRecord {
     JobRecord {
+        kind: kind::Kind::Batch,
+        tier: kind::Tier::Preemptible,
+        max_failed: None,
+        start_deadline: None,
+        after: Vec::new(),
+        input_from: None,
+        execution: kind::Execution::default(),
         namespace,
         job,
         version: id::JobVersion(0),
@@ -32,7 +41,10 @@ pub(crate) fn record(namespace: Namespace, job: JobName, module: Digest, spec: &
             backoff_max: Duration::from_millis(spec.retry.backoff_max_ms),
             retry_deterministic: false,
         },
-        constraints: spec.constraints.iter().map(constraint_record).collect(),
+        placement: Placement {
+            constraints: spec.constraints.iter().map(constraint_record).collect(),
+            ..Placement::default()
+        },
         created_ms,
         message: String::new(),
     }
@@ -55,7 +67,7 @@ pub(crate) fn document(record: &JobRecord) -> Document {
             cpu_milli: record.budgets.resources.cpu.0,
             memory_bytes: record.budgets.resources.memory.0,
             fuel: record.budgets.fuel.0,
-            timeout_ms: ms(record.budgets.timeout),
+            timeout_ms: record.budgets.timeout.map_or(u64::MAX, ms),
             output_bytes: record.budgets.output,
         },
         dirs: record.dirs.iter().map(dir_grant).collect(),
@@ -67,7 +79,7 @@ pub(crate) fn document(record: &JobRecord) -> Document {
             backoff_min_ms: ms(record.retry.backoff_min),
             backoff_max_ms: ms(record.retry.backoff_max),
         },
-        constraints: record.constraints.iter().map(constraint).collect(),
+        constraints: record.placement.constraints.iter().map(constraint).collect(),
     }
     .to_document()
 }
@@ -106,7 +118,7 @@ fn budgets(resources: &Resources) -> Budgets {
             memory: MemBytes(resources.memory_bytes),
         },
         fuel: Fuel(resources.fuel),
-        timeout: Duration::from_millis(resources.timeout_ms),
+        timeout: Some(Duration::from_millis(resources.timeout_ms)),
         output: resources.output_bytes,
     }
 }
@@ -119,12 +131,15 @@ fn dir_grant(dir: &work::DirGrant) -> DirGrant {
     DirGrant { host: dir.name.clone(), guest: dir.guest_path.clone() }
 }
 
-fn constraint_record(constraint: &Constraint) -> work::Constraint {
-    work::Constraint { attribute: constraint.attribute.clone(), value: constraint.value.clone() }
+fn constraint_record(constraint: &Constraint) -> placement::Constraint {
+    placement::Constraint::equal(constraint.attribute.clone(), constraint.value.clone())
 }
 
-fn constraint(constraint: &work::Constraint) -> Constraint {
-    Constraint { attribute: constraint.attribute.clone(), value: constraint.value.clone() }
+fn constraint(constraint: &placement::Constraint) -> Constraint {
+    Constraint {
+        attribute: constraint.attribute.clone(),
+        value: constraint.values.first().cloned().unwrap_or_default(),
+    }
 }
 
 #[cfg(test)]

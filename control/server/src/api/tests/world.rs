@@ -394,6 +394,7 @@ fn hello() -> Hello {
         attributes: vec![("arch".to_owned(), "x86_64".to_owned())],
         capacity: Resources { cpu: CpuMillis(4000), memory: MemBytes(4 << 30) },
         lanes_max: 8,
+        modules: Vec::new(),
     }
 }
 
