@@ -307,6 +307,7 @@ impl Core {
                 Output::Close { .. } => {}
                 Output::Reply { id, result } => self.reply(id, result),
                 Output::TaskOutput(output) => drop(self.followers.deliver(&output)),
+                Output::NextInstant { .. } | Output::AssembleInput { .. } => panic!("no test asks for it"),
                 Output::Changed { revision } => drop(self.revision.send_replace(revision)),
             }
         }
