@@ -5,6 +5,7 @@ mod ci;
 mod demo;
 mod process;
 mod setup;
+mod sim;
 mod test;
 mod tidy;
 mod workspace;
@@ -45,13 +46,19 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Run simulated clusters, see docs/SIMULATOR.md
+    Sim {
+        /// Handed over to the simulator
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// Print the README's commands that the tests run
     ReadmeCommands,
 }
 
 fn main() -> ExitCode {
     match perform(Arguments::parse().command) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             say(format!("error: {error:#}"));
             ExitCode::FAILURE
@@ -59,8 +66,9 @@ fn main() -> ExitCode {
     }
 }
 
-fn perform(task: Task) -> Result<()> {
+fn perform(task: Task) -> Result<ExitCode> {
     match task {
+        Task::Sim { arguments } => return sim::sim(&arguments),
         Task::Setup => setup::setup(),
         Task::Demo => demo::demo(),
         Task::Test => test::test(),
@@ -68,7 +76,8 @@ fn perform(task: Task) -> Result<()> {
         Task::Ci => ci::ci(),
         Task::Bench { name, arguments } => bench::bench(&name, &arguments),
         Task::ReadmeCommands => readme_commands(),
-    }
+    }?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn readme_commands() -> Result<()> {

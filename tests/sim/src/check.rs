@@ -1,22 +1,18 @@
 //! Looking at the whole: a new leader's view, and the end of all work.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use weir_scheduler::{EntryLocation, Input};
-use weir_wire::{
-    id::RunId,
-    outcome::Captured,
-    segment,
-    task::Status,
-    units::{Instant, Now},
-};
+use weir_scheduler::{EntryLocation, Input, NodeState, NodeView};
+use weir_wire::{id::RunId, outcome::Captured, segment, task::Status};
 
 use crate::{
     client::State,
     guest::{self, Nature},
-    oracle::{Check, Known, Property, broken},
+    node::Node,
+    oracle::{Checking, Known},
+    property::{Check, Property, broken},
     workload::{self, Wish},
-    world::{World, wall_ms},
+    world::World,
 };
 
 impl World {
@@ -32,7 +28,7 @@ impl World {
         let Some(scheduler) = &self.replicas[at].scheduler else { return Ok(()) };
         let Some(known) = self.oracle.runs.get(&run) else { return Ok(()) };
         let Some(view) = scheduler.run(run) else {
-            return broken(Property::NothingForgotten, format!("replica {at} does not know run {run}"));
+            return broken(Property::View, format!("replica {at} does not know run {run}"));
         };
         let count = |status: Status| known.status.iter().filter(|code| **code == status as u8).count();
         let counts = &view.counts;
@@ -40,10 +36,51 @@ impl World {
         for (status, seen) in Status::ALL.into_iter().zip(seen) {
             if count(status) != seen as usize {
                 let message = format!("replica {at} sees {seen} {status:?} tasks of {run}, recorded {}", count(status));
-                return broken(Property::NothingForgotten, message);
+                return broken(Property::View, message);
             }
         }
         Ok(())
+    }
+
+    /// Compares the soft part of the leader's view with what quiet nodes hold.
+    pub(crate) fn check_soft(&self) -> Check {
+        let Some(term) = self.store.term() else { return Ok(()) };
+        let Some(leader) = self.store.newest else { return Ok(()) };
+        let replica = &self.replicas[leader.replica];
+        let Some(scheduler) = replica.scheduler.as_ref().filter(|scheduler| scheduler.term() == Some(term)) else {
+            return Ok(());
+        };
+        let views = scheduler.nodes(replica.clock.now(self.now));
+        let views: BTreeMap<&str, &NodeView> = views.iter().map(|view| (view.node.as_str(), view)).collect();
+        for node in &self.nodes {
+            let Some(agent) = node.agent.as_ref().filter(|_| self.is_quiet(node, leader.replica)) else { continue };
+            let Some(view) = views.get(node.id.as_str()) else {
+                return broken(Property::View, format!("node {} is connected and unknown", node.id));
+            };
+            let held = agent.stats();
+            if view.state == NodeState::Ready && (view.reserved != held.reserved || view.grants != held.ranges) {
+                let message = format!(
+                    "the leader sees {} grants with {} on {}, which holds {} with {}",
+                    view.grants, view.reserved, node.id, held.ranges, held.reserved
+                );
+                return broken(Property::View, message);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a node and this replica have told each other everything.
+    fn is_quiet(&self, node: &Node, replica: usize) -> bool {
+        let Some(session) = node.session.map(|id| self.session(id)) else { return false };
+        let told = node.agent.as_ref().is_some_and(|agent| {
+            let nothing_due = agent.poll_deadline().is_none_or(|(_, reason)| reason != weir_agent::Reason::Report);
+            nothing_due && agent.stats().outbox_len == 0
+        });
+        told && session.replica == replica
+            && session.alive
+            && session.open
+            && session.under_way == [0, 0]
+            && node.frozen_until.max(self.replicas[replica].frozen_until) <= self.now
     }
 
     /// Whether all that can end has ended, and nobody has anything left to say.
@@ -71,10 +108,10 @@ impl World {
 
     /// Whether the newest leader is there, and holds nothing back.
     fn is_led(&self) -> bool {
-        let Some(leader) = self.store.leader else { return false };
+        let Some(leader) = self.store.newest else { return false };
         let Some(scheduler) = &self.replicas[leader.replica].scheduler else { return false };
         let stats = scheduler.stats();
-        leader.until > self.now
+        self.store.led
             && scheduler.term() == Some(leader.term)
             && stats.grants == 0
             && stats.batches_waiting == 0
@@ -103,15 +140,15 @@ impl World {
             })
             .take(5)
             .collect();
-        let leader = self.store.leader.and_then(|leader| self.replicas[leader.replica].scheduler.as_ref());
+        let leader = self.store.newest.and_then(|leader| self.replicas[leader.replica].scheduler.as_ref());
         let stats = leader.map(weir_scheduler::Scheduler::stats);
         format!("{wishes} wishes wait; open runs {open:?}; nodes {held:?}; leader {stats:?}")
     }
 
     /// The last look, once everything is settled.
     pub(crate) fn check_end(&mut self) -> Check {
-        self.oracle.rebuilds(&self.store.load())?;
-        let Some(leader) = self.store.leader else {
+        self.oracle.rebuilds(&self.store.load(), Checking::Store)?;
+        let Some(leader) = self.store.newest else {
             return broken(Property::Ends, "nobody leads at the end");
         };
         self.check_view(leader.replica)?;
@@ -153,12 +190,12 @@ impl World {
             let asked = known.stopped || stopped.contains(&index);
             let right = match guest::nature(&self.options, run, index) {
                 Nature::Good => status == Status::Succeeded,
-                Nature::Poison(_) => status == Status::Failed,
+                Nature::Poison(_) | Nature::Spin => status == Status::Failed,
                 Nature::Flaky => matches!(status, Status::Succeeded | Status::Failed),
             };
             let killed = asked && status == Status::Killed;
             if !(right || killed) {
-                return broken(Property::OneOutcome, format!("task {run}.{index} is recorded as {status:?}"));
+                return broken(Property::Terminal, format!("task {run}.{index} is recorded as {status:?}"));
             }
         }
         Ok(())
@@ -183,7 +220,7 @@ impl World {
                     Some(Captured::Empty) | None => None,
                 };
                 if bytes.as_deref() != Some(&guest::result(*run, index)) {
-                    return broken(Property::NothingForgotten, format!("the result of {run}.{index} is lost"));
+                    return broken(Property::Accepted, format!("the result of {run}.{index} is lost"));
                 }
             }
         }
@@ -201,9 +238,9 @@ impl World {
     /// Nothing has changed, so there is nothing to do.
     fn check_fixpoint(&mut self, at: usize) -> Check {
         let replica = &mut self.replicas[at];
-        let mono = Instant(self.now + replica.clock_offset + 1);
+        let now = replica.clock.now(self.now + 1);
         let Some(scheduler) = &mut replica.scheduler else { return Ok(()) };
-        scheduler.handle(Now { mono, wall_ms: wall_ms(self.now) }, Input::Tick);
+        scheduler.handle(now, Input::Tick);
         match scheduler.poll_output() {
             None => Ok(()),
             Some(output) => broken(Property::Fixpoint, format!("an unchanged cluster makes the leader say {output:?}")),

@@ -12,7 +12,7 @@ use weir_wire::{
 use crate::{
     event::Kind,
     options::Sabotage,
-    oracle::{Check, Property, broken},
+    property::{Check, Property, broken},
     rng::mix,
     workload::{Submission, Wish},
     world::{World, ns},
@@ -43,12 +43,15 @@ impl World {
         if self.wishes[at] != State::Open {
             return Ok(());
         }
-        let leader = self.store.leader.map(|leader| leader.replica);
-        let ready = |at: &usize| self.replicas[*at].scheduler.is_some() && self.replicas[*at].frozen_until <= self.now;
-        let Some(replica) = leader.filter(ready) else {
+        let mut asked = self.store.newest.map_or(0, |leader| leader.replica);
+        if self.rng.users.chance(50_000) {
+            asked = self.rng.users.index(self.replicas.len());
+        }
+        let replica = asked;
+        if self.replicas[replica].scheduler.is_none() || self.replicas[replica].frozen_until > self.now {
             self.wish_later(at);
             return Ok(());
-        };
+        }
         let Some(request) = self.request(at) else {
             self.wish_later(at);
             return Ok(());
@@ -56,7 +59,7 @@ impl World {
         let twice = matches!(&self.workload.wishes[at].1, Wish::Submit(Submission { key: Some(_), .. }));
         self.ask(at, replica, request)?;
         if twice
-            && self.rng.chance(200_000)
+            && self.rng.users.chance(200_000)
             && self.wishes[at] == State::Open
             && let Some(request) = self.request(at)
         {
@@ -83,7 +86,7 @@ impl World {
         if std::mem::replace(&mut self.wish_planned[at], true) {
             return;
         }
-        let pause = self.rng.duration(Duration::from_millis(100), Duration::from_millis(1000));
+        let pause = self.rng.users.duration(Duration::from_millis(100), Duration::from_millis(1000));
         self.events.push(self.now + ns(pause), Kind::Wish { wish: at });
     }
 
@@ -137,13 +140,13 @@ impl World {
     /// An answer has come.
     pub(crate) fn replied(&mut self, id: RequestId, result: Result<Reply, RequestError>) -> Check {
         let Some(Pending { wish: at, replica }) = self.pending.remove(&id) else {
-            return broken(Property::Invariant, format!("request {} is answered twice, or was never made", id.0));
+            return broken(Property::Crash, format!("request {} is answered twice, or was never made", id.0));
         };
         match result {
             Ok(Reply::Job { version, .. }) => self.job_promised(at, version),
             Ok(Reply::Runs { runs, .. }) => self.runs_promised(at, runs),
             Ok(Reply::Stopping) => self.stop_promised(at),
-            Ok(Reply::Following(_) | Reply::Done) => broken(Property::Invariant, "nobody asked for that"),
+            Ok(Reply::Following(_) | Reply::Done) => broken(Property::Crash, "nobody asked for that"),
             Err(RequestError::NotLeader | RequestError::Busy(_)) => {
                 self.wish_later(at);
                 Ok(())
@@ -157,22 +160,22 @@ impl World {
                 self.wish_later(at);
                 Ok(())
             }
-            Err(error) => broken(Property::NothingForgotten, format!("wish {at} is refused: {error}")),
+            Err(error) => broken(Property::Accepted, format!("wish {at} is refused: {error}")),
         }
     }
 
     fn leads(&self, replica: usize) -> bool {
         let term = self.replicas[replica].scheduler.as_ref().and_then(weir_scheduler::Scheduler::term);
-        self.store.leader.is_some_and(|leader| Some(leader.term) == term)
+        term.is_some() && self.store.term() == term
     }
 
     fn job_promised(&mut self, at: usize, version: JobVersion) -> Check {
         let Wish::Job(job) = self.workload.wishes[at].1 else {
-            return broken(Property::Invariant, "the answer does not fit the request");
+            return broken(Property::Crash, "the answer does not fit the request");
         };
         let spec = &self.workload.jobs[job];
         if version != JobVersion(1) || !self.oracle.jobs.contains_key(&key::job(&spec.namespace, &spec.job, version)) {
-            return broken(Property::Acknowledged, format!("job {} version {version} is not stored", spec.job));
+            return broken(Property::Accepted, format!("job {} version {version} is not stored", spec.job));
         }
         self.jobs_ready[job] = true;
         self.wishes[at] = State::Done(Vec::new());
@@ -183,10 +186,10 @@ impl World {
         if let State::Done(before) = &self.wishes[at]
             && *before != runs
         {
-            return broken(Property::OneOutcome, format!("wish {at} made runs twice"));
+            return broken(Property::Once, format!("wish {at} made runs twice"));
         }
         if let Some(run) = runs.iter().find(|run| !self.oracle.runs.contains_key(run)) {
-            return broken(Property::Acknowledged, format!("run {run} is promised and not stored"));
+            return broken(Property::Accepted, format!("run {run} is promised and not stored"));
         }
         self.wishes[at] = State::Done(runs);
         Ok(())
@@ -194,17 +197,17 @@ impl World {
 
     fn stop_promised(&mut self, at: usize) -> Check {
         let Wish::Stop { submission, single } = &self.workload.wishes[at].1 else {
-            return broken(Property::Invariant, "the answer does not fit the request");
+            return broken(Property::Crash, "the answer does not fit the request");
         };
         let runs = match &self.wishes[*submission] {
             State::Done(runs) => runs.clone(),
             State::Open | State::Abandoned => Vec::new(),
         };
         let Some(known) = runs.first().and_then(|run| self.oracle.runs.get(run)) else {
-            return broken(Property::Invariant, "a stop was answered for a run that was never promised");
+            return broken(Property::Crash, "a stop was answered for a run that was never promised");
         };
         if single.is_none() && !known.stopped && known.ended < known.record.count {
-            return broken(Property::Acknowledged, format!("the stop of {} is promised and not stored", runs[0]));
+            return broken(Property::Accepted, format!("the stop of {} is promised and not stored", runs[0]));
         }
         self.wishes[at] = State::Done(Vec::new());
         Ok(())

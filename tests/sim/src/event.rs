@@ -1,6 +1,6 @@
 //! The heap of things to come, ordered by time and then by the order of their making.
 
-use core::cmp::Ordering;
+use core::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use weir_agent::Part;
@@ -24,17 +24,6 @@ pub(crate) enum Frame {
     Close,
 }
 
-/// A fault to inject.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Fault {
-    NodeCrash,
-    NodeFreeze,
-    Partition,
-    ControlCrash,
-    ControlFreeze,
-    StoreCut,
-}
-
 /// What a guest does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Act {
@@ -43,7 +32,7 @@ pub(crate) enum Act {
     Progress,
 }
 
-/// One thing that happens.
+/// One thing that happens. An epoch is the start of the machine that it belongs to: it does not happen to a later one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Kind {
     Deliver {
@@ -51,7 +40,7 @@ pub(crate) enum Kind {
         to: Side,
         frame: Frame,
     },
-    /// The connection has broken: messages under way are lost.
+    /// The connection has broken.
     Break {
         session: u64,
     },
@@ -112,67 +101,78 @@ pub(crate) enum Kind {
     ControlRestart {
         replica: usize,
     },
-    Campaign,
-    Loaded {
+    /// A follower tries to become leader.
+    Campaign {
         replica: usize,
         epoch: u64,
-        term: Term,
     },
+    /// A leader renews its lease.
     KeepAlive {
         replica: usize,
         epoch: u64,
         term: Term,
     },
+    /// The lease of a leader may have ended.
+    Expire {
+        term: Term,
+    },
+    /// The store removes a leader key whose lease has ended.
+    Remove {
+        term: Term,
+    },
+    /// A request reaches the store.
     Apply {
         call: u64,
     },
+    /// Its answer reaches the replica.
     Answer {
         call: u64,
     },
     Wish {
         wish: usize,
     },
-    Fault(Fault),
+    /// The fault of this number in the plan.
+    Fault {
+        at: usize,
+    },
     Heal,
     /// Looks whether all is done.
     Probe,
 }
 
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) struct Event {
     pub(crate) at: u64,
-    seq: u64,
     pub(crate) kind: Kind,
 }
 
-impl Ord for Event {
-    fn cmp(&self, other: &Self) -> Ordering {
-        // The heap gives the greatest first, and the earliest is wanted.
-        (other.at, other.seq).cmp(&(self.at, self.seq))
-    }
-}
-
-impl PartialOrd for Event {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-/// The heap.
+/// The heap. It sorts small keys; what happens lies in a slab beside it.
 #[derive(Debug, Default)]
 pub(crate) struct Events {
-    heap: BinaryHeap<Event>,
+    heap: BinaryHeap<Reverse<(u64, u64, u32)>>,
+    kinds: Vec<Option<Kind>>,
+    free: Vec<u32>,
     made: u64,
 }
 
 impl Events {
     pub(crate) fn push(&mut self, at: u64, kind: Kind) {
         self.made += 1;
-        self.heap.push(Event { at, seq: self.made, kind });
+        let slot = if let Some(slot) = self.free.pop() {
+            self.kinds[slot as usize] = Some(kind);
+            slot
+        } else {
+            self.kinds.push(Some(kind));
+            u32::try_from(self.kinds.len() - 1).expect("fewer events than fit into memory")
+        };
+        self.heap.push(Reverse((at, self.made, slot)));
     }
 
     pub(crate) fn pop(&mut self) -> Option<Event> {
-        self.heap.pop()
+        let Reverse((at, _, slot)) = self.heap.pop()?;
+        self.free.push(slot);
+        let kind = self.kinds[slot as usize].take()?;
+        Some(Event { at, kind })
     }
 
     pub(crate) const fn made(&self) -> u64 {

@@ -10,7 +10,11 @@ use weir_wire::{
     units::{Fuel, MemBytes},
 };
 
-use crate::{options::Options, rng::Rng};
+use crate::{
+    options::Options,
+    rng::{Purpose, Rng},
+    workload::SPIN_TIMEOUT,
+};
 
 /// How the attempts of one task end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,6 +25,8 @@ pub(crate) enum Nature {
     Poison(Reason),
     /// Sometimes badly.
     Flaky,
+    /// It computes for ever, until its time is over or somebody stops it.
+    Spin,
 }
 
 /// What one attempt does.
@@ -35,8 +41,11 @@ pub(crate) struct Plan {
 
 /// The nature of a task.
 pub(crate) fn nature(options: &Options, run: RunId, index: u32) -> Nature {
-    let mut rng = Rng::new(options.seed ^ run.0, 0x6e61_7475 ^ u64::from(index));
-    if !rng.chance(options.failing) {
+    let mut rng = Rng::new(options.seed ^ run.0, Purpose::Nature, u64::from(index));
+    if rng.chance(options.work.spinning) {
+        return Nature::Spin;
+    }
+    if !rng.chance(options.work.failing) {
         return Nature::Good;
     }
     match rng.below(4) {
@@ -49,20 +58,25 @@ pub(crate) fn nature(options: &Options, run: RunId, index: u32) -> Nature {
 /// What an attempt does.
 pub(crate) fn plan(options: &Options, id: AttemptId, slow: bool) -> Plan {
     let task = id.task;
-    let mut rng = Rng::new(options.seed ^ task.run.0, u64::from(task.index) ^ (id.term.0 << 40) ^ (id.grant.0 << 20));
-    let upper = if slow { options.task_time_max } else { options.task_time_max / 4 };
+    let which = u64::from(task.index) ^ (id.term.0 << 40) ^ (id.grant.0 << 20);
+    let mut rng = Rng::new(options.seed ^ task.run.0, Purpose::Attempt, which);
+    let upper = if slow { options.work.task_time_max } else { options.work.task_time_max / 4 };
     // Mostly short, with a tail.
     let upper = if rng.chance(900_000) { upper / 4 } else { upper };
-    let time = rng.duration(Duration::from_micros(20), upper.max(Duration::from_micros(50)));
+    let mut time = rng.duration(Duration::from_micros(20), upper.max(Duration::from_micros(50)));
     let reason = match nature(options, task.run, task.index) {
         Nature::Good => None,
+        Nature::Spin => {
+            time = SPIN_TIMEOUT;
+            Some(Reason::WallTimeout)
+        }
         Nature::Poison(reason) => Some(reason),
         Nature::Flaky => {
             let reasons = [Reason::ExitNonzero, Reason::HostError, Reason::WallTimeout];
             rng.chance(400_000).then(|| *rng.pick(&reasons))
         }
     };
-    Plan { time, reason, large: rng.chance(options.large), progress: rng.chance(100_000) }
+    Plan { time, reason, large: rng.chance(options.work.large), progress: rng.chance(100_000) }
 }
 
 /// The result of a task: the same whichever attempt succeeds.

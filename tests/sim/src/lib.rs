@@ -5,22 +5,34 @@
 //! reads what the store was told and keeps books of its own.
 #![forbid(unsafe_code)]
 
+mod calls;
 mod check;
 mod client;
+mod clock;
 mod control;
+mod dispatch;
 mod event;
+mod explore;
 mod faults;
+mod fold;
 mod guest;
 mod net;
 mod node;
+mod office;
 mod options;
 mod oracle;
+mod property;
 mod rng;
+mod shrink;
 mod store;
+mod summary;
 mod trace;
 mod workload;
 mod world;
 
-pub use options::{Options, Sabotage};
-pub use oracle::{Property, Violation};
-pub use world::{Summary, World};
+pub use explore::run;
+pub use options::{Flip, Options, Overrides, Sabotage, TextError};
+pub use property::{Property, Violation};
+pub use shrink::{describe, shrink};
+pub use summary::{Summary, Totals};
+pub use world::World;

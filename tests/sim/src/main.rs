@@ -1,91 +1,126 @@
-//! Explores seeds: `weir-sim --seed N [--trace]`, `weir-sim --seeds A..B [--nodes N]`.
+//! Explores seeds: see `USAGE`, and `docs/SIMULATOR.md`.
 //!
-//! Exit code 0: nothing found; 1: wrong usage; 128: a liveness property is broken; 129: a correctness property is broken.
+//! Exit code 0: nothing found; 1: wrong usage; 127: a core has crashed; 128: a liveness property is broken; 129: a
+//! safety property is broken.
+
+mod args;
 
 use std::{
-    io::Write as _,
-    panic::{AssertUnwindSafe, catch_unwind},
+    fs::File,
+    io::{BufWriter, Write},
     process::ExitCode,
 };
 
-use weir_sim::{Options, Property, Summary, Violation, World};
+use args::{Args, Which};
+use weir_sim::{Options, Property, Summary, Totals, Violation, describe, run, shrink};
 
-const USAGE: &str = "usage: weir-sim (--seed N | --seeds A..B) [--nodes N] [--trace]";
+const CRASH: u8 = 127;
 const LIVENESS: u8 = 128;
-const CORRECTNESS: u8 = 129;
-
-struct Args {
-    seeds: std::ops::Range<u64>,
-    nodes: Option<usize>,
-    trace: bool,
-}
+const SAFETY: u8 = 129;
 
 fn main() -> ExitCode {
-    let Some(args) = parse(std::env::args().skip(1)) else {
-        let _ = writeln!(std::io::stderr(), "{USAGE}");
-        return ExitCode::from(1);
+    let args = match args::parse(std::env::args().skip(1)) {
+        Ok(args) => args,
+        Err(message) => {
+            say(&format!("{message}\n{}", args::USAGE));
+            return ExitCode::from(1);
+        }
     };
+    match perform(&args) {
+        Ok(code) => ExitCode::from(code),
+        Err(message) => {
+            say(&message);
+            ExitCode::from(1)
+        }
+    }
+}
+
+fn perform(args: &Args) -> Result<u8, String> {
+    let mut totals = Totals::default();
     let mut worst = 0;
-    let (mut events, mut tasks, mut count) = (0, 0, 0u64);
-    let mut out = std::io::stdout().lock();
-    for seed in args.seeds {
-        let summary = run(seed, args.nodes, args.trace);
-        events += summary.events;
-        tasks += summary.tasks;
-        count += 1;
-        for line in &summary.lines {
-            let _ = writeln!(out, "{line}");
+    let mut examine = |options: Options| -> Result<bool, String> {
+        let summary = run(options.clone(), sink(args)?);
+        totals.add(&summary.totals);
+        report(args, &options, &summary);
+        let Some(violation) = summary.violation else { return Ok(false) };
+        worst = worst.max(code_of(violation.property));
+        if args.shrink {
+            make_small(args, options, &violation)?;
         }
-        if let Some(violation) = &summary.violation {
-            let _ = writeln!(out, "seed {seed}: {violation}");
-            let code = if violation.property.is_liveness() { LIVENESS } else { CORRECTNESS };
-            worst = worst.max(code);
+        Ok(args.first)
+    };
+    match &args.which {
+        Which::Replay(file) => {
+            let text = std::fs::read_to_string(file).map_err(|error| format!("cannot read {file}: {error}"))?;
+            let options = Options::from_text(&text).map_err(|error| format!("{file}: {error}"))?;
+            examine(options)?;
         }
-        if args.trace {
-            let Summary { hash, commits, terms, .. } = summary;
-            let _ = writeln!(out, "seed {seed}: hash {hash:016x}, {commits} commits, last term {terms}");
+        Which::Seeds(seeds) => {
+            for seed in seeds.clone() {
+                if examine(Options::from_seed(seed, args.overrides))? {
+                    break;
+                }
+            }
         }
     }
-    let _ = writeln!(out, "{count} seeds, {events} events, {tasks} tasks recorded");
-    ExitCode::from(worst)
+    print(&totals.to_string());
+    Ok(worst)
 }
 
-/// Runs one seed; a panic of a core is a broken invariant.
-fn run(seed: u64, nodes: Option<usize>, trace: bool) -> Summary {
-    let options = Options::from_seed(seed, nodes);
-    catch_unwind(AssertUnwindSafe(|| World::new(options, trace).run())).unwrap_or_else(|_| Summary {
-        violation: Some(Violation {
-            property: Property::Invariant,
-            at_ns: 0,
-            message: "a panic, see above".to_owned(),
-        }),
-        hash: 0,
-        events: 0,
-        time_ns: 0,
-        tasks: 0,
-        commits: 0,
-        terms: 0,
-        lines: Vec::new(),
-    })
-}
-
-fn parse(mut args: impl Iterator<Item = String>) -> Option<Args> {
-    let (mut seeds, mut nodes, mut trace) = (None, None, false);
-    while let Some(arg) = args.next() {
-        match arg.as_str() {
-            "--seed" => {
-                let seed: u64 = args.next()?.parse().ok()?;
-                seeds = Some(seed..seed.checked_add(1)?);
-            }
-            "--seeds" => {
-                let text = args.next()?;
-                let (low, high) = text.split_once("..")?;
-                seeds = Some(low.parse().ok()?..high.parse().ok()?);
-            }
-            "--nodes" => nodes = Some(args.next()?.parse().ok().filter(|nodes| *nodes > 0)?),
-            "--trace" => trace = true,
-            _ => return None,
+fn report(args: &Args, options: &Options, summary: &Summary) {
+    let seed = options.seed;
+    if let Some(violation) = &summary.violation {
+        print(&format!("seed {seed}: {violation}"));
+        // Set by whoever knows which state of the repository this was built from.
+        if let Ok(commit) = std::env::var("WEIR_SIM_COMMIT") {
+            print(&format!("commit {commit}, {}", describe(options)));
         }
     }
-    Some(Args { seeds: seeds?, nodes, trace })
+    if args.is_single() {
+        let Summary { hash, time_ns, .. } = summary;
+        print(&format!("seed {seed}: hash {hash:016x}, {} s simulated", time_ns / 1_000_000_000));
+    } else if args.forever && seed % 1000 == 999 {
+        say(&format!("seed {seed} done"));
+    }
+}
+
+/// Writes the smallest world that breaks the same property into a file.
+fn make_small(args: &Args, options: Options, violation: &Violation) -> Result<(), String> {
+    let seed = options.seed;
+    let (small, runs) = shrink(options, violation.property, say);
+    let found = run(small.clone(), None).violation.map(|violation| violation.to_string());
+    let file = args.out.clone().unwrap_or_else(|| format!("sim-{seed}.txt"));
+    let found = found.unwrap_or_default();
+    let text = format!("# {found}\n# {} (after {runs} worlds)\n{}", describe(&small), small.to_text());
+    std::fs::write(&file, text).map_err(|error| format!("cannot write {file}: {error}"))?;
+    print(&format!("shrunken to {}: {found}\nreplay it with: cargo xtask sim --replay {file}", describe(&small)));
+    Ok(())
+}
+
+fn sink(args: &Args) -> Result<Option<Box<dyn Write>>, String> {
+    let Some(name) = &args.trace else { return Ok(None) };
+    if name == "-" {
+        return Ok(Some(Box::new(std::io::stdout())));
+    }
+    let file = File::create(name).map_err(|error| format!("cannot write {name}: {error}"))?;
+    Ok(Some(Box::new(BufWriter::new(file))))
+}
+
+fn code_of(property: Property) -> u8 {
+    if property == Property::Crash {
+        CRASH
+    } else if property.is_liveness() {
+        LIVENESS
+    } else {
+        SAFETY
+    }
+}
+
+fn print(line: &str) {
+    // A reader that has gone away, such as `head`, is not an error.
+    let _ = writeln!(std::io::stdout(), "{line}");
+}
+
+fn say(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
 }

@@ -1,4 +1,8 @@
 //! The model of the network: sessions are reliable and ordered, as QUIC streams are, until they break.
+//!
+//! Loss, duplication and reordering of packets are therefore delays here. What can reach the cores is modelled: a broken
+//! connection loses what is under way, or lets it arrive after the next session of the same node has begun, so that a
+//! report sent again arrives twice and out of order.
 
 use core::time::Duration;
 use std::collections::VecDeque;
@@ -7,7 +11,10 @@ use weir_wire::{id::RunId, limits::FRAME_LEN_MAX, task::Status};
 
 use crate::{
     event::{Frame, Kind, Side},
-    oracle::{Check, Property, broken},
+    options::Flip,
+    property::{Check, Property, broken},
+    rng::{Purpose, Rng},
+    store::flip_last_bit,
     world::{World, ns},
 };
 
@@ -22,55 +29,89 @@ pub(crate) struct Session {
     /// The control side has not closed it.
     pub(crate) open: bool,
     pub(crate) greeted: bool,
+    /// Which sides still take in what arrives.
+    hears: [bool; 2],
     /// When the last message to each side arrives: order is kept.
     last: [u64; 2],
+    /// Messages under way to each side.
+    pub(crate) under_way: [u32; 2],
     /// Outcomes that the control side has received and not acknowledged: number, run, task, status.
     pub(crate) received: VecDeque<(u64, RunId, u32, Status)>,
+    pub(crate) rng: Rng,
 }
 
 impl World {
+    /// The session of this number. Sessions are numbered from 0 and never removed.
+    pub(crate) fn session(&self, id: u64) -> &Session {
+        &self.sessions[usize::try_from(id).expect("sessions fit into memory")]
+    }
+
+    pub(crate) fn session_mut(&mut self, id: u64) -> &mut Session {
+        &mut self.sessions[usize::try_from(id).expect("sessions fit into memory")]
+    }
+
+    /// The living sessions of a replica.
+    pub(crate) fn sessions_of(&self, replica: usize) -> Vec<u64> {
+        let living = |id: &u64| self.session(*id).alive && self.session(*id).replica == replica;
+        self.nodes.iter().filter_map(|node| node.session).filter(living).collect()
+    }
+
     /// Puts a frame on its way.
     pub(crate) fn transmit(&mut self, id: u64, to: Side, frame: Frame) -> Check {
         if let Frame::Message(bytes) = &frame {
             if bytes.len() > FRAME_LEN_MAX {
                 return broken(Property::Limits, format!("a message of {} bytes", bytes.len()));
             }
-            self.trace.bytes(to as u64, bytes);
+            self.trace.number(id << 1 | to as u64);
+            self.trace.bytes(bytes);
         }
         let net = self.options.net;
-        let Some(session) = self.sessions.get_mut(&id).filter(|session| session.alive) else {
+        let (now, healed, flip) = (self.now, self.healed, self.options.flip);
+        let session = self.session_mut(id);
+        if !session.alive {
             return Ok(());
-        };
-        let mut delay = self.rng.duration(net.delay_min, net.delay_max);
-        if !self.healed && self.rng.chance(net.spikes) {
-            delay += self.rng.duration(Duration::ZERO, net.spike_max);
         }
-        let blocked = self.nodes[session.node].blocked[to as usize];
-        let at = (self.now + ns(delay)).max(session.last[to as usize]).max(blocked);
+        let (node, replica) = (session.node, session.replica);
+        let mut delay = ns(session.rng.duration(Duration::ZERO, net.delay_max));
+        let tail = !healed && session.rng.chance(net.spikes);
+        if tail {
+            delay += ns(session.rng.duration(Duration::ZERO, net.spike_max));
+        }
+        let reset = !healed && session.rng.chance(net.resets);
+        let breaks_at = now + ns(session.rng.duration(Duration::ZERO, net.delay_max * 2));
+        self.frames += 1;
+        delay += u64::from(flip == Some(Flip::Delay(self.frames)));
+        let blocked = self.nodes[node].blocked[to as usize].max(self.replicas[replica].isolated_until);
+        let session = self.session_mut(id);
+        let at = (now + delay).max(session.last[to as usize]).max(blocked);
         session.last[to as usize] = at;
+        session.under_way[to as usize] += 1;
         self.events.push(at, Kind::Deliver { session: id, to, frame });
-        if !self.healed && self.rng.chance(net.resets) {
-            let at = self.now + ns(self.rng.duration(Duration::ZERO, net.delay_max * 2));
-            self.events.push(at, Kind::Break { session: id });
+        if tail {
+            self.count("delay-tail");
+        }
+        if reset {
+            self.count("reset");
+            self.events.push(breaks_at, Kind::Break { session: id });
         }
         Ok(())
     }
 
     /// Connects a node to some replica, or tries again later.
     pub(crate) fn connect(&mut self, node: usize, epoch: u64) -> Check {
-        let state = &self.nodes[node];
+        let state = &mut self.nodes[node];
         if state.epoch != epoch || state.agent.is_none() || state.session.is_some() {
             return Ok(());
         }
         let reachable = state.blocked.iter().all(|until| *until <= self.now);
-        let replica = usize::try_from(self.rng.below(self.replicas.len() as u64)).unwrap_or(0);
+        let replica = state.rng.index(self.replicas.len());
         let target = &self.replicas[replica];
-        if !reachable || target.scheduler.is_none() || target.frozen_until > self.now {
+        let answers = target.scheduler.is_some() && target.frozen_until.max(target.isolated_until) <= self.now;
+        if !reachable || !answers {
             self.connect_later(node);
             return Ok(());
         }
-        self.next_session += 1;
-        let id = self.next_session;
+        let id = self.sessions.len() as u64;
         let session = Session {
             node,
             node_epoch: epoch,
@@ -79,43 +120,53 @@ impl World {
             alive: true,
             open: true,
             greeted: false,
+            hears: [true; 2],
             last: [self.now; 2],
+            under_way: [0; 2],
             received: VecDeque::new(),
+            rng: Rng::new(self.options.seed, Purpose::Session, id),
         };
-        self.sessions.insert(id, session);
+        self.sessions.push(session);
         self.nodes[node].session = Some(id);
         self.node_input(node, weir_agent::Input::Connected)
     }
 
     /// Tries to connect after a pause.
     pub(crate) fn connect_later(&mut self, node: usize) {
-        let pause = self.rng.duration(Duration::from_millis(20), Duration::from_millis(600));
-        let epoch = self.nodes[node].epoch;
+        let state = &mut self.nodes[node];
+        let pause = state.rng.duration(Duration::from_millis(20), Duration::from_millis(600));
+        let epoch = state.epoch;
         self.events.push(self.now + ns(pause), Kind::Connect { node, epoch });
     }
 
-    /// Ends a session; both sides notice at some time.
+    /// Ends a session; the sides that are told notice at some time. What is under way is lost, or still arrives.
     pub(crate) fn break_session(&mut self, id: u64, tell: [bool; 2]) {
-        let idle = self.options.net.idle_timeout;
-        let Some(session) = self.sessions.get_mut(&id).filter(|session| session.alive) else {
+        let net = self.options.net;
+        let now = self.now;
+        let session = self.session_mut(id);
+        if !session.alive {
             return;
-        };
+        }
         session.alive = false;
+        let mut notices = Vec::new();
         for (side, told) in [(Side::Node, tell[0]), (Side::Control, tell[1])] {
             // A side hears of it at once, or finds out by silence.
-            let late = if self.rng.chance(300_000) { idle } else { Duration::from_millis(30) };
-            let after = self.rng.duration(Duration::ZERO, late);
+            let late = if session.rng.chance(300_000) { net.idle_timeout } else { Duration::from_millis(30) };
+            let after = session.rng.duration(Duration::ZERO, late);
+            session.hears[side as usize] = told && session.rng.chance(net.stragglers);
             if told {
-                self.events.push(self.now + ns(after), Kind::Lost { session: id, side });
+                notices.push((now + ns(after), Kind::Lost { session: id, side }));
             }
+        }
+        for (at, kind) in notices {
+            self.events.push(at, kind);
         }
     }
 
     /// One side notices that its session is gone.
     pub(crate) fn lost(&mut self, id: u64, side: Side) -> Check {
-        let Some(session) = self.sessions.get_mut(&id) else {
-            return Ok(());
-        };
+        let session = self.session_mut(id);
+        session.hears[side as usize] = false;
         match side {
             Side::Node => {
                 let (node, epoch) = (session.node, session.node_epoch);
@@ -127,11 +178,11 @@ impl World {
                 self.node_input(node, weir_agent::Input::Disconnected)
             }
             Side::Control => {
+                session.received = VecDeque::new();
                 let (replica, epoch) = (session.replica, session.replica_epoch);
-                if self.replicas[replica].epoch != epoch || !session.open {
+                if self.replicas[replica].epoch != epoch || !std::mem::take(&mut self.session_mut(id).open) {
                     return Ok(());
                 }
-                session.open = false;
                 let session = weir_scheduler::SessionId(id);
                 self.control_input(replica, weir_scheduler::Input::NodeDisconnected { session })
             }
@@ -139,10 +190,18 @@ impl World {
     }
 
     /// A frame has arrived.
-    pub(crate) fn deliver(&mut self, id: u64, to: Side, frame: Frame) -> Check {
-        let Some(session) = self.sessions.get(&id).filter(|session| session.alive) else {
+    pub(crate) fn deliver(&mut self, id: u64, to: Side, mut frame: Frame) -> Check {
+        self.delivered += 1;
+        if let Frame::Message(bytes) = &mut frame
+            && self.options.flip == Some(Flip::Frame(self.delivered))
+        {
+            flip_last_bit(bytes);
+        }
+        let session = self.session_mut(id);
+        session.under_way[to as usize] -= 1;
+        if !session.hears[to as usize] {
             return Ok(());
-        };
+        }
         match to {
             Side::Node => {
                 let (node, epoch) = (session.node, session.node_epoch);
@@ -160,8 +219,8 @@ impl World {
                 }
             }
             Side::Control => {
-                let (replica, epoch) = (session.replica, session.replica_epoch);
-                if self.replicas[replica].epoch != epoch || !session.open {
+                let (replica, epoch, open) = (session.replica, session.replica_epoch, session.open);
+                if self.replicas[replica].epoch != epoch || !open {
                     return Ok(());
                 }
                 match frame {

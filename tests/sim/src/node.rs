@@ -3,24 +3,24 @@
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 
-use weir_agent::{Agent, Config, Input, Output};
+use weir_agent::{Agent, Config, ExitReason, Input, Output};
 use weir_wire::{
     attempt::{AttemptEvent, Command, ModuleReady, Progress},
     codec::Document,
     id::{AttemptId, ClusterName, Digest, GrantSeq, Incarnation, NodeId, RunId, Term},
-    message::{ToControl, ToExecutor},
+    message::{RefuseCode, ToControl, ToExecutor},
     outcome::BlobRef,
     resources::Resources,
-    units::{Instant, Now},
 };
 
 use crate::{
+    clock::Clock,
     event::{Act, Frame, Kind, Side},
-    guest,
+    fold, guest,
     options::Sabotage,
-    oracle::{Check, Property, broken},
-    rng::mix,
-    world::{CLUSTER, World, ns, wall_ms},
+    property::{Check, Property, broken},
+    rng::{Rng, mix},
+    world::{CLUSTER, World, ns},
 };
 
 /// One machine.
@@ -33,14 +33,18 @@ pub(crate) struct Node {
     pub(crate) agent: Option<Agent>,
     /// Counts starts and crashes.
     pub(crate) epoch: u64,
+    /// Drawn anew when another machine takes the name.
+    pub(crate) installation: u64,
     pub(crate) incarnation: u64,
+    /// Another machine has taken the name.
+    wiped: bool,
     pub(crate) session: Option<u64>,
     pub(crate) frozen_until: u64,
     /// Until when messages to the node, and from it, are held up.
     pub(crate) blocked: [u64; 2],
     pub(crate) armed: u64,
-    /// Its clock is ahead of the world's by this.
-    pub(crate) clock_offset: u64,
+    pub(crate) clock: Clock,
+    pub(crate) rng: Rng,
     /// What runs, by the simulator's own books.
     pub(crate) running: BTreeMap<AttemptId, (guest::Plan, Resources)>,
     specs: BTreeMap<RunId, Resources>,
@@ -51,7 +55,13 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    pub(crate) const fn new(id: NodeId, zone: &'static str, capacity: Resources, lanes_max: u32, offset: u64) -> Self {
+    pub(crate) const fn new(
+        id: NodeId,
+        zone: &'static str,
+        (capacity, lanes_max): (Resources, u32),
+        clock: Clock,
+        rng: Rng,
+    ) -> Self {
         Self {
             id,
             zone,
@@ -59,12 +69,15 @@ impl Node {
             lanes_max,
             agent: None,
             epoch: 0,
+            installation: 1,
             incarnation: 0,
+            wiped: false,
             session: None,
             frozen_until: 0,
             blocked: [0; 2],
             armed: u64::MAX,
-            clock_offset: offset,
+            clock,
+            rng,
             running: BTreeMap::new(),
             specs: BTreeMap::new(),
             prepared: BTreeSet::new(),
@@ -72,17 +85,13 @@ impl Node {
             stale: BTreeSet::new(),
         }
     }
-
-    fn now(&self, now: u64) -> Now {
-        Now { mono: Instant(now + self.clock_offset), wall_ms: wall_ms(now) }
-    }
 }
 
 impl World {
     /// Starts the executor of a machine.
     pub(crate) fn node_start(&mut self, at: usize) {
-        let seed = self.rng.next();
         let node = &mut self.nodes[at];
+        let seed = node.rng.next();
         node.epoch += 1;
         node.incarnation += 1;
         let cluster: ClusterName = CLUSTER.parse().expect("a valid name");
@@ -91,6 +100,7 @@ impl World {
             config.capacity.cpu.0 *= 4;
             config.capacity.memory.0 *= 4;
         }
+        config.installation = node.installation;
         config.boot = seed;
         config.attributes = vec![("zone".to_owned(), node.zone.to_owned())];
         config.lanes_max = node.lanes_max;
@@ -101,9 +111,14 @@ impl World {
         self.events.push(self.now, Kind::Connect { node: at, epoch });
     }
 
-    /// Takes everything that is not on disk away from a machine.
-    pub(crate) fn node_crash(&mut self, at: usize) {
+    /// Takes everything that is not on disk away from a machine, or that too.
+    pub(crate) fn node_crash(&mut self, at: usize, wipe: bool) {
         let node = &mut self.nodes[at];
+        if wipe {
+            node.wiped = true;
+            node.installation = node.rng.next();
+            node.incarnation = 0;
+        }
         node.agent = None;
         node.epoch += 1;
         node.running.clear();
@@ -120,8 +135,9 @@ impl World {
     /// A message of the control plane has arrived.
     pub(crate) fn node_message(&mut self, at: usize, bytes: &[u8]) -> Check {
         let Ok(message) = ToExecutor::from_bytes(bytes) else {
-            return broken(Property::Invariant, "a message to an executor does not decode");
+            return broken(Property::Crash, "a message to an executor does not decode");
         };
+        self.trace.bytes(bytes);
         self.trace.line(self.now, format_args!("{} <- {message:?}", self.nodes[at].id));
         let node = &mut self.nodes[at];
         if let ToExecutor::Welcome(welcome) = &message {
@@ -139,8 +155,10 @@ impl World {
     /// Feeds an agent and carries out what it asks for.
     pub(crate) fn node_input(&mut self, at: usize, input: Input) -> Check {
         let node = &mut self.nodes[at];
-        let now = node.now(self.now);
+        let now = node.clock.now(self.now);
         let Some(agent) = &mut node.agent else { return Ok(()) };
+        self.trace.number(now.mono.0);
+        self.trace.fold(|out| fold::agent_input(&input, out));
         agent.handle(now, input);
         while let Some(output) = self.nodes[at].agent.as_mut().and_then(Agent::poll_output) {
             self.node_output(at, output)?;
@@ -155,7 +173,7 @@ impl World {
         let Some((deadline, reason)) = node.agent.as_ref().and_then(Agent::poll_deadline) else {
             return Ok(());
         };
-        let due = deadline.0.saturating_sub(node.clock_offset).max(now);
+        let due = node.clock.due(deadline).max(now);
         if due < node.armed {
             node.armed = due;
             let epoch = node.epoch;
@@ -166,23 +184,24 @@ impl World {
     }
 
     fn node_output(&mut self, at: usize, output: Output) -> Check {
-        let epoch = self.nodes[at].epoch;
-        let session = self.nodes[at].session;
-        let soon = |rng: &mut crate::rng::Rng| ns(rng.duration(Duration::from_micros(100), Duration::from_millis(30)));
+        self.trace.fold(|out| fold::agent_output(&output, out));
+        let node = &mut self.nodes[at];
+        let (epoch, session) = (node.epoch, node.session);
+        let soon = |rng: &mut Rng| ns(rng.duration(Duration::from_micros(100), Duration::from_millis(30)));
         match output {
             Output::Send(message) => return self.node_send(at, &message),
             Output::Sandbox(command) => return self.node_command(at, command),
             Output::Start(start) => return self.node_attempt(at, start.id),
             Output::FetchModule(digest) => {
-                let due = self.now + soon(&mut self.rng);
+                let due = self.now + soon(&mut node.rng);
                 self.events.push(due, Kind::Module { node: at, epoch, session, digest });
             }
             Output::FetchPayload { run, blob } => {
-                let due = self.now + soon(&mut self.rng);
+                let due = self.now + soon(&mut node.rng);
                 self.events.push(due, Kind::Payload { node: at, epoch, session, run, digest: blob.digest });
             }
             Output::Upload { id, part, bytes } => {
-                let due = self.now + soon(&mut self.rng);
+                let due = self.now + soon(&mut node.rng);
                 self.events.push(due, Kind::Upload { node: at, epoch, session, id, part, bytes });
             }
             Output::Disconnect(reason) => {
@@ -192,8 +211,15 @@ impl World {
                 }
                 self.connect_later(at);
             }
+            // The old machine of this name is not known to be gone: whoever supervises the new one starts it again.
+            Output::Exit(ExitReason::Refused { code: RefuseCode::Identity, .. }) if node.wiped => {
+                self.count("identity-refusal");
+                self.node_crash(at, false);
+                let due = self.now + ns(Duration::from_secs(2));
+                self.events.push(due, Kind::NodeRestart { node: at });
+            }
             Output::Exit(reason) => {
-                return broken(Property::Invariant, format!("the agent of node {at} exits: {reason}"));
+                return broken(Property::Crash, format!("the agent of node {at} exits: {reason}"));
             }
         }
         Ok(())
@@ -215,19 +241,19 @@ impl World {
             Command::Forget(run) => {
                 node.specs.remove(&run);
                 if node.running.keys().any(|id| id.task.run == run) {
-                    return broken(Property::Invariant, format!("run {run} is forgotten while it runs"));
+                    return broken(Property::Crash, format!("run {run} is forgotten while it runs"));
                 }
             }
             Command::Prepare(module) => {
-                let due = self.now + ns(self.rng.duration(Duration::from_millis(1), Duration::from_millis(200)));
+                let due = self.now + ns(node.rng.duration(Duration::from_millis(1), Duration::from_millis(200)));
                 self.events.push(due, Kind::Prepared { node: at, epoch, digest: module.digest });
             }
             Command::Cancel(cancel) => {
-                let due = self.now + ns(self.rng.duration(Duration::ZERO, Duration::from_millis(5)));
+                let due = self.now + ns(node.rng.duration(Duration::ZERO, Duration::from_millis(5)));
                 let act = Act::Cancelled(cancel.reason);
                 self.events.push(due, Kind::Guest { node: at, epoch, id: cancel.id, act });
             }
-            Command::Start(_) => return broken(Property::Invariant, "a start came as a sandbox command"),
+            Command::Start(_) => return broken(Property::Crash, "a start came as a sandbox command"),
             Command::Follow(_) | Command::Throttle(_) => {}
         }
         Ok(())
@@ -241,10 +267,10 @@ impl World {
             return broken(Property::Term, format!("{id} runs under a grant of an older term"));
         }
         let Some(resources) = node.specs.get(&id.task.run).copied() else {
-            return broken(Property::Invariant, format!("{id} starts before its run is defined"));
+            return broken(Property::Crash, format!("{id} starts before its run is defined"));
         };
         if node.running.insert(id, (plan, resources)).is_some() {
-            return broken(Property::OneOutcome, format!("{id} is started twice"));
+            return broken(Property::Once, format!("{id} is started twice"));
         }
         let mut used = Resources::default();
         for (_, resources) in node.running.values() {
@@ -300,7 +326,7 @@ impl World {
         // The sandbox speaks to the executor in wire types: what it says survives their encoding.
         let event = AttemptEvent::Ended(Box::new(ended));
         let Ok(event) = AttemptEvent::from_bytes(&event.to_bytes()) else {
-            return broken(Property::Invariant, "an attempt event does not decode");
+            return broken(Property::Crash, "an attempt event does not decode");
         };
         self.node_input(at, Input::Sandbox(event))
     }
@@ -339,7 +365,7 @@ impl World {
         part: weir_agent::Part,
         bytes: Box<[u8]>,
     ) -> Check {
-        let alive = session.and_then(|id| self.sessions.get(&id)).is_some_and(|session| session.alive && session.open);
+        let alive = session.map(|id| self.session(id)).is_some_and(|session| session.alive && session.open);
         if !alive {
             let message = "the session is gone".to_owned();
             return self.node_input(at, Input::BlobUploadFailed { id, part, bytes, message, retry: true });

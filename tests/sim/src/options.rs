@@ -1,10 +1,19 @@
 //! What a world is like: every option is drawn from the seed, so that each seed tests another corner (swarm testing).
 
+mod text;
+
 use core::time::Duration;
+use std::collections::BTreeSet;
 
-use crate::rng::Rng;
+use crate::{
+    faults::{FAULTS, Fault},
+    rng::Rng,
+};
 
-/// A deliberate defect, to prove that the oracle sees it.
+pub use text::Error as TextError;
+
+/// A deliberate defect of a model, to prove that the oracle sees it. Defects of the code are those of
+/// `cargo xtask mutate`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sabotage {
     /// The store applies transactions of any term.
@@ -19,8 +28,21 @@ pub enum Sabotage {
     IgnoreCapacity,
 }
 
+/// One thing that is done a little differently, to prove that the hash sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flip {
+    /// One bit of this delivered frame.
+    Frame(u64),
+    /// This frame takes a nanosecond longer.
+    Delay(u64),
+    /// One bit of this value as the store keeps it.
+    Stored(u64),
+    /// One bit of this result segment as the blob store keeps it.
+    Object(u64),
+}
+
 /// The options of one world.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
     /// Everything else follows from it.
     pub seed: u64,
@@ -36,126 +58,228 @@ pub struct Options {
     pub events_max: u64,
     /// A defect to inject.
     pub sabotage: Option<Sabotage>,
-    pub(crate) jobs: usize,
-    pub(crate) submissions: usize,
-    pub(crate) count_max: u32,
-    pub(crate) stops: usize,
+    /// A deviation to inject.
+    pub flip: Option<Flip>,
+    /// Names of wishes and faults that are left out, such as `submission-3` or `node-crash-1`.
+    pub dropped: BTreeSet<String>,
+    pub(crate) work: Work,
     pub(crate) faults: Faults,
     pub(crate) net: Net,
     pub(crate) store: Store,
     pub(crate) checkpoint_log_len: usize,
     pub(crate) outbox_len_max: usize,
     pub(crate) lanes_max: u32,
+}
+
+/// What users ask for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Work {
+    pub(crate) jobs: usize,
+    pub(crate) submissions: usize,
+    pub(crate) stops: usize,
+    /// Most tasks of a run.
+    pub(crate) count_max: u32,
     /// Longest task, by order of magnitude.
     pub(crate) task_time_max: Duration,
     /// Outcomes large enough to be uploaded, per million.
     pub(crate) large: u64,
     /// Tasks that fail sometimes or always, per million.
     pub(crate) failing: u64,
+    /// Tasks that spin until their time is over, per million.
+    pub(crate) spinning: u64,
 }
 
-/// How many faults of each kind happen in the safety phase.
-#[derive(Debug, Clone, Copy)]
+/// What goes wrong in the safety phase.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Faults {
-    pub(crate) node_crashes: usize,
-    pub(crate) node_freezes: usize,
-    pub(crate) partitions: usize,
-    pub(crate) control_crashes: usize,
-    pub(crate) control_freezes: usize,
-    /// The leader cannot reach the store for a while.
-    pub(crate) store_cuts: usize,
-    /// Two of these faults may fall together in time.
+    /// How often, by kind.
+    pub(crate) counts: [usize; FAULTS],
+    /// The longest time until one has passed; two of them may overlap.
     pub(crate) recover_max: Duration,
+    /// Clocks that run fast or slow by up to the allowed ε, per million.
+    pub(crate) drifting: u64,
+    /// Nodes whose clock is off by far more than ε, per million: they are exempt from some properties.
+    pub(crate) drifting_far: u64,
 }
 
 /// The network.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Net {
-    pub(crate) delay_min: Duration,
     pub(crate) delay_max: Duration,
     /// Messages that wait for retransmission, per million.
     pub(crate) spikes: u64,
     pub(crate) spike_max: Duration,
     /// Messages at which the connection breaks, per million.
     pub(crate) resets: u64,
+    /// Broken sessions of which what is under way still arrives, perhaps after the next session has begun, per million.
+    pub(crate) stragglers: u64,
     pub(crate) idle_timeout: Duration,
 }
 
 /// The store.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Store {
     pub(crate) delay_max: Duration,
-    /// Transactions whose result is unknown, per million.
+    /// Requests whose result is unknown, per million.
     pub(crate) unknown: u64,
-    /// How late a transaction of unknown result may still land.
+    /// How late a request of unknown result may still land.
     pub(crate) late_max: Duration,
+    /// How late a follower may learn that the leader key is gone.
+    pub(crate) watch_lag_max: Duration,
+    /// How late the store may remove the key of a lease that has ended.
+    pub(crate) removal_lag_max: Duration,
+    /// Pairs in a page of a load.
+    pub(crate) page_len: usize,
+    /// Pages are read at the revision of the first one, and the load begins again if that is compacted.
+    pub(crate) pinned: bool,
 }
 
 const fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
 }
 
+/// Draws options by name.
+struct Draw {
+    seed: u64,
+}
+
+impl Draw {
+    fn count(&self, name: &str, max: u64) -> usize {
+        usize::try_from(Rng::named(self.seed, name).below(max + 1)).unwrap_or(0)
+    }
+
+    /// Half of all worlds lack it, so that each kind of fault is also seen alone.
+    fn some(&self, name: &str, max: u64) -> usize {
+        let mut rng = Rng::named(self.seed, name);
+        if rng.chance(500_000) { usize::try_from(rng.below(max + 1)).unwrap_or(0) } else { 0 }
+    }
+
+    fn pick<T: Copy>(&self, name: &str, list: &[T]) -> T {
+        *Rng::named(self.seed, name).pick(list)
+    }
+
+    fn time(&self, name: &str, low: u64, high: u64) -> Duration {
+        Rng::named(self.seed, name).duration(ms(low), ms(high))
+    }
+}
+
 impl Options {
-    /// The options of a seed; `nodes` overrides their number.
+    /// The options of a seed; `nodes` and `replicas` override their numbers, and `hours` the length of the safety phase.
     #[must_use]
-    pub fn from_seed(seed: u64, nodes: Option<usize>) -> Self {
-        let mut rng = Rng::new(seed, 1);
-        let count = |rng: &mut Rng, max: u64| usize::try_from(rng.below(max + 1)).unwrap_or(0);
-        // Half of all worlds lack each kind of fault, so that faults are also seen alone.
-        let some = |rng: &mut Rng, max: u64| if rng.chance(500_000) { count(rng, max) } else { 0 };
-        let drawn = 1 + count(&mut rng, 11);
-        let nodes = nodes.unwrap_or(drawn);
+    pub fn from_seed(seed: u64, overrides: Overrides) -> Self {
+        let draw = Draw { seed };
+        let nodes = overrides.nodes.unwrap_or(1 + draw.count("nodes", 11));
+        let replicas = overrides.replicas.unwrap_or(1 + draw.count("replicas", 2));
+        let safety = overrides.safety.unwrap_or_else(|| draw.time("safety", 5_000, 60_000));
         let scale = 1 + nodes as u64 / 8;
-        let net = Net {
-            delay_min: ms(0),
-            delay_max: rng.duration(ms(1), ms(20)),
-            spikes: *rng.pick(&[0, 1_000, 20_000]),
-            spike_max: rng.duration(ms(50), ms(4000)),
-            resets: *rng.pick(&[0, 0, 500, 5_000]),
-            idle_timeout: ms(6000),
-        };
-        let store = Store {
-            delay_max: rng.duration(ms(1), ms(40)),
-            unknown: *rng.pick(&[0, 10_000, 100_000]),
-            late_max: rng.duration(ms(10), ms(5000)),
-        };
-        let faults = Faults {
-            node_crashes: some(&mut rng, 4 * scale),
-            node_freezes: some(&mut rng, 3 * scale),
-            partitions: some(&mut rng, 4 * scale),
-            control_crashes: some(&mut rng, 4),
-            control_freezes: some(&mut rng, 2),
-            store_cuts: some(&mut rng, 2),
-            recover_max: rng.duration(ms(500), ms(25_000)),
-        };
-        let task_time_max = *rng.pick(&[ms(2), ms(40), ms(400), ms(6000)]);
-        // Long tasks come in small numbers: simulated time is cheap, but events are not.
-        let counts: &[u32] = if task_time_max > ms(1000) { &[1, 8, 30] } else { &[1, 8, 60, 400] };
-        let count_max = *rng.pick(counts);
-        let submissions = 1 + count(&mut rng, 4 + 8 * scale);
+        let work = work(&draw, scale);
         // One lane could do everything, each task four times, in this time.
-        let work = task_time_max * count_max * 5 * 4;
+        let longest = work.task_time_max.max(if work.spinning > 0 { crate::workload::SPIN_TIMEOUT } else { ms(0) });
+        let tries = longest * work.count_max * 5 * 4;
+        let seconds = safety.as_secs();
         Self {
             seed,
             nodes,
-            replicas: 1 + count(&mut rng, 2),
-            safety: rng.duration(ms(5_000), ms(60_000)),
-            liveness: ms(600_000) + work * u32::try_from(submissions).unwrap_or(u32::MAX),
-            events_max: 2_000_000 + 100_000 * nodes as u64,
+            replicas,
+            safety,
+            liveness: ms(600_000) + tries * u32::try_from(work.submissions).unwrap_or(u32::MAX),
+            events_max: 2_000_000 + (100_000 + 10 * seconds) * nodes as u64,
             sabotage: None,
-            jobs: 1 + count(&mut rng, 5),
-            submissions,
-            count_max,
-            stops: some(&mut rng, 5),
-            faults,
-            net,
-            store,
-            checkpoint_log_len: *rng.pick(&[2, 5, 20, 2000]),
-            outbox_len_max: *rng.pick(&[1, 3, 100_000]),
-            lanes_max: rng.range_u32(1, 24),
-            task_time_max,
-            large: *rng.pick(&[0, 0, 100_000, 1_000_000]),
-            failing: *rng.pick(&[0, 50_000, 300_000]),
+            flip: None,
+            dropped: BTreeSet::new(),
+            work,
+            faults: faults(&draw, scale),
+            net: net(&draw),
+            store: store(&draw),
+            checkpoint_log_len: draw.pick("checkpoint", &[2, 5, 20, 2000]),
+            outbox_len_max: draw.pick("outbox", &[1, 3, 100_000]),
+            lanes_max: u32::try_from(1 + draw.count("lanes", 23)).unwrap_or(1),
         }
+    }
+
+    /// The same world with nothing going wrong.
+    #[must_use]
+    pub fn calm(mut self) -> Self {
+        self.faults.counts = [0; FAULTS];
+        self.net = Net { spikes: 0, resets: 0, stragglers: 0, ..self.net };
+        self.store.unknown = 0;
+        self
+    }
+
+    /// Whether a wish or fault of this name happens.
+    pub(crate) fn keeps(&self, name: &str) -> bool {
+        self.dropped.is_empty() || !self.dropped.contains(name)
+    }
+}
+
+/// What the command line says in place of the seed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Overrides {
+    /// Machines.
+    pub nodes: Option<usize>,
+    /// Control replicas.
+    pub replicas: Option<usize>,
+    /// The length of the safety phase.
+    pub safety: Option<Duration>,
+}
+
+impl Overrides {
+    /// Another number of machines.
+    #[must_use]
+    pub const fn nodes(nodes: usize) -> Self {
+        Self { nodes: Some(nodes), replicas: None, safety: None }
+    }
+}
+
+fn work(draw: &Draw, scale: u64) -> Work {
+    let task_time_max = draw.pick("task-time", &[ms(2), ms(40), ms(400), ms(6000)]);
+    // Long tasks come in small numbers: simulated time is cheap, but events are not.
+    let counts: &[u32] = if task_time_max > ms(1000) { &[1, 8, 30] } else { &[1, 8, 60, 400] };
+    Work {
+        jobs: 1 + draw.count("jobs", 5),
+        submissions: 1 + draw.count("submissions", 4 + 8 * scale),
+        stops: draw.some("stops", 5),
+        count_max: draw.pick("count", counts),
+        task_time_max,
+        large: draw.pick("large", &[0, 0, 100_000, 1_000_000]),
+        failing: draw.pick("failing", &[0, 50_000, 300_000]),
+        spinning: draw.pick("spinning", &[0, 0, 0, 20_000]),
+    }
+}
+
+fn faults(draw: &Draw, scale: u64) -> Faults {
+    let mut counts = [0; FAULTS];
+    for (count, fault) in counts.iter_mut().zip(Fault::ALL) {
+        let max = if fault.is_of_nodes() { fault.often() * scale } else { fault.often() };
+        *count = draw.some(fault.name(), max);
+    }
+    Faults {
+        counts,
+        recover_max: draw.time("recover", 500, 25_000),
+        drifting: draw.pick("drifting", &[0, 300_000, 1_000_000]),
+        drifting_far: draw.pick("drifting-far", &[0, 0, 0, 200_000]),
+    }
+}
+
+fn net(draw: &Draw) -> Net {
+    Net {
+        delay_max: draw.time("net.delay", 1, 20),
+        spikes: draw.pick("net.spikes", &[0, 1_000, 20_000]),
+        spike_max: draw.time("net.spike-max", 50, 4000),
+        resets: draw.pick("net.resets", &[0, 0, 500, 5_000]),
+        stragglers: draw.pick("net.stragglers", &[0, 500_000, 1_000_000]),
+        idle_timeout: ms(6000),
+    }
+}
+
+fn store(draw: &Draw) -> Store {
+    Store {
+        delay_max: draw.time("store.delay", 1, 40),
+        unknown: draw.pick("store.unknown", &[0, 10_000, 100_000]),
+        late_max: draw.time("store.late", 10, 5000),
+        watch_lag_max: draw.time("store.watch-lag", 0, 2000),
+        removal_lag_max: draw.time("store.removal-lag", 0, 500),
+        page_len: draw.pick("store.page", &[1, 4, 32, 4096]),
+        pinned: draw.pick("store.pinned", &[false, true]),
     }
 }

@@ -1,14 +1,11 @@
-//! The oracle: an independent reading of what the store was told, and the named properties.
+//! The oracle: an independent reading of what the store was told.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt,
-};
+use std::collections::BTreeMap;
 
 use weir_scheduler::Loaded;
 use weir_wire::{
     codec::Document,
-    id::{NodeId, RunId, Seq, Term},
+    id::{Incarnation, NodeId, RunId, Seq, Term},
     key, limits,
     node::NodeRecord,
     record::{Block, Delta, RunDelta, RunMeta, SubmissionSegment},
@@ -18,61 +15,7 @@ use weir_wire::{
     work::{JobRecord, RunRecord},
 };
 
-/// What every run of the system must keep.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Property {
-    /// S1: one recorded outcome per task: a terminal status is recorded once, never changes, and is the right one.
-    OneOutcome,
-    /// S2: what runs and what is reserved on a node never exceeds its capacity.
-    Capacity,
-    /// S3: what was answered or acknowledged is durable.
-    Acknowledged,
-    /// S4: nothing accepted is forgotten: the store always rebuilds to all that was recorded, and a leader agrees.
-    NothingForgotten,
-    /// S5: nothing of an older term takes effect.
-    Term,
-    /// S6: queues, frames and transactions stay within their limits.
-    Limits,
-    /// S7: the cores keep their own invariants: no panic, no ERROR event, no unexpected exit.
-    Invariant,
-    /// L1: once faults are healed, all feasible work ends in bounded time.
-    Ends,
-    /// L2: once all work has ended, nothing runs, nothing is held and nothing waits to be reported.
-    NoOrphan,
-    /// L3: an unchanged cluster plans nothing; no busy loops.
-    Fixpoint,
-}
-
-impl Property {
-    /// Whether it is about progress; the others are about correctness.
-    #[must_use]
-    pub const fn is_liveness(self) -> bool {
-        matches!(self, Self::Ends | Self::NoOrphan | Self::Fixpoint)
-    }
-}
-
-/// A property that was broken.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Violation {
-    /// Which one.
-    pub property: Property,
-    /// When, nanoseconds of simulated time.
-    pub at_ns: u64,
-    /// How.
-    pub message: String,
-}
-
-impl fmt::Display for Violation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?} broken at {} s: {}", self.property, crate::trace::Seconds(self.at_ns), self.message)
-    }
-}
-
-pub(crate) type Check = Result<(), (Property, String)>;
-
-pub(crate) fn broken<T>(property: Property, message: impl Into<String>) -> Result<T, (Property, String)> {
-    Err((property, message.into()))
-}
+use crate::property::{Check, Property, broken};
 
 /// One run as the store was told.
 #[derive(Debug)]
@@ -84,6 +27,15 @@ pub(crate) struct Known {
     pub(crate) stopped: bool,
 }
 
+/// Where a copy of the store's content comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Checking {
+    /// It was read in one moment.
+    Store,
+    /// A new leader read it page by page.
+    Load,
+}
+
 /// The oracle's books.
 #[derive(Debug, Default)]
 pub(crate) struct Oracle {
@@ -92,9 +44,11 @@ pub(crate) struct Oracle {
     pub(crate) runs: BTreeMap<RunId, Known>,
     pub(crate) jobs: BTreeMap<String, JobRecord>,
     pub(crate) keys: BTreeMap<String, Vec<RunId>>,
-    nodes: BTreeMap<NodeId, u64>,
-    /// Runs with changes in the last transaction.
-    pub(crate) touched: BTreeSet<RunId>,
+    /// Installation and incarnation of each registered node.
+    nodes: BTreeMap<NodeId, (u64, Incarnation)>,
+    /// Tasks of all runs.
+    tasks: u64,
+    rebuilds: u64,
 }
 
 impl Oracle {
@@ -112,7 +66,6 @@ impl Oracle {
             let (ops, bytes) = (txn.puts.len() + txn.deletes.len(), txn.len_bytes());
             return broken(Property::Limits, format!("a transaction of {ops} operations and {bytes} bytes"));
         }
-        self.touched.clear();
         for (key, value) in &txn.puts {
             self.put(txn, key, value, objects)?;
         }
@@ -120,16 +73,17 @@ impl Oracle {
     }
 
     fn put(&mut self, txn: &Txn, key: &str, value: &[u8], objects: &BTreeMap<String, Vec<u8>>) -> Check {
-        let bad = |what: &str| broken(Property::Invariant, format!("{what} under {key} does not decode"));
+        let bad = |what: &str| broken(Property::Crash, format!("{what} under {key} does not decode"));
         if key.starts_with(key::JOBS) {
             let Ok(job) = JobRecord::from_bytes(value) else { return bad("a job") };
             if self.jobs.insert(key.to_owned(), job).is_some() {
-                return broken(Property::NothingForgotten, format!("job version {key} was overwritten"));
+                return broken(Property::Accepted, format!("job version {key} was overwritten"));
             }
         } else if key.starts_with(key::NODES) {
             let Ok(node) = NodeRecord::from_bytes(value) else { return bad("a node") };
-            let before = self.nodes.insert(node.node.clone(), node.incarnation.0);
-            if before.is_some_and(|before| before > node.incarnation.0) {
+            let now = (node.installation, node.incarnation);
+            let before = self.nodes.insert(node.node.clone(), now);
+            if before.is_some_and(|before| before.0 == now.0 && before.1 > now.1) {
                 return broken(Property::Term, format!("node {} fell back to an older incarnation", node.node));
             }
         } else if key.starts_with(key::SUBMISSIONS) {
@@ -150,7 +104,7 @@ impl Oracle {
                     let Ok(meta) = RunMeta::from_bytes(value) else { return bad("a run checkpoint") };
                     self.meta(txn.seq, run, &meta)?;
                 }
-                None => return broken(Property::Invariant, format!("an unknown key {key}")),
+                None => return broken(Property::Crash, format!("an unknown key {key}")),
             }
         }
         Ok(())
@@ -159,35 +113,35 @@ impl Oracle {
     fn submitted(&mut self, seq: Seq, segment: SubmissionSegment) -> Check {
         let id = |item: usize| RunId::from_segment(seq, u16::try_from(item).unwrap_or(u16::MAX));
         for (item, record) in segment.runs.into_iter().enumerate() {
+            self.tasks += u64::from(record.count);
             let status = vec![0; record.count as usize];
             let known = Known { record, status, ended: 0, stopped: false };
             if self.runs.insert(id(item), known).is_some() {
-                return broken(Property::OneOutcome, format!("run {} was submitted twice", id(item)));
+                return broken(Property::Once, format!("run {} was submitted twice", id(item)));
             }
         }
         for record in segment.keys {
             let runs = (record.first..record.first + record.count).map(|item| id(item as usize)).collect();
             if self.keys.insert(record.key.clone(), runs).is_some() {
-                return broken(Property::OneOutcome, format!("key {} was used for two submissions", record.key));
+                return broken(Property::Once, format!("key {} was used for two submissions", record.key));
             }
         }
         Ok(())
     }
 
     fn delta(&mut self, txn: &Txn, delta: &RunDelta, objects: &BTreeMap<String, Vec<u8>>) -> Check {
-        self.touched.insert(delta.run);
         let Some(known) = self.runs.get_mut(&delta.run) else {
-            return broken(Property::NothingForgotten, format!("a delta of unknown run {}", delta.run));
+            return broken(Property::Accepted, format!("a delta of unknown run {}", delta.run));
         };
         known.stopped |= delta.stop.is_some();
         for range in &delta.ended {
             for index in range.first..range.first + range.len {
                 let Some(slot) = known.status.get_mut(index as usize) else {
-                    return broken(Property::OneOutcome, format!("task {}.{index} does not exist", delta.run));
+                    return broken(Property::Once, format!("task {}.{index} does not exist", delta.run));
                 };
                 if *slot != 0 {
                     let message = format!("task {}.{index} ended as {slot} and again as {:?}", delta.run, range.status);
-                    return broken(Property::OneOutcome, message);
+                    return broken(Property::Once, message);
                 }
                 *slot = range.status as u8;
                 known.ended += 1;
@@ -195,39 +149,53 @@ impl Oracle {
         }
         let name = segment::object_name(txn.seq, txn.term);
         if delta.in_segment && !objects.contains_key(&name) {
-            return broken(Property::Acknowledged, format!("delta {} commits before its segment {name}", txn.seq));
+            return broken(Property::Accepted, format!("delta {} commits before its segment {name}", txn.seq));
         }
         Ok(())
     }
 
     fn block(&self, seq: Seq, run: RunId, block: u32, stored: &Block) -> Check {
         let Some(known) = self.runs.get(&run) else {
-            return broken(Property::NothingForgotten, format!("a block of unknown run {run}"));
+            return broken(Property::Accepted, format!("a block of unknown run {run}"));
         };
         if stored.applied.0 + 1 != seq.0 {
-            return broken(Property::NothingForgotten, format!("block {run}/{block} claims delta {}", stored.applied));
+            return broken(Property::Accepted, format!("block {run}/{block} claims delta {}", stored.applied));
         }
         let states: Vec<u8> =
             stored.states.iter().flat_map(|(len, code)| std::iter::repeat_n(*code, *len as usize)).collect();
         let first = (block * limits::BLOCK_LEN) as usize;
         if known.status.get(first..first + states.len()) != Some(&states[..]) || states.len() != stored.len as usize {
-            return broken(Property::NothingForgotten, format!("block {run}/{block} differs from the deltas"));
+            return broken(Property::Accepted, format!("block {run}/{block} differs from the deltas"));
         }
         Ok(())
     }
 
     fn meta(&self, seq: Seq, run: RunId, meta: &RunMeta) -> Check {
         let Some(known) = self.runs.get(&run) else {
-            return broken(Property::NothingForgotten, format!("a checkpoint of unknown run {run}"));
+            return broken(Property::Accepted, format!("a checkpoint of unknown run {run}"));
         };
         if meta.applied.0 + 1 != seq.0 || meta.stop.is_some() != known.stopped {
-            return broken(Property::NothingForgotten, format!("the checkpoint of {run} differs from the deltas"));
+            return broken(Property::Accepted, format!("the checkpoint of {run} differs from the deltas"));
         }
         Ok(())
     }
 
+    /// Whether the store is to be read whole: after each checkpoint where it is small, and now and then where it is not.
+    pub(crate) const fn rebuild_is_due(&mut self) -> bool {
+        self.rebuilds += 1;
+        self.rebuilds.is_multiple_of(1 + self.tasks / 20_000)
+    }
+
     /// Compares what the store holds with what it was told over time.
-    pub(crate) fn rebuilds(&self, loaded: &Loaded) -> Check {
+    pub(crate) fn rebuilds(&self, loaded: &Result<Loaded, String>, checking: Checking) -> Check {
+        let property = match checking {
+            Checking::Store => Property::Accepted,
+            Checking::Load => Property::View,
+        };
+        let loaded = match loaded {
+            Ok(loaded) => loaded,
+            Err(message) => return broken(property, message.as_str()),
+        };
         let mut runs: BTreeMap<RunId, (Vec<u8>, bool)> = BTreeMap::new();
         for (seq, segment) in &loaded.submissions {
             for (item, record) in segment.runs.iter().enumerate() {
@@ -259,18 +227,18 @@ impl Oracle {
         }
         for (run, known) in &self.runs {
             if runs.get(run).map(|(status, stopped)| (status, *stopped)) != Some((&known.status, known.stopped)) {
-                return broken(Property::NothingForgotten, format!("run {run} cannot be rebuilt from the store"));
+                return broken(property, format!("run {run} cannot be rebuilt from the store"));
             }
         }
         if runs.len() != self.runs.len() || loaded.jobs.len() != self.jobs.len() {
-            return broken(Property::NothingForgotten, "the store holds other runs or jobs than it was told");
+            return broken(property, "the store holds other runs or jobs than it was told");
         }
         Ok(())
     }
 
     /// Whether a node is registered with this incarnation or a later one.
-    pub(crate) fn is_registered(&self, node: &NodeId, incarnation: u64) -> bool {
-        self.nodes.get(node).is_some_and(|known| *known >= incarnation)
+    pub(crate) fn is_registered(&self, node: &NodeId, installation: u64, incarnation: u64) -> bool {
+        self.nodes.get(node).is_some_and(|known| known.0 == installation && known.1 >= Incarnation(incarnation))
     }
 
     /// The terminal status of a task.

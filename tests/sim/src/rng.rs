@@ -1,4 +1,5 @@
-//! The simulator's randomness: everything is drawn from the seed.
+//! The simulator's randomness: everything is drawn from the seed, from one stream per purpose, so that dropping one
+//! thing from a world leaves the draws of most others as they were.
 
 use core::time::Duration;
 
@@ -6,6 +7,37 @@ use core::time::Duration;
 #[derive(Debug, Clone)]
 pub(crate) struct Rng {
     state: u64,
+}
+
+/// What a stream is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// The nature of a task, by run and index.
+    Nature,
+    /// What an attempt does.
+    Attempt,
+    /// A job of the workload.
+    Job,
+    /// A submission.
+    Submission,
+    /// A stop.
+    Stop,
+    /// A fault, by kind and number.
+    Fault,
+    /// A machine: its size and clock.
+    Node,
+    /// A replica: its clock.
+    Replica,
+    /// What happens on a machine.
+    NodeEvents,
+    /// Election and load of a replica.
+    Office,
+    /// One session.
+    Session,
+    /// The way to the store and back.
+    Store,
+    /// The users.
+    Users,
 }
 
 /// Spreads a number over 64 bits.
@@ -17,9 +49,19 @@ pub(crate) const fn mix(value: u64) -> u64 {
 }
 
 impl Rng {
-    /// The stream of a seed for one purpose.
-    pub(crate) const fn new(seed: u64, purpose: u64) -> Self {
-        Self { state: mix(seed ^ mix(purpose)) }
+    /// The stream of a seed for one thing of a purpose.
+    pub(crate) const fn new(seed: u64, purpose: Purpose, which: u64) -> Self {
+        Self { state: mix(mix(seed ^ mix(purpose as u64)) ^ mix(which)) }
+    }
+
+    /// The stream of a seed for the option of this name: a further option changes none of the others.
+    pub(crate) const fn named(seed: u64, name: &str) -> Self {
+        let (bytes, mut at, mut hash) = (name.as_bytes(), 0, 0x6f70_7469_6f6e);
+        while at < bytes.len() {
+            hash = mix(hash ^ bytes[at] as u64);
+            at += 1;
+        }
+        Self { state: mix(seed ^ hash) }
     }
 
     pub(crate) const fn next(&mut self) -> u64 {
@@ -30,6 +72,11 @@ impl Rng {
     /// A number below `end`; 0 when `end` is 0.
     pub(crate) const fn below(&mut self, end: u64) -> u64 {
         if end == 0 { 0 } else { self.next() % end }
+    }
+
+    /// An index of a list of this length.
+    pub(crate) fn index(&mut self, len: usize) -> usize {
+        usize::try_from(self.below(len as u64)).unwrap_or(0)
     }
 
     /// A number from `low` to `high`, both included.
@@ -43,7 +90,7 @@ impl Rng {
 
     /// True in `per_million` of a million cases.
     pub(crate) const fn chance(&mut self, per_million: u64) -> bool {
-        self.below(1_000_000) < per_million
+        per_million > 0 && self.below(1_000_000) < per_million
     }
 
     pub(crate) fn duration(&mut self, low: Duration, high: Duration) -> Duration {
@@ -54,7 +101,6 @@ impl Rng {
 
     /// One element of a list.
     pub(crate) fn pick<'a, T>(&mut self, list: &'a [T]) -> &'a T {
-        let at = usize::try_from(self.below(list.len() as u64)).unwrap_or(0);
-        &list[at]
+        &list[self.index(list.len())]
     }
 }

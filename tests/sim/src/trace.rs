@@ -1,32 +1,41 @@
-//! The trace of a run: a hash always, text on request, and the count of ERROR events.
+//! The trace of a run: a hash always, text on request, and the ERROR events of the cores.
 
 use std::{
     cell::RefCell,
     fmt::{self, Write as _},
+    io::Write,
 };
 
 use crate::rng::mix;
 
 /// What has happened so far.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Trace {
     hash: u64,
-    lines: Option<Vec<String>>,
+    sink: Option<Box<dyn Write>>,
+    /// For encodings that only the hash reads.
+    scratch: Vec<u8>,
+}
+
+impl fmt::Debug for Trace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Trace").field("hash", &self.hash).field("kept", &self.sink.is_some()).finish_non_exhaustive()
+    }
 }
 
 impl Trace {
-    pub(crate) fn new(keep: bool) -> Self {
-        Self { hash: 0, lines: keep.then(Vec::new) }
+    pub(crate) fn new(sink: Option<Box<dyn Write>>) -> Self {
+        Self { hash: 0, sink, scratch: Vec::new() }
     }
 
-    /// Folds bytes into the hash.
-    pub(crate) fn bytes(&mut self, kind: u64, bytes: &[u8]) {
-        self.number(kind);
-        for chunk in bytes.chunks(8) {
-            let mut word = [0; 8];
-            word[..chunk.len()].copy_from_slice(chunk);
-            self.number(u64::from_le_bytes(word));
+    /// Folds bytes, and their number, into the hash.
+    pub(crate) fn bytes(&mut self, bytes: &[u8]) {
+        let mut hash = mix(self.hash ^ bytes.len() as u64);
+        let mut chunks = bytes.chunks_exact(8);
+        for chunk in &mut chunks {
+            hash = mix(hash ^ chunk.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte)));
         }
+        self.hash = mix(hash ^ chunks.remainder().iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte)));
     }
 
     /// Folds a number into the hash.
@@ -34,19 +43,25 @@ impl Trace {
         self.hash = mix(self.hash ^ number);
     }
 
+    /// Folds what `encode` writes into the hash.
+    pub(crate) fn fold(&mut self, encode: impl FnOnce(&mut Vec<u8>)) {
+        let mut scratch = std::mem::take(&mut self.scratch);
+        scratch.clear();
+        encode(&mut scratch);
+        self.bytes(&scratch);
+        self.scratch = scratch;
+    }
+
     /// Notes a line, if anybody wants to read it.
     pub(crate) fn line(&mut self, at_ns: u64, line: fmt::Arguments<'_>) {
-        if let Some(lines) = &mut self.lines {
-            lines.push(format!("{:>12} {line}", Seconds(at_ns)));
+        if let Some(sink) = &mut self.sink {
+            // A reader that has gone away, such as `head`, does not change the world.
+            let _ = writeln!(sink, "{:>12} {line}", Seconds(at_ns));
         }
     }
 
     pub(crate) const fn hash(&self) -> u64 {
         self.hash
-    }
-
-    pub(crate) fn into_lines(self) -> Vec<String> {
-        self.lines.unwrap_or_default()
     }
 }
 
@@ -79,6 +94,9 @@ impl tracing::Subscriber for ErrorWatch {
     fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
         *metadata.level() == tracing::Level::ERROR
     }
+    fn max_level_hint(&self) -> Option<tracing::metadata::LevelFilter> {
+        Some(tracing::metadata::LevelFilter::ERROR)
+    }
     fn new_span(&self, _span: &tracing::span::Attributes<'_>) -> tracing::span::Id {
         tracing::span::Id::from_u64(1)
     }
@@ -95,5 +113,5 @@ impl tracing::Subscriber for ErrorWatch {
 
 /// The ERROR events of this thread since the last call.
 pub(crate) fn take_errors() -> Vec<String> {
-    ERRORS.take()
+    ERRORS.with_borrow_mut(|errors| if errors.is_empty() { Vec::new() } else { std::mem::take(errors) })
 }

@@ -12,9 +12,14 @@ use weir_wire::{
     work::{Budgets, Input, JobRecord, RetryPolicy, RunRecord},
 };
 
-use crate::{options::Options, rng::Rng};
+use crate::{
+    options::Options,
+    rng::{Purpose, Rng},
+};
 
-/// The largest node that a world has at least once.
+/// How long an attempt may take.
+pub(crate) const SPIN_TIMEOUT: Duration = Duration::from_secs(30);
+/// The smallest node of any world.
 pub(crate) const NODE_CPU_MIN: u32 = 2000;
 pub(crate) const NODE_MEMORY_MIN: u64 = 1 << 30;
 /// Zones that every world with enough nodes has.
@@ -48,26 +53,37 @@ pub(crate) struct Workload {
 
 impl Workload {
     pub(crate) fn draw(options: &Options) -> Self {
-        let mut rng = Rng::new(options.seed, 2);
+        let stream = |purpose, number: usize| Rng::new(options.seed, purpose, number as u64);
         let zones = ZONES.len().min(options.nodes);
-        let jobs: Vec<JobRecord> = (0..options.jobs).map(|at| job(&mut rng, at, zones)).collect();
-        let mut wishes: Vec<(Duration, Wish)> =
-            (0..jobs.len()).map(|at| (rng.duration(Duration::ZERO, options.safety / 4), Wish::Job(at))).collect();
+        let (mut jobs, mut wishes) = (Vec::new(), Vec::new());
+        for at in 0..options.work.jobs {
+            let mut rng = stream(Purpose::Job, at);
+            wishes.push((rng.duration(Duration::ZERO, options.safety / 4), Wish::Job(at)));
+            jobs.push(job(&mut rng, at, zones));
+        }
         let mut submissions = Vec::new();
-        for at in 0..options.submissions {
+        for at in 0..options.work.submissions {
+            if !options.keeps(&format!("submission-{at}")) {
+                continue;
+            }
+            let mut rng = stream(Purpose::Submission, at);
             let runs = if rng.chance(100_000) { rng.range(2, 5) } else { 1 };
             let submission = Submission {
-                job: usize::try_from(rng.below(jobs.len() as u64)).unwrap_or(0),
-                counts: (0..runs).map(|_| rng.range_u32(1, options.count_max)).collect(),
+                job: rng.index(jobs.len()),
+                counts: (0..runs).map(|_| rng.range_u32(1, options.work.count_max)).collect(),
                 key: rng.chance(800_000).then(|| format!("default/k{at}")),
                 input: input(&mut rng),
             };
             wishes.push((rng.duration(Duration::ZERO, options.safety), Wish::Submit(submission)));
             submissions.push(wishes.len() - 1);
         }
-        for _ in 0..options.stops {
+        for at in 0..options.work.stops {
+            if submissions.is_empty() || !options.keeps(&format!("stop-{at}")) {
+                continue;
+            }
+            let mut rng = stream(Purpose::Stop, at);
             let submission = *rng.pick(&submissions);
-            let single = rng.chance(400_000).then(|| rng.range_u32(0, options.count_max));
+            let single = rng.chance(400_000).then(|| rng.range_u32(0, options.work.count_max));
             let at = wishes[submission].0 + rng.duration(Duration::ZERO, Duration::from_secs(10));
             wishes.push((at, Wish::Stop { submission, single }));
         }
@@ -122,7 +138,7 @@ fn job(rng: &mut Rng, at: usize, zones: usize) -> JobRecord {
         module: Digest([u8::try_from(at % 250).unwrap_or(0); 32]),
         args: vec![text("x")],
         env: Vec::new(),
-        budgets: Budgets { resources, fuel: Fuel(1_000_000), timeout: Some(Duration::from_secs(60)), output: 1 << 20 },
+        budgets: Budgets { resources, fuel: Fuel(1_000_000), timeout: Some(SPIN_TIMEOUT), output: 1 << 20 },
         dirs: Vec::new(),
         count: 1,
         max_running: if rng.chance(300_000) { rng.range_u32(1, 6) } else { 0 },

@@ -1,20 +1,23 @@
-//! What every change has to pass: committed seeds, a fixed set of small worlds, a few large ones, and proof that the
-//! oracle sees what it should see.
+//! What every change has to pass: committed seeds and worlds, a fixed set of small worlds, a few large ones, and proof
+//! that the oracle and the hash see what they should see.
 
-use weir_sim::{Options, Property, Sabotage, Summary, World};
+use std::path::Path;
 
-fn run(seed: u64, nodes: Option<usize>) -> Summary {
-    World::new(Options::from_seed(seed, nodes), false).run()
+use weir_sim::{Flip, Options, Overrides, Property, Sabotage, Summary, World};
+
+fn run(options: Options) -> Summary {
+    World::new(options, None).run()
 }
 
-/// Runs a seed twice: it has to hold all properties, and to do the same both times.
+/// Runs a world twice: it has to hold all properties, and to do the same both times.
 #[track_caller]
-fn passes(seed: u64, nodes: Option<usize>) -> Summary {
-    let first = run(seed, nodes);
+fn passes(options: &Options) -> Summary {
+    let first = run(options.clone());
+    let (seed, nodes) = (options.seed, options.nodes);
     if let Some(violation) = &first.violation {
-        panic!("seed {seed}, nodes {nodes:?}: {violation}\nreplay: cargo run -p weir-sim -- --seed {seed} --trace");
+        panic!("seed {seed}, {nodes} nodes: {violation}\nreplay: cargo xtask sim --seed {seed} --trace -");
     }
-    let second = run(seed, nodes);
+    let second = run(options.clone());
     assert_eq!(first.hash, second.hash, "seed {seed} did not do the same twice");
     first
 }
@@ -25,7 +28,17 @@ fn committed_seeds_pass() {
         let mut words = line.split('#').next().unwrap_or_default().split_whitespace();
         let Some(seed) = words.next() else { continue };
         let nodes = words.next().map(|nodes| nodes.parse().unwrap());
-        passes(seed.parse().unwrap(), nodes);
+        passes(&Options::from_seed(seed.parse().unwrap(), Overrides { nodes, ..Overrides::default() }));
+    }
+}
+
+#[test]
+fn committed_worlds_pass() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("worlds");
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let options = Options::from_text(&std::fs::read_to_string(&path).unwrap());
+        passes(&options.unwrap_or_else(|error| panic!("{}: {error}", path.display())));
     }
 }
 
@@ -33,7 +46,7 @@ fn committed_seeds_pass() {
 fn small_worlds_pass() {
     let mut tasks = 0;
     for seed in 100_000..100_040 {
-        tasks += passes(seed, None).tasks;
+        tasks += passes(&Options::from_seed(seed, Overrides::default())).totals.tasks;
     }
     assert!(tasks > 1000, "the worlds do something: {tasks} tasks");
 }
@@ -41,18 +54,63 @@ fn small_worlds_pass() {
 #[test]
 fn large_worlds_pass() {
     for (seed, nodes) in [(1, 300), (2, 400), (4, 300)] {
-        let summary = passes(seed, Some(nodes));
-        assert!(summary.tasks > 100, "seed {seed}: {} tasks", summary.tasks);
+        let summary = passes(&Options::from_seed(seed, Overrides::nodes(nodes)));
+        assert!(summary.totals.tasks > 100, "seed {seed}: {} tasks", summary.totals.tasks);
     }
+}
+
+/// Whether a deviation at some place changes the hash.
+fn is_seen(calm: &Options, flip: Flip) -> bool {
+    let mut options = calm.clone();
+    options.flip = Some(flip);
+    run(options).hash != run(calm.clone()).hash
+}
+
+/// A world of some size in which nothing is lost, so that everything that is said also arrives.
+fn calm() -> Options {
+    let calm = Options::from_seed(9, Overrides::nodes(4)).calm();
+    let summary = run(calm.clone());
+    assert!(summary.totals.messages > 200 && summary.totals.commits > 20, "{}", summary.totals);
+    calm
+}
+
+#[test]
+fn the_hash_sees_one_bit_of_any_frame() {
+    let calm = calm();
+    for at in (1..200).step_by(9) {
+        assert!(is_seen(&calm, Flip::Frame(at)), "frame {at}");
+    }
+}
+
+#[test]
+fn the_hash_sees_one_bit_of_any_stored_value() {
+    let calm = calm();
+    for at in 1..20 {
+        assert!(is_seen(&calm, Flip::Stored(at)), "value {at}");
+    }
+}
+
+#[test]
+fn the_hash_sees_one_bit_of_a_result_segment() {
+    let sees = |seed| is_seen(&Options::from_seed(seed, Overrides::default()).calm(), Flip::Object(0));
+    assert!((0..40).any(sees), "no world writes a segment, or the hash does not see it");
+}
+
+/// A frame that waits for one before it is not delayed further, so that not each of them can be seen.
+#[test]
+fn the_hash_sees_a_nanosecond() {
+    let calm = calm();
+    let seen = (1..100).filter(|at| is_seen(&calm, Flip::Delay(*at))).count();
+    assert!(seen > 50, "{seen}");
 }
 
 /// Whether a defect is found in some of a few hundred worlds, and as what.
 #[track_caller]
 fn is_caught(sabotage: Sabotage, as_what: &[Property]) {
     let found = (0..400).find_map(|seed| {
-        let mut options = Options::from_seed(seed, None);
+        let mut options = Options::from_seed(seed, Overrides::default());
         options.sabotage = Some(sabotage);
-        World::new(options, false).run().violation
+        run(options).violation
     });
     let violation = found.unwrap_or_else(|| panic!("{sabotage:?} goes unnoticed"));
     assert!(as_what.contains(&violation.property), "{sabotage:?} is seen as {violation}");
@@ -60,22 +118,22 @@ fn is_caught(sabotage: Sabotage, as_what: &[Property]) {
 
 #[test]
 fn a_store_without_the_term_compare_is_caught() {
-    is_caught(Sabotage::IgnoreTerm, &[Property::Term, Property::OneOutcome]);
+    is_caught(Sabotage::IgnoreTerm, &[Property::Term, Property::Once, Property::Accepted]);
 }
 
 #[test]
 fn a_store_without_the_head_compare_is_caught() {
-    is_caught(Sabotage::IgnoreHead, &[Property::Term, Property::OneOutcome]);
+    is_caught(Sabotage::IgnoreHead, &[Property::Term, Property::Once]);
 }
 
 #[test]
 fn an_acknowledgement_before_the_commit_is_caught() {
-    is_caught(Sabotage::AckBeforeCommit, &[Property::Acknowledged]);
+    is_caught(Sabotage::AckBeforeCommit, &[Property::Accepted]);
 }
 
 #[test]
 fn an_answer_before_the_commit_is_caught() {
-    is_caught(Sabotage::ReplyBeforeCommit, &[Property::Acknowledged]);
+    is_caught(Sabotage::ReplyBeforeCommit, &[Property::Accepted]);
 }
 
 #[test]
