@@ -1,11 +1,15 @@
 //! What waits to be committed together.
 
-use alloc::{collections::BTreeMap, string::String, vec::Vec};
+use alloc::{
+    collections::{BTreeMap, BTreeSet},
+    string::String,
+    vec::Vec,
+};
 
 use weir_wire::{
     id::RunId,
     node::NodeRecord,
-    record::{EndedRange, Exception, UsageSum},
+    record::{EndedRange, Exception, Fenced, UsageSum},
     segment::Entry,
     task::{Reason, Status},
     work::{JobRecord, RunRecord},
@@ -25,6 +29,10 @@ pub(crate) struct RunChanges {
     pub(crate) usage: UsageSum,
     pub(crate) stop: Option<Reason>,
     pub(crate) entries: Vec<Entry>,
+    /// Fenced grants, to be sent once they are durable.
+    pub(crate) fenced: BTreeMap<u32, Fenced>,
+    /// Tasks whose fenced grant is over; applied before `fenced`.
+    pub(crate) unfenced: BTreeSet<u32>,
 }
 
 /// A submission that waits for its commit.
@@ -101,6 +109,7 @@ impl Batch {
     pub(crate) fn end(&mut self, run: RunId, index: u32, status: Status) {
         let mut bytes = 0;
         let changes = self.run(run);
+        changes.fenced.remove(&index);
         match changes.ended.last_mut() {
             Some(last) if last.status == status && last.first + last.len == index => last.len += 1,
             Some(_) | None => {
@@ -116,6 +125,21 @@ impl Batch {
         let frames: usize = exception.failure.backtrace.iter().map(String::len).sum();
         self.delta_bytes += 96 + exception.failure.message.len() + frames;
         self.run(run).exceptions.push(exception);
+    }
+
+    /// Stages a fenced grant.
+    pub(crate) fn fence(&mut self, run: RunId, grant: Fenced) {
+        self.delta_bytes += 48 + grant.node.as_str().len();
+        self.run(run).fenced.insert(grant.index, grant);
+    }
+
+    /// Stages the end of a fenced grant of an open task.
+    pub(crate) fn unfence(&mut self, run: RunId, index: u32) {
+        self.delta_bytes += 8;
+        let changes = self.run(run);
+        // It was not sent, since it is not durable: it may stand in an earlier batch all the same.
+        changes.fenced.remove(&index);
+        changes.unfenced.insert(index);
     }
 
     /// Stages what is kept of an ended task.

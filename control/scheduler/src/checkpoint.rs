@@ -146,7 +146,13 @@ fn block_of(run: &Run, block: u32, applied: Seq) -> Block {
     for index in first..end {
         let code = match run.phase(index) {
             Phase::Recorded(status) => status as u8,
-            Phase::Pending | Phase::Backoff | Phase::Granted | Phase::Running | Phase::Stopping | Phase::Staged(_) => 0,
+            Phase::Pending
+            | Phase::Backoff
+            | Phase::Granted
+            | Phase::Running
+            | Phase::Stopping
+            | Phase::Unknown
+            | Phase::Staged(_) => 0,
         };
         match states.last_mut() {
             Some(last) if last.1 == code => last.0 += 1,
@@ -159,6 +165,6 @@ fn block_of(run: &Run, block: u32, applied: Seq) -> Block {
         states,
         exceptions: ExceptionTable::pack(run.exceptions.range(first..end).map(|(_, exception)| exception)),
         inline: run.inline.range(first..end).map(|(_, entry)| entry.clone()).collect(),
-        fenced: Vec::new(),
+        fenced: run.fenced.stored(first..end),
     }
 }

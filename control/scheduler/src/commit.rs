@@ -122,8 +122,8 @@ fn delta_of(run: RunId, changes: &mut RunChanges, in_segment: bool) -> RunDelta 
         in_segment: in_segment && !changes.entries.is_empty(),
         desired: None,
         pins: Vec::new(),
-        fenced: Vec::new(),
-        unfenced: Vec::new(),
+        fenced: changes.fenced.values().cloned().collect(),
+        unfenced: changes.unfenced.iter().copied().collect(),
     }
 }
 
@@ -210,14 +210,18 @@ impl Scheduler {
         for job in core::mem::take(&mut batch.jobs) {
             leading.job_committed(job);
         }
-        let mut ended = Vec::new();
+        let (mut ended, mut fenced) = (Vec::new(), Vec::new());
         for (run, changes) in core::mem::take(&mut batch.runs) {
+            fenced.extend(changes.fenced.values().map(|grant| (run, grant.clone())));
             if leading.run_committed(run, changes, segment, wall_ms) {
                 ended.push(run);
             }
         }
         for run in ended {
             self.run_ended(run);
+        }
+        for (run, grant) in &fenced {
+            self.send_fenced(*run, grant);
         }
         self.submissions_committed(&mut batch, txn.seq);
         for (id, reply) in core::mem::take(&mut batch.replies) {
@@ -333,6 +337,14 @@ impl Leading {
             for index in range.first..range.first + range.len {
                 run.record(index, range.status);
             }
+        }
+        for index in changes.unfenced {
+            run.touch(index);
+            run.fenced.unstore(index);
+        }
+        for (index, grant) in changes.fenced {
+            run.touch(index);
+            run.fenced.store(grant);
         }
         for exception in changes.exceptions {
             run.touch(exception.index);

@@ -33,8 +33,8 @@ impl Config {
         Self {
             cluster,
             node_timeout: limits::NODE_TIMEOUT,
-            lease: Duration::from_secs(15),
-            renew_every: Duration::from_secs(4),
+            lease: weir_wire::limits::NODE_LEASE,
+            renew_every: weir_wire::limits::NODE_RENEW_EVERY,
             batch_window: Duration::from_millis(10),
             range_target: Duration::from_millis(20),
             checkpoint_log_len: 2000,

@@ -19,6 +19,8 @@ pub enum Reason {
     NodeSilence,
     /// A node that gave a grant back may get grants again.
     Holdoff,
+    /// A node that may run a fenced attempt cannot have a lease any more.
+    Fence,
     /// The wait for registered nodes after an election is over.
     Reconciliation,
 }
@@ -35,6 +37,7 @@ impl Scheduler {
             leading.backoffs.first().map(|(at, ..)| (*at, Reason::Backoff)),
             leading.silences.first().map(|(at, _)| (*at, Reason::NodeSilence)),
             leading.holdoffs.first().map(|(at, _)| (*at, Reason::Holdoff)),
+            leading.fences.next().map(|at| (at, Reason::Fence)),
             leading.reconcile_until.map(|at| (at, Reason::Reconciliation)),
         ];
         candidates.into_iter().flatten().min()

@@ -19,6 +19,7 @@ mod checkpoint;
 mod commit;
 mod config;
 mod deadline;
+mod fence;
 mod grant;
 mod input;
 pub mod limits;

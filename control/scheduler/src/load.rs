@@ -17,6 +17,7 @@ use weir_wire::{
 use crate::{
     checkpoint::Checkpoint,
     commit::run_id,
+    fence::Fences,
     input::Loaded,
     node::Nodes,
     output::Output,
@@ -32,6 +33,7 @@ impl Scheduler {
         self.deposed();
         let now = self.now.mono;
         let mut leading = Leading::empty(term, loaded.head);
+        leading.fences = Fences::new(self.config.lease, now);
         leading.checkpoint.log_len = loaded.deltas.len();
         leading.checkpoint.log_bytes = loaded.log_bytes;
         let mut jobs = loaded.jobs;
@@ -110,6 +112,7 @@ impl Leading {
             silences: BTreeSet::new(),
             holdoffs: BTreeSet::new(),
             reconcile_until: None,
+            fences: Fences::default(),
             more_to_place: false,
             checkpoint: Checkpoint::default(),
             open_tasks: 0,
@@ -163,6 +166,7 @@ impl Leading {
             }
             run.exceptions.extend(block.exceptions.iter().map(|exception| (exception.index, exception)));
             run.inline.extend(block.inline.into_iter().map(|entry| (entry.index, entry)));
+            block.fenced.into_iter().for_each(|grant| run.fenced.store(grant));
         }
     }
 
@@ -175,6 +179,18 @@ impl Leading {
                 if !applied.task(delta.run, index, seq) {
                     run.replay(range.status, index, 1);
                 }
+            }
+        }
+        for index in &delta.unfenced {
+            if !applied.task(delta.run, *index, seq) {
+                run.touch(*index);
+                run.fenced.unstore(*index);
+            }
+        }
+        for grant in &delta.fenced {
+            if grant.index < run.count() && !applied.task(delta.run, grant.index, seq) {
+                run.touch(grant.index);
+                run.fenced.store(grant.clone());
             }
         }
         for exception in delta.exceptions.iter() {
@@ -223,7 +239,9 @@ impl Leading {
             for exception in run.exceptions.values().filter(|exception| exception.status.is_none()) {
                 run.tries.insert(exception.index, Tries { counted: exception.failures, free: 0 });
             }
-            if run.stop.is_some() {
+            let stopped = run.stop.is_some();
+            self.load_fenced(id);
+            if stopped {
                 self.dequeue(id);
                 self.end_pending(id);
             } else {

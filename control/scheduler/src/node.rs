@@ -47,6 +47,10 @@ pub(crate) struct Node {
     pub(crate) reserved: Resources,
     pub(crate) grants: BTreeSet<GrantKey>,
     pub(crate) last_seen: Instant,
+    /// When a renewal of it was last answered, by whichever machine has its name.
+    pub(crate) renewed_at: Instant,
+    /// What its attempts that are not revocable really use; without it, what they reserve counts as used.
+    pub(crate) measured: Option<Resources>,
     /// No new grants before then: it just gave one back untouched.
     pub(crate) holdoff: Option<Instant>,
     pub(crate) defined: BTreeSet<RunId>,
@@ -79,6 +83,8 @@ impl Node {
             reserved: Resources { cpu: weir_wire::units::CpuMillis(0), memory: weir_wire::units::MemBytes(0) },
             grants: BTreeSet::new(),
             last_seen: now,
+            renewed_at: Instant(0),
+            measured: None,
             holdoff: None,
             defined: BTreeSet::new(),
             seen_through: 0,
@@ -108,6 +114,7 @@ impl Node {
         self.lanes_max = hello.lanes_max;
         self.last_seen = now;
         self.holdoff = None;
+        self.measured = None;
         self.defined.clear();
         self.seen_through = 0;
         self.acks.clear();

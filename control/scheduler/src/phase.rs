@@ -16,6 +16,8 @@ pub(crate) enum Phase {
     Running,
     /// In a live grant, and asked to stop.
     Stopping,
+    /// In a fenced grant of a node that does not answer.
+    Unknown,
     /// Ended; the commit that says so is not confirmed.
     Staged(Status),
     /// Ended for ever.
@@ -36,6 +38,7 @@ impl Phase {
             Self::Granted => 2,
             Self::Running => 3,
             Self::Stopping => 4,
+            Self::Unknown => 5,
             Self::Staged(status) => STAGED | status as u8,
             Self::Recorded(status) => RECORDED | status as u8,
         }
@@ -53,6 +56,7 @@ impl Phase {
             2 => Self::Granted,
             3 => Self::Running,
             4 => Self::Stopping,
+            5 => Self::Unknown,
             code if code & 0xf0 == STAGED => Self::Staged(status()),
             code => {
                 assert!(code & 0xf0 == RECORDED, "phase byte {code:#x} was never written");
@@ -78,6 +82,7 @@ impl Phase {
             Self::Granted => TaskState::Assigned,
             Self::Running | Self::Staged(_) => TaskState::Running,
             Self::Stopping => TaskState::Stopping,
+            Self::Unknown => TaskState::Unknown,
             Self::Recorded(status) => status.state(),
         }
     }
@@ -90,6 +95,7 @@ mod tests {
     #[test]
     fn codes_are_distinct_and_round_trip() {
         let mut phases = alloc::vec![Phase::Pending, Phase::Backoff, Phase::Granted, Phase::Running, Phase::Stopping];
+        phases.push(Phase::Unknown);
         for status in Status::ALL {
             phases.extend([Phase::Staged(status), Phase::Recorded(status)]);
         }

@@ -253,7 +253,9 @@ impl Leading {
                     Phase::Granted => counts.assigned -= 1,
                     Phase::Running => counts.running -= 1,
                     Phase::Stopping => counts.stopping -= 1,
-                    Phase::Pending | Phase::Backoff | Phase::Staged(_) | Phase::Recorded(_) => continue,
+                    Phase::Pending | Phase::Backoff | Phase::Unknown | Phase::Staged(_) | Phase::Recorded(_) => {
+                        continue;
+                    }
                 }
                 counts.unknown += 1;
             }
@@ -294,7 +296,8 @@ impl Leading {
             failure = Some(Failure::new(reason, Source::Control, "stopped before it was started"));
         }
         let ended_badly = matches!(phase, Phase::Recorded(Status::Failed));
-        let running_on = grant.map(|grant| self.nodes.get(grant.node).id().clone());
+        let waited_for = || run.fenced.held(index).map(|held| held.node.clone());
+        let running_on = grant.map(|grant| self.nodes.get(grant.node).id().clone()).or_else(waited_for);
         let retry = run.backoff.get(&index).map(|at| at.since(now.mono));
         TaskView {
             index,

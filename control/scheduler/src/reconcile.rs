@@ -27,7 +27,7 @@ impl Scheduler {
             if let Some(entry) = settle.iter_mut().find(|(known, _)| *known == key) {
                 entry.1 = Some(held.next);
                 self.sync_grant(slot, key, held);
-            } else {
+            } else if !self.adopt_fenced(slot, key, held) {
                 self.adopt_or_stop(slot, key, held);
             }
         }
@@ -35,6 +35,10 @@ impl Scheduler {
             return;
         };
         let node = leading.nodes.get_mut(slot);
+        if node.presented {
+            // Said again in one session: it may have crossed with a grant, so that silence about one proves nothing.
+            settle.retain(|(_, next)| next.is_some());
+        }
         node.reconcile = Some(Reconcile { outbox_next: state.outbox_next, grants: settle });
         self.finish_reconcile(slot);
     }
@@ -93,8 +97,10 @@ impl Scheduler {
             return;
         };
         let run_id = held.grant.run;
+        // What is fenced runs on where it is stored, and nowhere else.
         let adoptable = leading.runs.get(&run_id).is_some_and(|run| {
-            held.next < held.end
+            !run.job.execution.is_fenced()
+                && held.next < held.end
                 && held.end <= run.count()
                 && run.stop.is_none()
                 && !leading.grants.contains_key(&key)
@@ -150,6 +156,10 @@ impl Scheduler {
             leading.requeue_range(run, gone);
             leading.settle_grant(key);
         }
+        self.settle_unmentioned(slot);
+        let Some(leading) = self.leading.as_deref_mut() else {
+            return;
+        };
         leading.node_freed(slot);
         let waiting = leading.nodes.iter().any(|node| !node.presented && !node.lost);
         if !waiting && leading.reconcile_until.is_some() {

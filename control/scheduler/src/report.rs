@@ -33,6 +33,10 @@ impl Scheduler {
         let Some(leading) = self.leading.as_deref_mut() else {
             return;
         };
+        if let Some(measured) = report.measured {
+            leading.nodes.get_mut(slot).measured = Some(measured);
+            leading.node_freed(slot);
+        }
         if number > report.first {
             let node = leading.nodes.get_mut(slot);
             node.seen_through = node.seen_through.max(number - 1);
@@ -95,12 +99,14 @@ impl Scheduler {
             skipped = grant.next..index;
             grant.next = index + 1;
         }
+        let is_current = is_current || run.fenced.speaks(index, key, leading.nodes.get(slot).id());
         if is_current {
             run.measure(outcome.usage.wall_us);
         }
         let open = run.phase(index).is_open();
         // A node that was never given the run has no say about it; who was given a restored run is not known.
-        let entitled = run.restored || run.defined_on.contains(&slot);
+        // What may execute once has one attempt, so that no other one can have been superseded.
+        let entitled = !run.job.execution.at_most_once && (run.restored || run.defined_on.contains(&slot));
         leading.requeue_range(id, skipped);
         if !open || !(is_current || (entitled && outcome.status == Status::Succeeded)) {
             // Its usage is not added: an outcome that is sent again looks the same.
@@ -141,7 +147,7 @@ impl Scheduler {
         }
     }
 
-    pub(crate) fn failed(&mut self, slot: usize, id: RunId, index: u32, outcome: Outcome, reason: Reason) {
+    pub(crate) fn failed(&mut self, slot: usize, id: RunId, index: u32, mut outcome: Outcome, reason: Reason) {
         let Some(leading) = self.leading.as_deref_mut() else {
             return;
         };
@@ -149,7 +155,11 @@ impl Scheduler {
         let Some(run) = leading.runs.get_mut(&id) else { return };
         let tries = run.tries.get(&index).copied().unwrap_or_default();
         let stopped = run.stop.is_some() || run.stopping.contains_key(&index);
-        let verdict = if stopped {
+        let verdict = if run.job.execution.at_most_once {
+            let lost = matches!(reason, Reason::NodeLost | Reason::ExecutorRestarted);
+            outcome.status = if lost { Status::Lost } else { outcome.status };
+            Verdict::End(outcome.status)
+        } else if stopped {
             Verdict::End(outcome.status)
         } else if outcome.status == Status::Killed && reason == Reason::Cancelled {
             // Nobody asked for it: a stop meant for an attempt that is not current any more.
@@ -253,6 +263,7 @@ impl Leading {
         node: NodeId,
         now: weir_wire::units::Instant,
     ) {
+        self.unfence(id, index);
         let Some(run) = self.runs.get_mut(&id) else { return };
         let tries = run.tries.entry(index).or_default();
         if counted {

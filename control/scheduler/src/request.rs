@@ -48,6 +48,7 @@ impl Scheduler {
         let wall_ms = self.now.wall_ms;
         let leading = self.leading.as_deref_mut().ok_or(RequestError::NotLeader)?;
         leading.check_room()?;
+        check_execution(&put.spec)?;
         let name = (put.spec.namespace.clone(), put.spec.job.clone());
         let staged = leading.staged_jobs.get(&name).map(|(version, spec)| (*version, spec));
         let committed = leading.jobs.get(&name).and_then(|versions| versions.last());
@@ -235,7 +236,11 @@ impl Leading {
                         run.stopping.insert(index, reason);
                     }
                 }
-                Phase::Stopping | Phase::Staged(_) | Phase::Recorded(_) => {}
+                // Nobody can be asked; what is asked for counts once its node answers, or its fence has passed.
+                Phase::Unknown if single => {
+                    run.stopping.insert(index, reason);
+                }
+                Phase::Unknown | Phase::Stopping | Phase::Staged(_) | Phase::Recorded(_) => {}
             }
         }
         let Some(run) = self.runs.get(&id) else { return };
@@ -255,6 +260,20 @@ impl Leading {
             versions.push(Arc::new(job));
         }
     }
+}
+
+/// Refuses what would execute a task twice that may be executed once only.
+fn check_execution(spec: &JobRecord) -> Result<(), RequestError> {
+    let why = if !spec.execution.at_most_once {
+        return Ok(());
+    } else if spec.retry.attempts != 1 {
+        "a job that executes at most once has one attempt; set `attempts` to 1"
+    } else if spec.kind.is_long_running() {
+        "tasks of this kind are started again whenever they end, so they cannot execute at most once; use `fenced`"
+    } else {
+        return Ok(());
+    };
+    Err(RequestError::Invalid(why.into()))
 }
 
 /// Whether two specs ask for the same; version, date and note aside.

@@ -18,6 +18,7 @@ use weir_wire::{
 };
 
 use crate::{
+    fence,
     grant::GrantKey,
     phase::{CODES, Phase},
     queue::{ClassId, Ticket},
@@ -64,6 +65,7 @@ pub(crate) struct Run {
     pub(crate) stopping: BTreeMap<u32, Reason>,
     /// Live grants by the first task that they have not reported; what is left of them never overlaps.
     pub(crate) lanes: BTreeMap<u32, GrantKey>,
+    pub(crate) fenced: fence::Table,
     pub(crate) progress: BTreeMap<u32, (u64, u64)>,
     /// Smoothed wall-clock time of a task, microseconds.
     pub(crate) task_us: Option<u64>,
@@ -104,6 +106,7 @@ impl Run {
             stop_recorded: false,
             stopping: BTreeMap::new(),
             lanes: BTreeMap::new(),
+            fenced: fence::Table::default(),
             progress: BTreeMap::new(),
             task_us: None,
             ended_ms: None,
@@ -151,6 +154,9 @@ impl Run {
         } else if before == Phase::Pending {
             self.requeued.remove(&index);
         }
+        if !phase.is_granted() && phase != Phase::Unknown {
+            self.fenced.release(index);
+        }
         if before == Phase::Backoff {
             self.backoff.remove(&index);
         }
@@ -165,9 +171,12 @@ impl Run {
     /// Whether a task could be placed now.
     pub(crate) fn wants_lane(&self) -> bool {
         let limit = self.job.max_running;
-        self.stop.is_none()
-            && self.in_phase(Phase::Pending) > 0
-            && (limit == 0 || u32::try_from(self.lanes.len()).unwrap_or(u32::MAX) < limit)
+        self.stop.is_none() && self.in_phase(Phase::Pending) > 0 && (limit == 0 || self.lanes_taken() < limit)
+    }
+
+    /// Tasks that run at one time, or may do so.
+    pub(crate) fn lanes_taken(&self) -> u32 {
+        u32::try_from(self.lanes.len()).unwrap_or(u32::MAX).saturating_add(self.in_phase(Phase::Unknown))
     }
 
     /// The ordinal of a task's next attempt.
@@ -177,6 +186,8 @@ impl Run {
 
     /// The next tasks to grant: neighbours with the same ordinal, at most `len_max` of them.
     pub(crate) fn next_range(&self, len_max: u32) -> Option<(u32, u32)> {
+        // Fenced grants are stored one by one, and behind a task that never ends nothing would be started.
+        let len_max = if self.work.execution.is_fenced() || self.work.long_running { 1 } else { len_max };
         if let Some(&first) = self.requeued.first() {
             let ordinal = self.ordinal(first);
             let mut end = first + 1;
@@ -205,7 +216,7 @@ impl Run {
     pub(crate) fn take_range(&mut self, first: u32, len: u32, key: GrantKey) {
         for index in first..first + len {
             assert!(
-                matches!(self.phase(index), Phase::Pending | Phase::Backoff),
+                matches!(self.phase(index), Phase::Pending | Phase::Backoff | Phase::Unknown),
                 "task {}.{index} is granted twice",
                 self.id
             );
@@ -250,6 +261,7 @@ impl Run {
     pub(crate) fn record(&mut self, index: u32, status: Status) {
         self.set_phase(index, Phase::Recorded(status));
         self.touch(index);
+        self.fenced.unstore(index);
         self.tries.remove(&index);
         self.stopping.remove(&index);
         self.progress.remove(&index);
@@ -289,7 +301,7 @@ impl Run {
             assigned: self.in_phase(Phase::Granted),
             running: self.in_phase(Phase::Running) + staged,
             stopping: self.in_phase(Phase::Stopping),
-            unknown: 0,
+            unknown: self.in_phase(Phase::Unknown),
             succeeded: recorded(Status::Succeeded),
             failed: recorded(Status::Failed),
             killed: recorded(Status::Killed),

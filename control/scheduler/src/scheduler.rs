@@ -22,6 +22,7 @@ use crate::{
     check,
     checkpoint::Checkpoint,
     config::Config,
+    fence::Fences,
     grant::{Grant, GrantKey},
     input::{Input, RequestId, SessionId},
     limits,
@@ -108,6 +109,7 @@ pub(crate) struct Leading {
     pub(crate) holdoffs: BTreeSet<(Instant, usize)>,
     /// Until then, or until all registered nodes have presented their state, restored runs are not granted.
     pub(crate) reconcile_until: Option<Instant>,
+    pub(crate) fences: Fences,
     pub(crate) more_to_place: bool,
     pub(crate) checkpoint: Checkpoint,
     pub(crate) open_tasks: u64,
@@ -233,6 +235,7 @@ impl Scheduler {
         if leading.reconcile_until.is_some_and(|at| at <= now) {
             leading.end_reconciliation();
         }
+        self.fences_passed();
         while let Some(&(at, slot)) = self.leading.as_ref().and_then(|leading| leading.silences.first())
             && at <= now
         {
@@ -279,14 +282,20 @@ impl Scheduler {
         run.take_range(plan.first, plan.len, key);
         let node = leading.nodes.get_mut(plan.slot);
         let session = node.session.expect("ready nodes are connected");
+        let fenced = run.work.execution.is_fenced();
         // What a node knows ends with its session: another start of its executor knows nothing.
-        let define = node.defined.insert(plan.run).then(|| Box::new(run.work.clone()));
-        run.defined_on.insert(plan.slot);
+        let define = (!fenced && node.defined.insert(plan.run)).then(|| Box::new(run.work.clone()));
+        if !fenced {
+            run.defined_on.insert(plan.slot);
+        }
         leading.dequeue(plan.run);
         leading.requeue(plan.run);
         let PlannedGrant { first, len, ordinal, .. } = *plan;
         let grant = Grant { run: plan.run, node: plan.slot, lane: first, first, next: first, end: first + len };
         leading.add_grant(key, grant);
+        if fenced {
+            return leading.stage_fenced(plan.run, first, key, plan.slot);
+        }
         if let Some(work) = define {
             self.send(session, ToExecutor::Define(work));
         }

@@ -48,6 +48,7 @@ impl Scheduler {
         let node = leading.nodes.get_mut(slot);
         let start = (hello.installation, hello.incarnation);
         let changed = (node.record.installation, node.record.incarnation) != start;
+        let replaced = node.record.installation != hello.installation;
         let restarted = known.is_some() && (changed || node.boot != hello.boot);
         let register = known.is_none() || changed;
         (node.record.installation, node.record.incarnation) = start;
@@ -64,8 +65,14 @@ impl Scheduler {
         leading.nodes.update_order(slot);
         leading.watch(slot, now.mono + self.config.node_timeout);
         if restarted {
-            leading.drop_node_grants(slot, Reason::ExecutorRestarted);
+            // Another installation may be another machine: it does not prove that what the first one ran is gone.
+            let reason = if replaced { Reason::NodeLost } else { Reason::ExecutorRestarted };
+            self.drop_grants(slot, reason);
         }
+        self.settle_restarted(hello);
+        let Some(leading) = self.leading.as_deref_mut() else {
+            return;
+        };
         // A node is granted work only once its registration is durable: a later leader waits for registered nodes.
         let batch = leading.open_batch();
         if register {
@@ -175,10 +182,21 @@ impl Scheduler {
         node.disconnect();
         tracing::warn!(node.id = %node.id(), grants = node.grants.len(), "node lost: its work is replaced");
         leading.nodes.update_order(slot);
-        leading.drop_node_grants(slot, Reason::NodeLost);
+        self.drop_grants(slot, Reason::NodeLost);
+        let Some(leading) = self.leading.as_deref_mut() else {
+            return;
+        };
         if let Some(session) = session {
             leading.nodes.unbind(session);
             self.outputs.push_back(Output::Close { session });
+        }
+    }
+
+    /// Gives up all grants of a node.
+    pub(crate) fn drop_grants(&mut self, slot: usize, reason: Reason) {
+        self.drop_fenced(slot, reason);
+        if let Some(leading) = self.leading.as_deref_mut() {
+            leading.drop_node_grants(slot, reason);
         }
     }
 
@@ -204,6 +222,7 @@ impl Scheduler {
             }
             ToControl::Renew(renew) => {
                 if now < self.leadership_until {
+                    node.renewed_at = now;
                     self.send(session, ToExecutor::Renewed(Renewed { token: renew.token }));
                 }
             }
@@ -270,9 +289,11 @@ impl Leading {
 
     fn requeue_task(&mut self, id: RunId, index: u32) {
         let Some(run) = self.runs.get_mut(&id) else { return };
-        if !run.phase(index).is_granted() {
+        if !run.phase(index).is_granted() && run.phase(index) != Phase::Unknown {
             return;
         }
+        self.unfence(id, index);
+        let Some(run) = self.runs.get_mut(&id) else { return };
         run.progress.remove(&index);
         let stop = run.stop.or_else(|| run.stopping.get(&index).copied());
         if stop.is_some() {
@@ -283,7 +304,7 @@ impl Leading {
         }
     }
 
-    /// Gives up all grants of a node.
+    /// Gives up the grants of a node that are not fenced.
     pub(crate) fn drop_node_grants(&mut self, slot: usize, reason: Reason) {
         let keys: Vec<GrantKey> = self.nodes.get(slot).grants.iter().copied().collect();
         let node = self.nodes.get(slot).id().clone();
@@ -294,6 +315,7 @@ impl Leading {
             let (id, range) = (grant.run, grant.next..grant.end);
             grant.next = grant.end;
             if let Some(run) = self.runs.get_mut(&id) {
+                assert!(!run.job.execution.is_fenced(), "a fenced grant is given up without its fence");
                 let failure = Failure::new(reason, Source::Control, alloc::format!("{reason} on {node}"));
                 for index in range.clone() {
                     if run.phase(index) != Phase::Running {

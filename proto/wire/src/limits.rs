@@ -69,6 +69,21 @@ pub const LINK_IDLE_TIMEOUT: Duration = Duration::from_secs(5);
 pub const RECONNECT_WAIT_MAX: Duration = Duration::from_secs(3);
 /// How long a node may be silent before it is given up and its work is started elsewhere, by default.
 pub const NODE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a renewal holds on an executor, by default; its executor counts from when it sent the renewal.
+pub const NODE_LEASE: Duration = Duration::from_secs(15);
+/// How often executors renew, by default.
+pub const NODE_RENEW_EVERY: Duration = Duration::from_secs(4);
+/// How long an executor may take to end what its lapsed lease does not cover, before a leader counts on it.
+pub const LEASE_GRACE: Duration = Duration::from_secs(5);
+/// How much faster or slower a machine's clock may run than another one's, in thousandths.
+pub const CLOCK_DRIFT_PERMILLE: u32 = 10;
+/// Longest time without a leader when one dies: its lease of 3 s, a second to be elected and to read the store, and the
+/// longest wait of an executor before it connects again.
+pub const FAILOVER_MAX: Duration = Duration::from_secs(7);
+
+// A failover must stop nothing that runs: a renewal that is due just then still comes in time.
+const _: () = assert!((NODE_LEASE.as_millis() - NODE_RENEW_EVERY.as_millis()) * 2 >= FAILOVER_MAX.as_millis() * 3);
+const _: () = assert!(FAILOVER_MAX.as_millis() >= 4000 + RECONNECT_WAIT_MAX.as_millis());
 
 // A control plane that restarts gives nodes this long to come back. An executor that has to find out by itself that its
 // connection is dead, and then waits as long as it ever does, must still be in time, or running work is done twice.

@@ -130,7 +130,8 @@ pub struct RunDelta {
     pub pins: Vec<Pin>,
     /// Fenced grants, stored before they are sent.
     pub fenced: Vec<Fenced>,
-    /// Tasks whose fenced grant has come back without having been started.
+    /// Tasks whose fenced grant is over while they are open: it came back without having been started, or its attempt
+    /// ended and the task is tried again. Applied before `fenced`.
     pub unfenced: Vec<u32>,
 }
 wire_struct!(RunDelta { run, ended, exceptions, usage, stop, inline, in_segment, desired, pins, fenced, unfenced });
@@ -145,7 +146,7 @@ pub struct Pin {
 }
 wire_struct!(Pin { index, node });
 
-/// A fenced grant of one task. It holds until the task ends, fails, or the grant comes back.
+/// A fenced grant of one task. It holds until the task ends or a delta says that it is over.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fenced {
     /// The task.
@@ -156,8 +157,12 @@ pub struct Fenced {
     pub grant: GrantSeq,
     /// The node.
     pub node: NodeId,
+    /// The node's installation: another one may be another machine, and says nothing about this grant.
+    pub installation: u64,
+    /// The start of its daemon: only that one can have the attempt, and another one proves that it is gone.
+    pub boot: u64,
 }
-wire_struct!(Fenced { index, term, grant, node });
+wire_struct!(Fenced { index, term, grant, node, installation, boot });
 
 /// Neighbouring tasks with the same terminal status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -137,6 +137,7 @@ impl Cluster {
                 self.request(Request::Stop { run, index, reason: Reason::Cancelled });
             }
             "run" => self.show_run(words.plain[1]),
+            "task" => self.show_task(words.plain[1]),
             "nodes" => {
                 for node in self.scheduler.nodes(self.now()) {
                     let (state, lanes) = (node.state.as_str(), node.lanes_max);
@@ -301,7 +302,7 @@ impl Cluster {
             start_deadline: None,
             after: Vec::new(),
             input_from: None,
-            execution: Execution::default(),
+            execution: execution(words.named.get("execution").unwrap_or(&"")),
             namespace: "default".parse().expect("a valid name"),
             job: words.plain[1].parse().expect("a valid name"),
             version: JobVersion(0),
@@ -346,6 +347,19 @@ impl Cluster {
         self.request(Request::Submit(Submit { runs, key, fingerprint: words.number("fingerprint", 1) }));
     }
 
+    /// `task r1.0`: its state, where it is, and why it failed last.
+    fn show_task(&mut self, name: &str) {
+        let (run, index) = name.split_once('.').expect("a task");
+        let index = u32::try_from(number(index)).expect("small");
+        let Some(task) = self.scheduler.task(self.now(), self.names.find(run), index) else {
+            return self.say("no such task");
+        };
+        let node = task.node.map_or(String::new(), |node| format!(" on {node}"));
+        let failure =
+            task.failure.map_or(String::new(), |failure| format!(", {} ({})", failure.reason, failure.source.as_str()));
+        self.say(&format!("{name} {}{node}{failure}", task.state));
+    }
+
     fn show_run(&mut self, name: &str) {
         let run = self.names.find(name);
         let Some(view) = self.scheduler.run(run) else {
@@ -356,6 +370,11 @@ impl Cluster {
         let some: Vec<&str> = counts.split(", ").filter(|count| !count.ends_with(": 0")).collect();
         self.say(&format!("{name} {}: {}", view.state.as_str(), some.join(", ")));
     }
+}
+
+fn execution(name: &str) -> Execution {
+    let (at_most_once, fenced) = (name == "at_most_once", name == "fenced");
+    Execution { at_most_once, fenced, stop_on_disconnect: name == "stop" }
 }
 
 fn session(text: &str) -> SessionId {

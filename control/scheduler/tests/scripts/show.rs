@@ -78,7 +78,9 @@ impl Names {
                     Some(key::Checkpoint::Block(run, block)) => {
                         let value = Block::from_bytes(value).expect("a block");
                         let (run, applied) = (self.of(run), value.applied);
-                        format!("block {run}/{block} through {applied}: {:?}", value.states)
+                        let fenced: Vec<u32> = value.fenced.iter().map(|grant| grant.index).collect();
+                        let fenced = if fenced.is_empty() { String::new() } else { format!(", fenced {fenced:?}") };
+                        format!("block {run}/{block} through {applied}: {:?}{fenced}", value.states)
                     }
                     Some(key::Checkpoint::Meta(run)) => {
                         let value = RunMeta::from_bytes(value).expect("a run checkpoint");
@@ -112,6 +114,10 @@ impl Names {
         if !delta.inline.is_empty() {
             parts.push(format!("{} entries", delta.inline.len()));
         }
+        for grant in &delta.fenced {
+            parts.push(format!("{} fenced as {}/{} on {}", grant.index, grant.term, grant.grant, grant.node));
+        }
+        parts.extend(delta.unfenced.iter().map(|index| format!("{index} unfenced")));
         if delta.in_segment {
             parts.push("in segment".to_owned());
         }

@@ -182,7 +182,7 @@ fn delta() -> Delta {
 }
 
 fn fenced() -> Fenced {
-    Fenced { index: 4, term: Term(5), grant: GrantSeq(900), node: node_id() }
+    Fenced { index: 4, term: Term(5), grant: GrantSeq(900), node: node_id(), installation: 31, boot: 77 }
 }
 
 fn segment_bytes() -> Vec<u8> {
