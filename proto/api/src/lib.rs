@@ -8,6 +8,7 @@ pub mod routes;
 pub mod spec;
 pub mod types;
 pub mod units;
+mod words;
 
 pub use spec::JobSpec;
 pub use types::*;

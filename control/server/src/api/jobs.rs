@@ -21,7 +21,7 @@ use weir_wire::{
 use super::{
     Api,
     asked::{self, Asked, Segments},
-    leader,
+    leader, record,
     refusal::Refusal,
     reply::Reply,
     show,
@@ -101,7 +101,7 @@ pub(super) async fn put(
     }
     let module = asked::digest(spec.module_digest()?)?;
     check_module(&api, &module).await?;
-    let record = show::job::record(namespace.clone(), job.clone(), module, &spec, leader::wall_ms());
+    let record = record::record(namespace.clone(), job.clone(), module, &spec, leader::wall_ms())?;
     let request = Request::PutJob(Box::new(PutJob { spec: record, expected }));
     let (version, created) = match api.request(request).await? {
         Done::Job { version, created } => (version, created),

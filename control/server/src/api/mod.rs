@@ -18,6 +18,7 @@ mod logs;
 mod modules;
 mod nodes;
 mod openapi;
+mod record;
 mod refusal;
 mod reply;
 mod resolve;

@@ -70,18 +70,18 @@ async fn job(session: &Session, args: &RunArgs, items: Option<u32>) -> Result<Jo
         }
         let found = session.client.job(&session.namespace, &job, None).await;
         let spec = found.ok().map(|found| found.spec);
-        check(spec.as_ref().map_or(1, |spec| spec.job.count))?;
-        return Ok(Job { name: job, attempts: spec.map(|spec| spec.retry.attempts) });
+        check(spec.as_ref().and_then(|spec| spec.job.count).unwrap_or(1))?;
+        return Ok(Job { name: job, attempts: spec.and_then(|spec| spec.retry.attempts) });
     }
     let mut resolved = spec::resolve(&args.source, flags)?;
     check(resolved.spec.count)?;
-    if args.spec.retries.is_none() && matches!(resolved.module, spec::ModuleSource::Bytes(_)) && is_module(&args.source)
-    {
+    let bare = matches!(resolved.module, spec::ModuleSource::Bytes(_)) && is_module(&args.source);
+    if args.spec.retries.is_none() && bare && !resolved.spec.kind.restarts() {
         // Whoever watches one execution wants to see it fail, not to wait for its repetition.
-        resolved.spec.retry.attempts = 1;
+        resolved.spec.retry.attempts = Some(1);
     }
     deploy::put_job(session, &mut resolved, None).await?;
-    Ok(Job { name: resolved.spec.name, attempts: Some(resolved.spec.retry.attempts) })
+    Ok(Job { name: resolved.spec.name, attempts: resolved.spec.retry.attempts })
 }
 
 /// Fails before the run where its result could not be written after it.

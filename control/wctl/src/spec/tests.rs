@@ -33,14 +33,14 @@ fn flags_set_fields() {
     assert_eq!((spec.name.as_str(), spec.count, spec.max_running, spec.priority), ("k", 10, Some(3), 7));
     assert_eq!(spec.resources.cpu_milli, 500);
     assert_eq!(spec.resources.memory_bytes, 128 << 20);
-    assert_eq!((spec.resources.fuel, spec.resources.timeout_ms), (2_000_000_000, 5_000));
+    assert_eq!((spec.resources.fuel, spec.resources.timeout_ms), (2_000_000_000, Some(5_000)));
     assert_eq!(spec.resources.output_bytes, 2 << 20);
     assert_eq!(spec.env["B"], "x=y");
     assert_eq!(spec.args, ["--top"]);
     assert_eq!((spec.dirs.len(), spec.dirs[0].guest.as_str()), (2, "/data"));
-    assert_eq!((spec.retry.attempts, spec.retry.backoff_max_ms), (1, 2_000));
-    let constraints: Vec<_> = spec.constraints.iter().map(|c| (&*c.attribute, &*c.value)).collect();
-    assert_eq!(constraints, [("arch", "x86_64"), ("os", "linux")]);
+    assert_eq!((spec.retry.attempts, spec.retry.backoff_max_ms), (Some(1), 2_000));
+    let constraints: Vec<_> = spec.placement.constraints.iter().map(ToString::to_string).collect();
+    assert_eq!(constraints, ["arch == x86_64", "os == linux"]);
 }
 
 #[test]
@@ -58,7 +58,7 @@ fn malformed_flags_are_refused() {
         ((|f| f.count = Some("0".to_owned())) as fn(&mut SpecArgs), "job.count"),
         (|f| f.memory = Some("lots".to_owned()), "resources.memory"),
         (|f| f.grant = vec!["dir:c:/d:rw".to_owned()], "grants.dir[0].mode"),
-        (|f| f.kind = Some("service".to_owned()), "job.kind"),
+        (|f| f.kind = Some("servce".to_owned()), "job.kind"),
         (|f| f.retries = Some(1_000), "retry.attempts"),
         (|f| f.env = vec!["WEIR_X=1".to_owned()], "job.env.WEIR_X"),
     ] {

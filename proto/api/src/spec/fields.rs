@@ -50,15 +50,3 @@ pub(super) fn check_guest_path(path: &str) -> Result<(), String> {
     }
     Ok(())
 }
-
-/// Splits `attribute == value`, or with a single `=`.
-pub(super) fn parse_equality(text: &str) -> Option<(&str, &str)> {
-    let (attribute, value) = text.split_once('=')?;
-    let value = value.strip_prefix('=').unwrap_or(value).trim();
-    let value = value.strip_prefix('"').and_then(|v| v.strip_suffix('"')).unwrap_or(value);
-    let attribute = attribute.trim();
-    let named = attribute.bytes().all(|c| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'_' | b'.' | b'/'));
-    let valued = !value.contains(['=', '"', '[', ']', '\0']) && value.len() <= TEXT_LEN_MAX;
-    (!attribute.is_empty() && attribute.len() <= TEXT_LEN_MAX && named && !value.is_empty() && valued)
-        .then_some((attribute, value))
-}

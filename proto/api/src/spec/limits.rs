@@ -20,6 +20,16 @@ pub const MEMORY_BYTES: RangeInclusive<u64> = 64 << 10..=4 << 30;
 pub const FUEL: RangeInclusive<u64> = 1..=1_000_000_000_000_000_000;
 /// Wall clock of one attempt.
 pub const TIMEOUT_MS: RangeInclusive<u64> = 1..=7 * 86_400_000;
+/// How long a task may wait for its start, and how late a missed firing may be.
+pub const START_DEADLINE_MS: RangeInclusive<u64> = 1_000..=30 * 86_400_000;
+/// How long a service's new task runs before it counts as healthy.
+pub const HEALTHY_AFTER_MS: RangeInclusive<u64> = 0..=3_600_000;
+/// Tasks that may fail for good before a run is stopped.
+pub const MAX_FAILED: RangeInclusive<u64> = 0..=10_000_000;
+/// Jobs that one job waits for.
+pub const AFTER_MAX: usize = 16;
+/// The longest cron expression.
+pub const SCHEDULE_LEN_MAX: usize = 256;
 /// Captured output of one attempt.
 pub const OUTPUT_BYTES: RangeInclusive<u64> = 0..=64 << 20;
 /// Attempts that may end in a counted failure.
@@ -36,5 +46,19 @@ pub const ARGS_AND_ENV_BYTES_MAX: usize = 64 << 10;
 pub const DIRS_MAX: usize = 16;
 /// Placement constraints.
 pub const CONSTRAINTS_MAX: usize = 32;
+/// Wishes about nodes.
+pub const AFFINITIES_MAX: usize = 16;
+/// How much a wish weighs, either way.
+pub const WEIGHT_MAX: i8 = 100;
+/// Values in the list of one constraint.
+pub const CONSTRAINT_VALUES_MAX: usize = 64;
+/// The longest regular expression.
+pub const PATTERN_LEN_MAX: usize = 256;
+/// Bytes of a compiled regular expression; a short one with large repetitions could have megabytes.
+pub const PATTERN_PROGRAM_BYTES_MAX: usize = 64 << 10;
+/// Numbers of a version.
+pub const VERSION_NUMBERS_MAX: usize = 8;
+/// Tasks of one run on one node.
+pub const MAX_PER_NODE: RangeInclusive<u64> = 1..=10_000;
 /// The longest path, attribute or attribute value.
 pub const TEXT_LEN_MAX: usize = 1_024;

@@ -3,21 +3,28 @@
 //! [`JobSpec`] can only be made by validation. [`Document`] is the same structure as plain data, in canonical form:
 //! it is what the API stores and shows, and reading it back gives the same [`JobSpec`].
 
+mod constraint;
 mod defaults;
 mod document;
 mod error;
 mod fields;
 mod from_toml;
 pub mod limits;
+mod model;
 mod read;
 mod section;
 
+pub use constraint::{Comparison, Constraint, Operator};
 pub use document::{
-    DirDocument, Document, ExecutionDocument, GrantsDocument, JobDocument, PlacementDocument, ResourcesDocument,
-    RetryDocument,
+    AffinityDocument, AfterDocument, CronDocument, DirDocument, Document, ExecutionDocument, GrantsDocument,
+    JobDocument, PlacementDocument, ResourcesDocument, RetryDocument, UpdateDocument,
 };
 pub use error::{Invalid, Problem};
 pub use fields::{check_digest, check_name};
+pub use model::{
+    Affinity, After, Cron, DirGrant, Execution, Kind, Mode, ModuleRef, OnDisconnect, Overlap, Placement, Resources,
+    Retry, Tier, Update, When,
+};
 
 use std::collections::BTreeMap;
 
@@ -28,12 +35,20 @@ use serde_json::Value;
 pub struct JobSpec {
     /// The name of the job, unique in its namespace.
     pub name: String,
-    /// What kind of work this is.
+    /// What kind of work this is; default batch.
     pub kind: Kind,
-    /// The number of tasks of a run; default 1.
+    /// The number of tasks of a run; default 1, and 1 for functions and system jobs, whose spec has none.
     pub count: u32,
     /// The most tasks of a run that execute at once; unlimited by default.
     pub max_running: Option<u32>,
+    /// A run is stopped when more tasks than this have failed for good; never by default.
+    pub max_failed: Option<u32>,
+    /// A task that was not started this long after its submission fails; unlimited by default.
+    pub start_deadline_ms: Option<u64>,
+    /// The jobs that have to end first.
+    pub after: Vec<After>,
+    /// The one of them whose results are the payload.
+    pub input_from: Option<String>,
     /// The order in which pending work is placed, higher first; 0 to 100, default 50.
     pub priority: u8,
     /// How firmly the work keeps its place; default preemptible.
@@ -44,101 +59,20 @@ pub struct JobSpec {
     pub args: Vec<String>,
     /// The environment of the guest.
     pub env: BTreeMap<String, String>,
+    /// When a cron job fires; absent for other kinds.
+    pub cron: Option<Cron>,
+    /// How a service passes to a new version; absent for other kinds.
+    pub update: Option<Update>,
     /// The budgets of one attempt.
     pub resources: Resources,
     /// The published directories that the guest sees.
     pub dirs: Vec<DirGrant>,
-    /// How often an attempt may execute.
-    pub mode: Mode,
-    /// What happens to an attempt whose node has lost the control plane for its lease.
-    pub on_disconnect: OnDisconnect,
-    /// Whether two copies must never run at once.
-    pub fenced: bool,
-    /// When and how often a failed attempt is tried again.
+    /// How often and under which fence attempts execute.
+    pub execution: Execution,
+    /// When and how often an ended attempt is tried again.
     pub retry: Retry,
-    /// Conditions that a node has to meet, all of them.
-    pub constraints: Vec<Constraint>,
-}
-
-/// The kind of a job.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// A number of tasks, run to completion.
-    Batch,
-}
-
-/// How firmly work keeps its place on a node.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Tier {
-    /// Makes room for production work.
-    Preemptible,
-}
-
-/// How often an attempt may execute.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
-    /// A task whose node was lost is executed again.
-    AtLeastOnce,
-}
-
-/// What an executor that has lost the control plane for its lease does with an attempt.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OnDisconnect {
-    /// It goes on.
-    Keep,
-}
-
-/// The place of a Wasm binary.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ModuleRef {
-    /// A file, relative to the spec's own directory; only a client can resolve it.
-    Path(String),
-    /// `sha256:` and 64 hexadecimal digits.
-    Digest(String),
-}
-
-/// The budgets of one attempt.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Resources {
-    /// A rate of CPU time in thousandths of a core; 10 to 1,000, default 100.
-    pub cpu_milli: u32,
-    /// The sum of linear memories, tables and stacks; 64 KiB to 4 GiB, default 64 MiB.
-    pub memory_bytes: u64,
-    /// The total fuel; default 10,000,000,000.
-    pub fuel: u64,
-    /// The wall clock of one attempt; 1 ms to 7 days, default 30 s.
-    pub timeout_ms: u64,
-    /// The captured stdout and stderr, and the result; up to 64 MiB, default 1 MiB.
-    pub output_bytes: u64,
-}
-
-/// A directory that the node's operator published and the guest may read.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DirGrant {
-    /// The name under which nodes publish it.
-    pub host: String,
-    /// The absolute path at which the guest sees it.
-    pub guest: String,
-}
-
-/// When and how often a failed attempt is tried again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Retry {
-    /// The most attempts that may end in a failure that counts; 1 to 100, default 3.
-    pub attempts: u32,
-    /// The wait before the second attempt; default 1 s.
-    pub backoff_min_ms: u64,
-    /// The longest wait between two attempts; default 30 s.
-    pub backoff_max_ms: u64,
-}
-
-/// A condition on a node: the attribute has exactly this value.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Constraint {
-    /// The attribute or label.
-    pub attribute: String,
-    /// The value that it has to have.
-    pub value: String,
+    /// Where tasks may run, and where they would rather.
+    pub placement: Placement,
 }
 
 impl JobSpec {

@@ -1,10 +1,10 @@
 //! One table of a spec, read key by key; every problem is kept and what was not asked for is unknown.
 
-use std::{fmt::Display, ops::RangeInclusive};
+use std::{fmt::Display, ops::RangeInclusive, str::FromStr};
 
 use serde_json::{Map, Value};
 
-use super::error::Problem;
+use super::{Kind, error::Problem};
 use crate::{nearest::nearest, units};
 
 /// A table with its path.
@@ -53,6 +53,32 @@ impl<'a> Section<'a> {
         self.problems.push(Problem { path, reason, allowed: Some(allowed.to_owned()), unsupported: true });
     }
 
+    /// The list that problems go to, for a table inside this one.
+    pub(super) fn problems(&mut self) -> &mut Vec<Problem> {
+        self.problems
+    }
+
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.map.get(key).is_some_and(|value| !value.is_null())
+    }
+
+    pub(super) fn is_text(&self, key: &str, text: &str) -> bool {
+        self.map.get(key).and_then(Value::as_str) == Some(text)
+    }
+
+    /// Whether a key means something for this kind of job; where it does not, it is refused if it is there. A kind that
+    /// could not be read refuses nothing.
+    pub(super) fn applies(&mut self, key: &'static str, kind: Option<Kind>, kinds: &[Kind]) -> bool {
+        let Some(kind) = kind.filter(|kind| !kinds.contains(kind)) else {
+            return true;
+        };
+        if self.take(key).is_some() {
+            let kinds: Vec<&str> = kinds.iter().map(|kind| kind.as_str()).collect();
+            self.refuse(key, format!("does not apply to a {kind} job"), format!("only for {} jobs", kinds.join(", ")));
+        }
+        false
+    }
+
     /// Takes a value out; what is left at the end is unknown. A JSON null counts as not written.
     pub(super) fn take(&mut self, key: &'static str) -> Option<Value> {
         self.known.push(key);
@@ -67,6 +93,62 @@ impl<'a> Section<'a> {
                 None
             }
         }
+    }
+
+    /// One of a closed set of words.
+    pub(super) fn word<T>(&mut self, key: &'static str, all: &[T]) -> Option<T>
+    where
+        T: Copy + Display + FromStr,
+    {
+        let text = self.string(key)?;
+        if let Ok(word) = text.parse() {
+            return Some(word);
+        }
+        let words: Vec<String> = all.iter().map(ToString::to_string).collect();
+        let hint = match nearest(&text, words.iter().map(String::as_str)) {
+            Some(word) => format!("; did you mean `{word}`?"),
+            None => String::new(),
+        };
+        self.refuse(key, format!("`{}` is not known{hint}", text.escape_debug()), words.join(", "));
+        None
+    }
+
+    /// A text that passes a check.
+    pub(super) fn checked(
+        &mut self,
+        key: &'static str,
+        allowed: &str,
+        check: fn(&str) -> Result<(), String>,
+    ) -> Option<String> {
+        let text = match self.take(key)? {
+            Value::String(text) => text,
+            other @ (Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => {
+                self.refuse(key, format!("is {}", type_name(&other)), allowed);
+                return None;
+            }
+        };
+        match check(&text) {
+            Ok(()) => Some(text),
+            Err(reason) => {
+                self.refuse(key, reason, allowed);
+                None
+            }
+        }
+    }
+
+    /// A text that has to be there and pass a check.
+    pub(super) fn required(
+        &mut self,
+        key: &'static str,
+        allowed: &str,
+        check: fn(&str) -> Result<(), String>,
+    ) -> Option<String> {
+        if !self.has(key) {
+            self.take(key);
+            self.refuse(key, "is missing", allowed);
+            return None;
+        }
+        self.checked(key, allowed, check)
     }
 
     pub(super) fn boolean(&mut self, key: &'static str) -> Option<bool> {
@@ -180,7 +262,7 @@ fn number_text(number: &serde_json::Number) -> String {
     }
 }
 
-fn type_name(value: &Value) -> impl Display + use<> {
+pub(super) fn type_name(value: &Value) -> impl Display + use<> {
     match value {
         Value::Null => "null",
         Value::Bool(_) => "a boolean",

@@ -1,7 +1,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::task::words;
+use crate::words::words;
 
 words! {
     /// The kind of a cluster's store.

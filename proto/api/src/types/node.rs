@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::task::words;
+use crate::words::words;
 
 words! {
     /// The state of a node.

@@ -1,7 +1,8 @@
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::{TaskState, Usage, task::words};
+use super::{TaskState, Usage};
+use crate::words::words;
 
 words! {
     /// The state of a run.

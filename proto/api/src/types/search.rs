@@ -1,7 +1,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::task::words;
+use crate::words::words;
 
 words! {
     /// The kind of an object that a search found.

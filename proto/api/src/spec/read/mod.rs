@@ -1,0 +1,180 @@
+//! From a document to a validated spec, section by section.
+
+mod contradiction;
+mod execution;
+mod job;
+mod placement;
+
+use serde_json::Value;
+
+use super::{
+    Cron, DirGrant, Invalid, JobSpec, Kind, Overlap, Problem, Resources, Update, defaults,
+    fields::{NAME_ALLOWED, check_guest_path, check_name},
+    limits,
+    section::{CPU, DURATION, NUMBER, SIZE, Section},
+};
+
+pub(super) fn job_spec(value: &Value) -> Result<JobSpec, Invalid> {
+    let mut problems = Vec::new();
+    let mut root = Section::open("", Some(value.clone()), &mut problems);
+    let [job, resources, grants, execution, retry, placement] =
+        ["job", "resources", "grants", "execution", "retry", "placement"].map(|key| root.take(key));
+    if job.is_none() {
+        root.refuse("job", "is missing", "a table with at least `name` and `module`");
+    }
+    let kind = job.as_ref().and_then(job::kind);
+    let cron = root.applies("cron", kind, &[Kind::Cron]).then(|| root.take("cron")).flatten();
+    let update = root.applies("update", kind, &[Kind::Service]).then(|| root.take("update")).flatten();
+    root.finish();
+    let job = job.and_then(|job| job::read(job, kind, &mut problems));
+    let cron = read_cron(cron, kind, &mut problems);
+    let update = read_update(update, kind, &mut problems);
+    let resources = read_resources(resources, kind, &mut problems);
+    let dirs = read_grants(grants, &mut problems);
+    let execution = execution::read(execution, kind, &mut problems);
+    let retry = execution::read_retry(retry, kind, execution.mode, &mut problems);
+    let placement = placement::read(placement, kind, &mut problems);
+    match job {
+        Some(job) if problems.is_empty() => Ok(JobSpec {
+            name: job.name,
+            kind: job.kind,
+            count: job.count,
+            max_running: job.max_running,
+            max_failed: job.max_failed,
+            start_deadline_ms: job.start_deadline_ms,
+            after: job.after,
+            input_from: job.input_from,
+            priority: job.priority,
+            tier: job.tier,
+            module: job.module,
+            args: job.args,
+            env: job.env,
+            cron,
+            update,
+            resources,
+            dirs,
+            execution,
+            retry,
+            placement,
+        }),
+        Some(_) | None => Err(Invalid { problems }),
+    }
+}
+
+fn read_cron(value: Option<Value>, kind: Option<Kind>, problems: &mut Vec<Problem>) -> Option<Cron> {
+    if value.is_none() {
+        if kind == Some(Kind::Cron) {
+            let allowed = Some("a table with at least `schedule`".to_owned());
+            problems.push(Problem::new("cron", "is missing", allowed));
+        }
+        return None;
+    }
+    let mut section = Section::open("cron", value, problems);
+    let schedule = section.required("schedule", SCHEDULE_ALLOWED, check_schedule);
+    let time_zone = section.checked("time_zone", "an IANA name such as Europe/Berlin", check_time_zone);
+    let overlap = section.word("overlap", Overlap::ALL).unwrap_or(Overlap::Forbid);
+    let start_deadline_ms = section
+        .quantity("start_deadline", DURATION, limits::START_DEADLINE_MS)
+        .unwrap_or(defaults::CRON_START_DEADLINE_MS);
+    section.finish();
+    let time_zone = time_zone.unwrap_or_else(|| defaults::TIME_ZONE.to_owned());
+    Some(Cron { schedule: schedule?, time_zone, overlap, start_deadline_ms })
+}
+
+const SCHEDULE_ALLOWED: &str = "five fields (minute hour day month weekday), six with seconds first, or one of \
+    @yearly @annually @monthly @weekly @daily @midnight @hourly";
+
+fn check_schedule(text: &str) -> Result<(), String> {
+    const NAMES: [&str; 7] = ["@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "@hourly"];
+    if text.len() > limits::SCHEDULE_LEN_MAX {
+        return Err(format!("has {} characters, more than {}", text.len(), limits::SCHEDULE_LEN_MAX));
+    }
+    if NAMES.contains(&text) || matches!(text.split_whitespace().count(), 5 | 6) {
+        Ok(())
+    } else {
+        Err(format!("`{}` has neither five nor six fields", text.escape_debug()))
+    }
+}
+
+fn check_time_zone(text: &str) -> Result<(), String> {
+    let named = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '_' | '-' | '+');
+    if !text.is_empty() && text.len() <= limits::NAME_LEN_MAX && text.chars().all(named) {
+        Ok(())
+    } else {
+        Err(format!("`{}` is not a time zone", text.escape_debug()))
+    }
+}
+
+fn read_update(value: Option<Value>, kind: Option<Kind>, problems: &mut Vec<Problem>) -> Option<Update> {
+    let mut section = Section::open("update", value, problems);
+    let healthy_after_ms =
+        section.quantity("healthy_after", DURATION, limits::HEALTHY_AFTER_MS).unwrap_or(defaults::HEALTHY_AFTER_MS);
+    section.finish();
+    (kind == Some(Kind::Service)).then_some(Update { healthy_after_ms })
+}
+
+fn read_resources(value: Option<Value>, kind: Option<Kind>, problems: &mut Vec<Problem>) -> Resources {
+    let mut section = Section::open("resources", value, problems);
+    let default = kind.unwrap_or(Kind::Batch);
+    let resources = Resources {
+        cpu_milli: narrow(section.quantity("cpu", CPU, limits::CPU_MILLI)).unwrap_or(defaults::CPU_MILLI),
+        memory_bytes: section.quantity("memory", SIZE, limits::MEMORY_BYTES).unwrap_or(defaults::MEMORY_BYTES),
+        fuel: section.quantity("fuel", NUMBER, limits::FUEL).unwrap_or(defaults::fuel(default)),
+        timeout_ms: read_timeout(&mut section, kind),
+        output_bytes: section.quantity("output", SIZE, limits::OUTPUT_BYTES).unwrap_or(defaults::OUTPUT_BYTES),
+    };
+    section.finish();
+    resources
+}
+
+/// `none` where work need not end.
+fn read_timeout(section: &mut Section<'_>, kind: Option<Kind>) -> Option<u64> {
+    const KEY: &str = "timeout";
+    let default = defaults::timeout_ms(kind.unwrap_or(Kind::Batch));
+    if !section.is_text(KEY, "none") {
+        return section.quantity(KEY, DURATION, limits::TIMEOUT_MS).or(default);
+    }
+    section.take(KEY);
+    if let (Some(kind), Some(_)) = (kind, default) {
+        section.refuse(KEY, format!("is none, but the tasks of a {kind} job have to end"), "1ms to 7d");
+    }
+    None
+}
+
+fn read_grants(value: Option<Value>, problems: &mut Vec<Problem>) -> Vec<DirGrant> {
+    let mut section = Section::open("grants", value, problems);
+    let dirs = section.array("dir", limits::DIRS_MAX);
+    if section.take("net").is_some() {
+        section.refuse_unsupported("net", "network access", "no `grants.net`");
+    }
+    section.finish();
+    let mut grants: Vec<DirGrant> = Vec::new();
+    for (i, value) in dirs.into_iter().enumerate() {
+        let mut entry = Section::open(&format!("grants.dir[{i}]"), Some(value), problems);
+        let host = entry.required("host", NAME_ALLOWED, check_name);
+        let guest = entry.required("guest", "an absolute path without `.` and `..`", check_guest_path);
+        read_dir_mode(&mut entry);
+        if let Some(other) = guest.as_deref().and_then(|guest| grants.iter().position(|grant| grant.guest == guest)) {
+            entry.refuse("guest", format!("is the guest path of grants.dir[{other}] as well"), "a path of its own");
+        }
+        entry.finish();
+        if let (Some(host), Some(guest)) = (host, guest) {
+            grants.push(DirGrant { host, guest });
+        }
+    }
+    grants
+}
+
+/// What belongs to the format but not to this version is told apart from what is simply wrong.
+fn read_dir_mode(section: &mut Section<'_>) {
+    match section.string("mode").as_deref() {
+        None | Some("ro") => {}
+        Some("rw") => section.refuse_unsupported("mode", "`rw`", "ro"),
+        Some(text) => section.refuse("mode", format!("`{}` is not known", text.escape_debug()), "ro"),
+    }
+}
+
+/// Narrows a quantity whose range was checked already.
+fn narrow<T: TryFrom<u64>>(value: Option<u64>) -> Option<T> {
+    value.and_then(|value| T::try_from(value).ok())
+}
