@@ -33,6 +33,8 @@ pub struct Agent {
     pub(crate) ledger: Ledger,
     pub(crate) runs: BTreeMap<RunId, Run>,
     pub(crate) modules: BTreeMap<Digest, ModuleEntry>,
+    /// Modules that became ready so far.
+    pub(crate) compiled: u64,
     pub(crate) ranges: BTreeMap<RangeKey, Range>,
     pub(crate) running: usize,
     pub(crate) parked: usize,
@@ -42,6 +44,10 @@ pub struct Agent {
     pub(crate) last_returned: Instant,
     pub(crate) follows: BTreeSet<TaskId>,
     pub(crate) sweep_at: Option<Instant>,
+    /// Some revocable attempts were throttled when that was last looked at.
+    pub(crate) cpu_is_short: bool,
+    /// Running tasks that are to be ended, by when.
+    pub(crate) graces: BTreeSet<(Instant, RangeKey)>,
     pub(crate) retry_at: Option<Instant>,
     pub(crate) stage: Stage,
     pub(crate) outputs: VecDeque<Output>,
@@ -71,6 +77,7 @@ impl Agent {
             lease: Lease::default(),
             runs: BTreeMap::new(),
             modules: BTreeMap::new(),
+            compiled: 0,
             ranges: BTreeMap::new(),
             running: 0,
             parked: 0,
@@ -80,6 +87,8 @@ impl Agent {
             last_returned: Instant::default(),
             follows: BTreeSet::new(),
             sweep_at: None,
+            cpu_is_short: false,
+            graces: BTreeSet::new(),
             retry_at: None,
             stage: Stage::Serving,
             outputs: VecDeque::new(),
@@ -95,6 +104,7 @@ impl Agent {
         if self.stage == Stage::Exited {
             return;
         }
+        self.check_lease();
         match input {
             Input::Connected => self.connected(),
             Input::Disconnected => self.disconnected(),
@@ -111,6 +121,7 @@ impl Agent {
             Input::BlobUploadFailed { id, part, bytes, message, retry } => {
                 self.upload_failed(id, part, bytes, &message, retry);
             }
+            Input::Measured(used) => self.measured(used),
             Input::ShuttingDown => self.drain(),
             Input::ShutDownNow => self.shut_down_now(),
             Input::Tick => self.tick(),
@@ -141,6 +152,7 @@ impl Agent {
         [
             (self.report_at(), Reason::Report),
             (self.sweep_at, Reason::Sweep),
+            (self.graces.first().map(|(at, _)| *at), Reason::Grace),
             (self.lease.renew_at(), Reason::Renew),
             (self.lease.until(), Reason::LeaseEnd),
             (self.session.silent_at(), Reason::Silence),
@@ -160,6 +172,8 @@ impl Agent {
             lease_until: self.lease.until(),
             capacity: self.ledger.capacity(),
             reserved: self.ledger.reserved(),
+            revocable: self.ledger.revocable(),
+            measured: self.ledger.measured(),
             ranges: self.ranges.len(),
             running: self.running,
             parked: self.parked,
@@ -226,10 +240,7 @@ impl Agent {
 
     fn tick(&mut self) {
         let now = self.now.mono;
-        if self.lease.lapse(now) {
-            self.stats.leases_lapsed += 1;
-            tracing::warn!(node.id = %self.config.node, running = self.running, "lease lapsed; what runs goes on");
-        }
+        self.graces_passed();
         if self.session.silent_at().is_some_and(|at| at <= now) {
             self.hang_up(DisconnectReason::Silent);
         }

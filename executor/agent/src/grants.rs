@@ -5,8 +5,9 @@ use alloc::{boxed::Box, vec::Vec};
 use weir_wire::{
     attempt::Command,
     id::{RunId, TaskId},
+    kind::Tier,
     limits as shared,
-    message::{Grant, Returned, Stop},
+    message::{Grant, Returned},
     work::{Input as RunInput, WorkSpec},
 };
 
@@ -74,30 +75,9 @@ impl Agent {
             return;
         }
         self.stats.grants_accepted += 1;
+        self.balance();
         self.require(grant.run);
         self.advance(key);
-    }
-
-    /// Ends what runs; what was not started goes back, and the control plane knows what becomes of it.
-    pub(crate) fn stop(&mut self, stop: &Stop) {
-        let concerned =
-            |range: &&Range| range.grant.run == stop.run && stop.grant.is_none_or(|grant| grant == range.grant.grant);
-        let keys: Vec<RangeKey> = self.ranges.values().filter(concerned).map(Range::key).collect();
-        for key in keys {
-            let Some(range) = self.ranges.get(&key) else { continue };
-            let (unstarted, end, started) = (range.unstarted(), range.end, range.is_started());
-            let current = range.next;
-            match stop.index {
-                None => {
-                    self.cancel(key, stop.reason);
-                    self.give_back(key, unstarted);
-                }
-                Some(index) if started && index == current => self.cancel(key, stop.reason),
-                // Only the tail of a range can be given back.
-                Some(index) if (unstarted..end).contains(&index) => self.give_back(key, index),
-                Some(_) => {}
-            }
-        }
     }
 
     pub(crate) fn acknowledged(&mut self, through: u64) {
@@ -151,18 +131,33 @@ impl Agent {
             return Err("the run was not defined");
         };
         let end = grant.first.checked_add(grant.len).filter(|end| *end <= run.spec.count);
-        let Some(end) = end.filter(|_| (1..=shared::GRANT_LEN_MAX).contains(&grant.len)) else {
+        let fenced = run.spec.execution.is_fenced();
+        let len_max = if fenced || run.spec.long_running { 1 } else { shared::GRANT_LEN_MAX };
+        let Some(end) = end.filter(|_| (1..=len_max).contains(&grant.len)) else {
             return Err("the range is not one of the run");
         };
+        if fenced && !self.lease.holds(self.now.mono) {
+            return Err("there is no lease for a fenced attempt");
+        }
         if self.ranges.len() >= usize::try_from(self.config.lanes_max).unwrap_or(usize::MAX) {
             return Err("every lane is taken");
         }
         let resources = run.spec.budgets.resources;
-        if !self.ledger.reserve(resources) {
+        let Some(booking) = self.ledger.book(resources, run.spec.tier == Tier::Revocable) else {
             return Err("the resources are not free");
-        }
+        };
         run.ranges += 1;
-        let range = Range { grant, next: grant.first, end, resources, phase: Phase::Waiting };
+        let range = Range {
+            grant,
+            next: grant.first,
+            end,
+            booking,
+            priority: run.spec.priority,
+            fenced,
+            tied: run.spec.execution.stops_on_disconnect(),
+            grace: None,
+            phase: Phase::Waiting,
+        };
         let before = self.ranges.insert(range.key(), range);
         assert!(before.is_none(), "a grant was admitted twice");
         Ok(())

@@ -7,6 +7,7 @@ use weir_wire::{
     id::{AttemptId, Digest, RunId},
     message::ToExecutor,
     outcome::BlobRef,
+    resources::Resources,
 };
 
 /// One thing that happened.
@@ -72,6 +73,9 @@ pub enum Input {
         /// Whether trying again may help.
         retry: bool,
     },
+    /// What the attempts that are not revocable use, all of them together; sampled every
+    /// [`crate::limits::MEASURE_EVERY`].
+    Measured(Resources),
     /// The daemon was asked to end: the control plane is told, nothing further is started, what runs may finish.
     ShuttingDown,
     /// The grace of [`Input::ShuttingDown`] has passed: what runs is ended.

@@ -45,6 +45,11 @@ impl Lease {
         self.until
     }
 
+    /// Whether the leader counts on this node.
+    pub(crate) fn holds(&self, now: Instant) -> bool {
+        self.until.is_some_and(|until| now < until)
+    }
+
     /// The token of a renewal sent now. The next one is due up to an eighth early, so that nodes do not renew in step.
     pub(crate) fn renew(&mut self, now: Instant, random: u64) -> u64 {
         self.token += 1;
@@ -58,12 +63,13 @@ impl Lease {
     }
 
     /// Takes the leader's answer; false when nothing of that token was sent.
-    pub(crate) fn renewed(&mut self, token: u64) -> bool {
+    pub(crate) fn renewed(&mut self, now: Instant, token: u64) -> bool {
         let Some(&(_, at)) = self.sent.iter().find(|(sent, _)| *sent == token) else {
             return false;
         };
         self.sent.retain(|(sent, _)| *sent > token);
-        self.until = self.until.max(Some(at + self.length));
+        // An answer that comes after a freeze may be about a time that is over.
+        self.until = self.until.max(Some(at + self.length).filter(|until| *until > now));
         true
     }
 
@@ -90,12 +96,15 @@ mod tests {
         assert_eq!(lease.renew_at(), Some(START));
         let first = lease.renew(START, 0);
         let second = lease.renew(START + Duration::from_secs(4), 0);
-        assert!(lease.renewed(second));
+        assert!(lease.renewed(START, second));
         assert_eq!(lease.until(), Some(START + Duration::from_secs(19)));
-        assert!(!lease.renewed(first), "an answer that was overtaken changes nothing");
+        assert!(!lease.renewed(START, first), "an answer that was overtaken changes nothing");
         assert!(!lease.lapse(START + Duration::from_secs(18)));
         assert!(lease.lapse(START + Duration::from_secs(19)));
         assert_eq!(lease.until(), None);
+        let third = lease.renew(START + Duration::from_secs(20), 0);
+        assert!(lease.renewed(START + Duration::from_secs(35), third));
+        assert_eq!(lease.until(), None, "an answer that was read too late gives nothing");
     }
 
     #[test]
@@ -106,7 +115,7 @@ mod tests {
         for _ in 0..limits::RENEWALS_MAX {
             lease.renew(START, u64::MAX);
         }
-        assert!(!lease.renewed(first));
+        assert!(!lease.renewed(START, first));
         assert!(lease.renew_at().is_some_and(|at| at > START + Duration::from_secs(3)));
     }
 }

@@ -3,9 +3,11 @@
 //! Pure and sans-IO: [`Agent::handle`] takes an input and the time, [`Agent::poll_output`] says what is to be done, and
 //! [`Agent::poll_deadline`] when to come back with [`Input::Tick`]. The daemon and the simulator drive the same calls.
 //!
-//! **Invariants.** The resources of the ranges held never exceed the node's capacity, by the agent's own book. A range
+//! **Invariants.** What ranges that are not revocable reserve never exceeds the node's capacity, by the agent's own book,
+//! and revocable ones are admitted to what these leave unused. Nothing fenced is started, or goes on, without a lease. A range
 //! runs one task at a time. An outcome leaves the outbox only when the control plane said that it is durable. A large
-//! result or log is in the blob store before its outcome enters the outbox. Losing the session ends no attempt.
+//! result or log is in the blob store before its outcome enters the outbox. Losing the session ends no attempt;
+//! losing the lease ends those that need it.
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -13,6 +15,7 @@ extern crate alloc;
 
 mod agent;
 mod config;
+mod evict;
 mod follow;
 mod grants;
 mod input;
@@ -27,6 +30,7 @@ mod range;
 mod report;
 mod session;
 mod stats;
+mod stop;
 mod supply;
 mod upload;
 

@@ -45,13 +45,20 @@ impl Agent {
         let EndedAttempt { id, mut outcome, large_result, large_log } = ended;
         let key = (id.term, id.grant);
         let range = self.ranges.get_mut(&key).filter(|range| range.attempt() == id);
+        let evicted = |range: &Range| matches!(&range.phase, Phase::Running(running) if running.evicted);
         let Some(range) = range.filter(|range| matches!(range.phase, Phase::Running(_))) else {
             self.stats.events_unexpected += 1;
             tracing::debug!(task.id = %id.task, "end of an attempt that is not held");
             return;
         };
+        if evicted(range)
+            && let Some(failure) = outcome.failure.as_mut().filter(|failure| failure.reason == task::Reason::Preempted)
+        {
+            failure.source = Source::Executor;
+        }
         range.phase = Phase::Waiting;
         self.running -= 1;
+        self.end_grace(key);
         self.news.drop_progress(key);
         if !self.follows.is_empty() {
             self.follow_ended(id.task);
@@ -91,7 +98,7 @@ impl Agent {
         let Some(range) = self.ranges.remove(&key) else { return };
         assert!(range.next >= range.end && !range.is_started(), "closed a range with tasks");
         self.parked -= usize::from(matches!(range.phase, Phase::Parked));
-        self.ledger.release(range.resources);
+        self.ledger.release(range.booking);
         if let Some(run) = self.runs.get_mut(&range.grant.run) {
             run.ranges -= 1;
         }
@@ -153,7 +160,8 @@ impl Agent {
             return;
         };
         self.parked -= usize::from(matches!(range.phase, Phase::Parked));
-        range.phase = Phase::Running(Running { since: now, reported: false, cancelled: false });
+        assert!(!range.fenced || self.lease.holds(now), "a fenced attempt was to be started without a lease");
+        range.phase = Phase::Running(Running { since: now, ..Running::default() });
         let payload = match &run.spec.input {
             RunInput::None => Payload::Inline([].into()),
             RunInput::Inline(bytes) => Payload::Inline(bytes.clone()),
@@ -169,6 +177,9 @@ impl Agent {
         self.emit(Output::Start(start));
         if !self.follows.is_empty() {
             self.follow_started(id);
+        }
+        if self.cpu_is_short {
+            self.throttle_started(key);
         }
     }
 

@@ -33,6 +33,16 @@ pub const PROGRESS_INTERVAL: Duration = Duration::from_millis(500);
 pub const DRAIN_RETURN_INTERVAL: Duration = Duration::from_secs(1);
 /// How long the peer may take to answer the first message.
 pub const GREETING_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often the daemon measures what attempts use.
+pub const MEASURE_EVERY: Duration = Duration::from_millis(250);
+/// Added to what is measured, so that growth up to the next measurement finds room.
+pub const MEASURED_MARGIN_PERCENT: u32 = 10;
+/// A measurement is reported at once when it differs from the last one reported by more than this part of it.
+pub const MEASURED_CHANGE_PERCENT: u64 = 5;
+/// Smaller changes are reported this often.
+pub const MEASURED_INTERVAL: Duration = Duration::from_secs(5);
+/// Part of the capacity that has to be free beyond its need before an attempt is not throttled any more.
+pub const UNTHROTTLE_PERCENT: u32 = 5;
 /// Shortest renewal interval accepted from a leader.
 pub const RENEW_EVERY_MIN: Duration = Duration::from_millis(100);
 

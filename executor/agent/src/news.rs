@@ -4,6 +4,7 @@ use alloc::{collections::BTreeMap, vec::Vec};
 
 use weir_wire::{
     message::{Report, Returned, Started, TaskProgress},
+    resources::Resources,
     units::Instant,
 };
 
@@ -16,6 +17,10 @@ pub(crate) struct News {
     pub(crate) returned: Vec<Returned>,
     progress: BTreeMap<RangeKey, TaskProgress>,
     progress_at: Instant,
+    /// The newest measurement, if it is to be reported.
+    measured: Option<Resources>,
+    /// What was reported last in this session, and when.
+    measured_sent: Option<(Resources, Instant)>,
 }
 
 impl News {
@@ -23,6 +28,24 @@ impl News {
         self.started.clear();
         self.returned.clear();
         self.progress.clear();
+        // A leader forgets it with the session.
+        self.measured = self.measured.or(self.measured_sent.take().map(|(used, _)| used));
+    }
+
+    /// Keeps a measurement if it says something new.
+    pub(crate) fn note_measured(&mut self, used: Resources, now: Instant) {
+        let differs = |was: u64, is: u64| was.abs_diff(is) > was * limits::MEASURED_CHANGE_PERCENT / 100;
+        let wanted = self.measured_sent.is_none_or(|(was, at)| {
+            let (cpu, memory) = ((was.cpu.0, used.cpu.0), (was.memory.0, used.memory.0));
+            let large = differs(u64::from(cpu.0), u64::from(cpu.1)) || differs(memory.0, memory.1);
+            large || (was != used && now.since(at) >= limits::MEASURED_INTERVAL)
+        });
+        self.measured = wanted.then_some(used);
+    }
+
+    /// Whether a measurement waits for a report.
+    pub(crate) const fn has_measured(&self) -> bool {
+        self.measured.is_some()
     }
 
     /// Keeps the newest progress of an attempt.
@@ -45,6 +68,8 @@ impl News {
     /// Moves what is due into a report.
     pub(crate) fn fill(&mut self, report: &mut Report, now: Instant, with_returned: bool) {
         report.started = take(&mut self.started);
+        report.measured = self.measured.take();
+        self.measured_sent = report.measured.map(|used| (used, now)).or(self.measured_sent);
         if with_returned {
             report.returned = take(&mut self.returned);
         }

@@ -75,6 +75,8 @@ pub enum Reason {
     Report,
     /// An attempt may have run long enough to be reported, or to give back what waits behind it.
     Sweep,
+    /// The grace of a stop has passed.
+    Grace,
     /// The lease is to be renewed.
     Renew,
     /// The lease ends.

@@ -6,10 +6,11 @@ use weir_wire::{
     id::{AttemptId, GrantSeq, TaskId, Term},
     message::{Grant, HeldGrant},
     outcome::Outcome,
-    resources::Resources,
     units::Instant,
     work::WorkSpec,
 };
+
+use crate::{ledger::Booking, stop::Grace};
 
 /// What tells one grant from another.
 pub(crate) type RangeKey = (Term, GrantSeq);
@@ -22,7 +23,14 @@ pub(crate) struct Range {
     pub(crate) next: u32,
     /// First task that is not to be run here.
     pub(crate) end: u32,
-    pub(crate) resources: Resources,
+    pub(crate) booking: Booking,
+    pub(crate) priority: u8,
+    /// Neither begins nor goes on without a lease.
+    pub(crate) fenced: bool,
+    /// Does not go on without a lease.
+    pub(crate) tied: bool,
+    /// When the running task is to be ended.
+    pub(crate) grace: Option<Grace>,
     pub(crate) phase: Phase,
 }
 
@@ -39,11 +47,14 @@ pub(crate) enum Phase {
     Uploading(Box<Upload>),
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Running {
     pub(crate) since: Instant,
     pub(crate) reported: bool,
     pub(crate) cancelled: bool,
+    /// Cancelled by this executor, to make room.
+    pub(crate) evicted: bool,
+    pub(crate) throttled: bool,
 }
 
 #[derive(Debug)]
@@ -120,7 +131,8 @@ pub(crate) enum Module {
     Fetch(Supply),
     /// In the hands of the sandbox.
     Preparing,
-    Ready,
+    /// Compiled; counts how many were before.
+    Ready(u64),
     /// The sandbox cannot run it.
     Refused(String),
 }

@@ -39,7 +39,8 @@ impl Agent {
         });
         let started = (!self.news.started.is_empty()).then_some(paced);
         let progress = self.news.progress_due().map(|due| due.max(paced));
-        [outcomes, started, progress, self.returned_at()].into_iter().flatten().min()
+        let measured = self.news.has_measured().then_some(paced);
+        [outcomes, started, progress, measured, self.returned_at()].into_iter().flatten().min()
     }
 
     /// Given-back tasks wait for another place, so they leave at once; see [`limits::DRAIN_RETURN_INTERVAL`].

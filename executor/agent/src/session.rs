@@ -59,7 +59,7 @@ impl Agent {
             attributes: config.attributes.clone(),
             capacity: config.capacity,
             lanes_max: config.lanes_max,
-            modules: alloc::vec::Vec::new(),
+            modules: self.compiled(),
         };
         self.emit(Output::Send(ToControl::Hello(Box::new(hello))));
     }
@@ -73,6 +73,10 @@ impl Agent {
         self.lease.pause();
         self.news.clear();
         self.unfollow_all();
+        if !self.lease.holds(self.now.mono) {
+            // Nothing was ever promised for it, so that no end of a lease will stop it.
+            self.stop_uncovered();
+        }
         tracing::debug!(held = self.ranges.len(), outbox = self.outbox.len(), "session ended");
     }
 
@@ -146,7 +150,7 @@ impl Agent {
     }
 
     pub(crate) fn renewed(&mut self, token: u64) {
-        if self.lease.renewed(token) {
+        if self.lease.renewed(self.now.mono, token) {
             self.session = Session::Up { silent_at: self.now.mono + self.silence_max() };
         }
     }

@@ -13,8 +13,12 @@ pub struct Stats {
     pub lease_until: Option<Instant>,
     /// What the node offers.
     pub capacity: Resources,
-    /// What the held ranges reserve.
+    /// What the held ranges that are not revocable reserve.
     pub reserved: Resources,
+    /// The limits of the revocable ones.
+    pub revocable: Resources,
+    /// What those that are not revocable used when it was last measured.
+    pub measured: Option<Resources>,
     /// Ranges held.
     pub ranges: usize,
     /// Attempts in the sandbox.
@@ -58,6 +62,10 @@ pub struct Totals {
     pub uploads: u64,
     /// Leases that ended without a renewal.
     pub leases_lapsed: u64,
+    /// Revocable attempts ended because their memory was needed.
+    pub attempts_evicted: u64,
+    /// Revocable attempts throttled because their CPU was needed.
+    pub throttles: u64,
     /// Sandbox events that fitted nothing held.
     pub events_unexpected: u64,
 }

@@ -1,10 +1,12 @@
 //! Modules and payloads: fetched once, prepared once.
 
 use alloc::{format, string::String, vec::Vec};
+use core::cmp::Reverse;
 
 use weir_wire::{
     attempt::{Command, ModuleFile, ModuleReady},
     id::{Digest, RunId},
+    limits as shared,
     outcome::{BlobRef, Failure},
     task::{self, Source},
     work::Input as RunInput,
@@ -33,7 +35,7 @@ impl Agent {
             return Readiness::Waiting;
         };
         match self.modules.get(&run.spec.module).map(|entry| &entry.module) {
-            Some(Module::Ready) => {}
+            Some(Module::Ready(_)) => {}
             Some(Module::Refused(why)) => {
                 return Readiness::Failed(Failure::new(task::Reason::ModuleInvalid, Source::Executor, why.clone()));
             }
@@ -60,6 +62,17 @@ impl Agent {
         if entry.runs == 0 {
             self.modules.remove(&digest);
         }
+    }
+
+    /// The modules that are ready here, newest first.
+    pub(crate) fn compiled(&self) -> Vec<Digest> {
+        let ready = |(digest, entry): (&Digest, &ModuleEntry)| match entry.module {
+            Module::Ready(number) => Some((Reverse(number), *digest)),
+            Module::Fetch(_) | Module::Preparing | Module::Refused(_) => None,
+        };
+        let mut ready: Vec<(Reverse<u64>, Digest)> = self.modules.iter().filter_map(ready).collect();
+        ready.sort_unstable();
+        ready.into_iter().map(|(_, digest)| digest).take(shared::HELLO_MODULES_MAX).collect()
     }
 
     /// Asks for what a run needs and nobody has asked for; what failed before gets another chance with each grant.
@@ -103,7 +116,10 @@ impl Agent {
         let preparing = |entry: &&mut ModuleEntry| matches!(entry.module, Module::Preparing);
         let Some(entry) = self.modules.get_mut(&ready.digest).filter(preparing) else { return };
         match ready.refused {
-            None => entry.module = Module::Ready,
+            None => {
+                self.compiled += 1;
+                entry.module = Module::Ready(self.compiled);
+            }
             Some(why) if ready.machine_fault => {
                 tracing::error!(module = %ready.digest, why, "this machine cannot prepare a module");
                 // What waits fails as the host's error; the next grant tries again.

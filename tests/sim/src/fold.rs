@@ -318,6 +318,10 @@ pub(crate) fn agent_input(input: &AgentInput, out: &mut Vec<u8>) {
         AgentInput::ShuttingDown => out.push(11),
         AgentInput::ShutDownNow => out.push(12),
         AgentInput::Tick => out.push(13),
+        AgentInput::Measured(used) => {
+            out.push(14);
+            used.encode(out);
+        }
     }
 }
 

@@ -1,6 +1,9 @@
 //! The agent through its public calls.
 
+mod books;
 mod capacity;
+mod fencing;
 mod node;
 mod session;
+mod stop;
 mod work;

@@ -7,7 +7,7 @@ use weir_wire::{
     attempt::{AttemptEvent, Command, EndedAttempt, ModuleReady},
     id::{AttemptId, Digest, GrantSeq, Incarnation, RunId, TaskId, Term},
     kind::{Execution, Tier},
-    message::{Ack, FullState, Grant, Report, Stop, TaskProgress, ToControl, ToExecutor, WIRE_MAX, Welcome},
+    message::{Ack, FullState, Grant, Renewed, Report, Stop, TaskProgress, ToControl, ToExecutor, WIRE_MAX, Welcome},
     outcome::{Captured, Failure, Outcome, Usage},
     resources::Resources,
     task::{Reason, Source, Status},
@@ -142,6 +142,27 @@ impl Node {
 
     pub(crate) fn ack(&mut self, through: u64) {
         self.control(ToExecutor::Ack(Ack { through }));
+    }
+
+    /// Has the newest renewal answered.
+    pub(crate) fn renew(&mut self) {
+        let token = self.renewals().last().copied().expect("a renewal was sent");
+        self.control(ToExecutor::Renewed(Renewed { token }));
+    }
+
+    pub(crate) fn renewals(&self) -> Vec<u64> {
+        let token = |output: &Output| {
+            if let Output::Send(ToControl::Renew(renew)) = output { Some(renew.token) } else { None }
+        };
+        self.outputs.iter().filter_map(token).collect()
+    }
+
+    pub(crate) fn throttles(&self) -> Vec<(AttemptId, bool)> {
+        let throttle = |output: &Output| {
+            let Output::Sandbox(Command::Throttle(throttle)) = output else { return None };
+            Some((throttle.id, throttle.on))
+        };
+        self.outputs.iter().filter_map(throttle).collect()
     }
 
     pub(crate) fn stop(&mut self, index: Option<u32>) {
