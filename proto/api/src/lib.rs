@@ -5,6 +5,7 @@
 
 pub mod nearest;
 pub mod routes;
+pub mod schedule;
 pub mod spec;
 pub mod types;
 pub mod units;

@@ -79,6 +79,10 @@ pub struct AfterDocument {
 }
 
 /// The section `cron`.
+///
+/// When clocks are changed, a schedule that names its times (no `*` and `/` in seconds, minutes and hours) fires once for
+/// each: right after the gap when the time is skipped, the first time when it is repeated. One with `*` or `/` there
+/// follows the time that passes: it does not fire for what is skipped, and twice for what is repeated.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct CronDocument {
     /// Five or six fields (the first of six are seconds), or a name such as `@hourly`.

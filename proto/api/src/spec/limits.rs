@@ -28,8 +28,6 @@ pub const HEALTHY_AFTER_MS: RangeInclusive<u64> = 0..=3_600_000;
 pub const MAX_FAILED: RangeInclusive<u64> = 0..=10_000_000;
 /// Jobs that one job waits for.
 pub const AFTER_MAX: usize = 16;
-/// The longest cron expression.
-pub const SCHEDULE_LEN_MAX: usize = 256;
 /// Captured output of one attempt.
 pub const OUTPUT_BYTES: RangeInclusive<u64> = 0..=64 << 20;
 /// Attempts that may end in a counted failure.

@@ -13,6 +13,10 @@ use super::{
     limits,
     section::{CPU, DURATION, NUMBER, SIZE, Section},
 };
+use crate::schedule::{self, Schedule};
+
+const SCHEDULE_ALLOWED: &str = "five fields (minute hour day month weekday), six with seconds first, or one of \
+    @yearly @annually @monthly @weekly @daily @midnight @hourly";
 
 pub(super) fn job_spec(value: &Value) -> Result<JobSpec, Invalid> {
     let mut problems = Vec::new();
@@ -70,39 +74,22 @@ fn read_cron(value: Option<Value>, kind: Option<Kind>, problems: &mut Vec<Proble
         return None;
     }
     let mut section = Section::open("cron", value, problems);
-    let schedule = section.required("schedule", SCHEDULE_ALLOWED, check_schedule);
-    let time_zone = section.checked("time_zone", "an IANA name such as Europe/Berlin", check_time_zone);
+    let expression = section.required("schedule", SCHEDULE_ALLOWED, |_| Ok(()));
+    let time_zone = section.string("time_zone").unwrap_or_else(|| defaults::TIME_ZONE.to_owned());
+    match Schedule::parse(expression.as_deref().unwrap_or("@daily"), &time_zone) {
+        Ok(_) => {}
+        Err(error @ schedule::Error::TimeZone { .. }) => {
+            section.refuse("time_zone", error.to_string(), "an IANA name such as Europe/Berlin");
+        }
+        Err(error) => section.refuse("schedule", error.to_string(), SCHEDULE_ALLOWED),
+    }
     let overlap = section.word("overlap", Overlap::ALL).unwrap_or(Overlap::Forbid);
     let start_deadline_ms = section
         .quantity("start_deadline", DURATION, limits::START_DEADLINE_MS)
         .unwrap_or(defaults::CRON_START_DEADLINE_MS);
     section.finish();
-    let time_zone = time_zone.unwrap_or_else(|| defaults::TIME_ZONE.to_owned());
-    Some(Cron { schedule: schedule?, time_zone, overlap, start_deadline_ms })
-}
-
-const SCHEDULE_ALLOWED: &str = "five fields (minute hour day month weekday), six with seconds first, or one of \
-    @yearly @annually @monthly @weekly @daily @midnight @hourly";
-
-fn check_schedule(text: &str) -> Result<(), String> {
-    const NAMES: [&str; 7] = ["@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "@hourly"];
-    if text.len() > limits::SCHEDULE_LEN_MAX {
-        return Err(format!("has {} characters, more than {}", text.len(), limits::SCHEDULE_LEN_MAX));
-    }
-    if NAMES.contains(&text) || matches!(text.split_whitespace().count(), 5 | 6) {
-        Ok(())
-    } else {
-        Err(format!("`{}` has neither five nor six fields", text.escape_debug()))
-    }
-}
-
-fn check_time_zone(text: &str) -> Result<(), String> {
-    let named = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '_' | '-' | '+');
-    if !text.is_empty() && text.len() <= limits::NAME_LEN_MAX && text.chars().all(named) {
-        Ok(())
-    } else {
-        Err(format!("`{}` is not a time zone", text.escape_debug()))
-    }
+    let schedule = expression?.split_whitespace().collect::<Vec<_>>().join(" ");
+    Some(Cron { schedule, time_zone, overlap, start_deadline_ms })
 }
 
 fn read_update(value: Option<Value>, kind: Option<Kind>, problems: &mut Vec<Problem>) -> Option<Update> {
