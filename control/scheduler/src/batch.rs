@@ -7,7 +7,7 @@ use alloc::{
 };
 
 use weir_wire::{
-    id::RunId,
+    id::{NodeId, RunId},
     node::NodeRecord,
     record::{EndedRange, Exception, Fenced, UsageSum},
     segment::Entry,
@@ -52,7 +52,8 @@ pub(crate) struct Batch {
     /// Counts batches; acknowledgements wait for one.
     pub(crate) id: u64,
     pub(crate) jobs: Vec<JobRecord>,
-    pub(crate) nodes: Vec<NodeRecord>,
+    /// Registrations to write, or to delete: one change a node.
+    pub(crate) nodes: BTreeMap<NodeId, Option<NodeRecord>>,
     pub(crate) submitted: Vec<RunRecord>,
     pub(crate) submissions: Vec<PendingSubmission>,
     pub(crate) runs: BTreeMap<RunId, RunChanges>,
@@ -84,12 +85,24 @@ impl Batch {
     }
 
     /// Whether more goes into the next batch.
-    pub(crate) const fn is_full(&self) -> bool {
+    pub(crate) fn is_full(&self) -> bool {
         // Jobs and nodes have a key each; a submission segment and a delta may join them.
         let keys = self.jobs.len() + self.nodes.len() + 2;
         self.delta_bytes >= DELTA_BYTES_TARGET
             || self.entry_bytes >= SEGMENT_BYTES_TARGET
             || keys >= weir_wire::limits::TXN_OPS_MAX
+    }
+
+    /// Stages the registration of a node, in place of what was staged for it here.
+    pub(crate) fn put_node(&mut self, record: NodeRecord) {
+        let texts: usize = record.labels.iter().map(|(name, value)| name.len() + value.len() + 8).sum();
+        self.delta_bytes += 192 + texts + record.drain.as_ref().map_or(0, |drain| drain.message.len());
+        self.nodes.insert(record.node.clone(), Some(record));
+    }
+
+    /// Stages the end of a node's registration.
+    pub(crate) fn delete_node(&mut self, node: NodeId) {
+        self.nodes.insert(node, None);
     }
 
     /// Accounts for bytes that something else adds to the transaction.

@@ -30,7 +30,7 @@ pub(crate) fn grant(
     if (plan.first..plan.first + plan.len).any(|index| run.phase(index) != Phase::Pending) {
         return Err("a task of the range is not pending");
     }
-    if node.session.is_none() || node.lost || !node.presented || node.draining {
+    if node.session.is_none() || node.lost || !node.presented || node.draining || node.record.cordoned {
         return Err("the node is not ready");
     }
     let (mut cpu, mut memory) = (0u64, 0u64);

@@ -64,8 +64,12 @@ impl Leading {
         for job in &batch.jobs {
             puts.push((key::job(&job.namespace, &job.job, job.version), job.to_bytes()));
         }
-        for node in &batch.nodes {
-            puts.push((key::node(&node.node), node.to_bytes()));
+        let mut deletes = Vec::new();
+        for (node, record) in &batch.nodes {
+            match record {
+                Some(record) => puts.push((key::node(node), record.to_bytes())),
+                None => deletes.push(key::only(key::node(node))),
+            }
         }
         if !batch.submitted.is_empty() {
             puts.push((key::submission(seq), submission_segment(&batch).to_bytes()));
@@ -83,7 +87,7 @@ impl Leading {
             puts.push((key::log(seq), Delta { term: self.term, wall_ms, runs }.to_bytes()));
             object = (!builder.is_empty()).then(|| (segment::object_name(seq, self.term), builder.finish()));
         }
-        let txn = Txn { term: self.term, seq, puts, deletes: Vec::new() };
+        let txn = Txn { term: self.term, seq, puts, deletes };
         assert!(txn.len_bytes() < weir_wire::limits::TXN_BYTES_MAX, "a batch outgrew the transaction limit");
         Some(InFlight { txn, object, batch, checkpoint: false })
     }
@@ -210,6 +214,12 @@ impl Scheduler {
         for job in core::mem::take(&mut batch.jobs) {
             leading.job_committed(job);
         }
+        for (node, record) in core::mem::take(&mut batch.nodes) {
+            self.node_committed(&node, record);
+        }
+        let Some(leading) = self.leading.as_deref_mut() else {
+            return;
+        };
         let (mut ended, mut fenced) = (Vec::new(), Vec::new());
         for (run, changes) in core::mem::take(&mut batch.runs) {
             fenced.extend(changes.fenced.values().map(|grant| (run, grant.clone())));

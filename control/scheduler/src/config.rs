@@ -12,6 +12,11 @@ pub struct Config {
     /// A node that is silent for this long is given up and its work is replaced. Default 10 s; it must leave
     /// executors the time to notice a dead connection and to come back, see [`limits::NODE_TIMEOUT`].
     pub node_timeout: Duration,
+    /// When more than this share of the nodes vanishes at once, in percent, their work is not replaced until enough of
+    /// them come back or an operator says so. Default 30; 100 turns the brake off.
+    pub brake_share_percent: u32,
+    /// Fewer nodes than this never pull the brake, whatever their share. Default 3.
+    pub brake_nodes_min: usize,
     /// How long a renewal holds on an executor. Default 15 s.
     pub lease: Duration,
     /// How often executors renew. Default 4 s.
@@ -35,6 +40,8 @@ impl Config {
             node_timeout: limits::NODE_TIMEOUT,
             lease: weir_wire::limits::NODE_LEASE,
             renew_every: weir_wire::limits::NODE_RENEW_EVERY,
+            brake_share_percent: 30,
+            brake_nodes_min: 3,
             batch_window: Duration::from_millis(10),
             range_target: Duration::from_millis(20),
             checkpoint_log_len: 2000,

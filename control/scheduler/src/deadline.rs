@@ -23,6 +23,10 @@ pub enum Reason {
     Fence,
     /// The wait for registered nodes after an election is over.
     Reconciliation,
+    /// Tasks of a node that is drained have had their time.
+    Drain,
+    /// The brake is looked at again.
+    Brake,
 }
 
 impl Scheduler {
@@ -39,6 +43,8 @@ impl Scheduler {
             leading.holdoffs.first().map(|(at, _)| (*at, Reason::Holdoff)),
             leading.fences.next().map(|at| (at, Reason::Fence)),
             leading.reconcile_until.map(|at| (at, Reason::Reconciliation)),
+            leading.drains.first().map(|(at, _)| (*at, Reason::Drain)),
+            leading.brake.check_at.map(|at| (at, Reason::Brake)),
         ];
         candidates.into_iter().flatten().min()
     }

@@ -186,7 +186,7 @@ impl Scheduler {
         };
         let Some(run) = leading.runs.get_mut(&id) else { return };
         let node = leading.nodes.get_mut(slot);
-        let there = node.presented && !node.draining && !node.lost && node.boot == stored.boot;
+        let there = node.presented && !node.draining && !node.record.cordoned && !node.lost && node.boot == stored.boot;
         let wanted = run.phase(index) == Phase::Granted;
         let held = run.fenced.live.get_mut(&index).filter(|held| held.key == key && wanted && there);
         let (Some(held), Some(session)) = (held, node.session) else {

@@ -14,17 +14,20 @@
 extern crate alloc;
 
 mod batch;
+mod brake;
 mod check;
 mod checkpoint;
 mod commit;
 mod config;
 mod deadline;
+mod drain;
 mod fence;
 mod grant;
 mod input;
 pub mod limits;
 mod load;
 mod node;
+mod operate;
 mod output;
 mod phase;
 mod place;
@@ -49,5 +52,6 @@ pub use output::{Output, Reply, RequestError};
 pub use plan::{Plan, PlannedGrant};
 pub use scheduler::Scheduler;
 pub use view::{
-    Counts, EntryLocation, NodeState, NodeView, RunState, RunView, SchedulerStats, SegmentObject, TaskView, WhyPending,
+    Counts, DrainView, EntryLocation, KindCounts, NodeState, NodeView, RunState, RunView, SchedulerStats,
+    SegmentObject, TaskView, WhyPending,
 };

@@ -30,6 +30,12 @@ pub const SUBMISSION_ITEMS_MAX: usize = 1000;
 pub const JOBS_MAX: usize = 1_000_000;
 /// Most nodes.
 pub const NODES_MAX: usize = 100_000;
+/// Nodes that were given up within this time count as vanished together with those that vanish now.
+pub const BRAKE_WINDOW: Duration = Duration::from_secs(60);
+/// How often the brake is looked at while it is on.
+pub const BRAKE_CHECK_EVERY: Duration = Duration::from_secs(1);
+/// Longest deadline of a drain.
+pub const DRAIN_DEADLINE_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
 /// Longest delay of a free retry.
 pub const FREE_RETRY_DELAY_MAX: Duration = Duration::from_secs(30);
 /// Longest idempotency key, bytes.

@@ -15,6 +15,7 @@ use weir_wire::{
 };
 
 use crate::{
+    brake::Brake,
     checkpoint::Checkpoint,
     commit::run_id,
     fence::Fences,
@@ -42,10 +43,10 @@ impl Scheduler {
             leading.job_committed(job);
         }
         // Registered nodes may be running anything that is open: it waits until they have said so.
-        leading.reconcile_until = (!loaded.nodes.is_empty()).then_some(now + self.config.node_timeout);
+        let awaited = loaded.nodes.iter().any(|node| node.gone_ms.is_none());
+        leading.reconcile_until = awaited.then_some(now + self.config.node_timeout);
         for record in loaded.nodes {
-            let slot = leading.nodes.register(record, now);
-            leading.watch(slot, now + self.config.node_timeout);
+            leading.load_node(record, self.now, self.config.node_timeout);
         }
         leading.load_submissions(loaded.submissions);
         let mut applied = Applied::default();
@@ -113,6 +114,8 @@ impl Leading {
             holdoffs: BTreeSet::new(),
             reconcile_until: None,
             fences: Fences::default(),
+            drains: BTreeSet::new(),
+            brake: Brake::default(),
             more_to_place: false,
             checkpoint: Checkpoint::default(),
             open_tasks: 0,

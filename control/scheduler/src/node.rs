@@ -14,7 +14,7 @@ use weir_wire::{
     units::Instant,
 };
 
-use crate::{grant::GrantKey, input::SessionId, queue::ClassKey, view::NodeState};
+use crate::{grant::GrantKey, input::SessionId, operate::Operated, queue::ClassKey, view::NodeState};
 
 /// What is to be settled once a node's old outcomes have arrived.
 #[derive(Debug)]
@@ -60,6 +60,8 @@ pub(crate) struct Node {
     pub(crate) acks: VecDeque<(u64, u64)>,
     /// A silence deadline is set for it.
     pub(crate) watched: bool,
+    /// What its operator and the brake do with it.
+    pub(crate) ops: Operated,
     /// Its place in the fill order, while it is there.
     load: Option<u32>,
 }
@@ -90,6 +92,7 @@ impl Node {
             seen_through: 0,
             acks: VecDeque::new(),
             watched: false,
+            ops: Operated::NONE,
             load: None,
         }
     }
@@ -107,6 +110,7 @@ impl Node {
         self.reconcile = None;
         self.draining = false;
         self.lost = false;
+        self.ops.begin_session();
         self.boot = hello.boot;
         self.version.clone_from(&hello.version);
         self.attributes.clone_from(&hello.attributes);
@@ -120,6 +124,19 @@ impl Node {
         self.acks.clear();
     }
 
+    /// Takes the place of a node that was removed.
+    fn succeed(&mut self, record: NodeRecord, now: Instant) {
+        self.record = record;
+        self.ops = Operated::NONE;
+        self.draining = false;
+        self.lost = false;
+        self.boot = 0;
+        self.version.clear();
+        self.attributes.clear();
+        self.last_seen = now;
+        self.defined.clear();
+    }
+
     /// Ends the session.
     pub(crate) fn disconnect(&mut self) {
         self.session = None;
@@ -131,7 +148,12 @@ impl Node {
 
     /// Whether it may get grants.
     pub(crate) const fn is_ready(&self) -> bool {
-        self.session.is_some() && self.presented && !self.draining && !self.lost && self.holdoff.is_none()
+        self.session.is_some()
+            && self.presented
+            && !self.draining
+            && !self.record.cordoned
+            && !self.lost
+            && self.holdoff.is_none()
     }
 
     /// What is not reserved.
@@ -158,10 +180,16 @@ impl Node {
     /// Whether one constraint holds.
     pub(crate) fn satisfies(&self, constraint: &Constraint) -> bool {
         let wanted = |value: &str| constraint.values.iter().any(|wanted| wanted == value);
-        if constraint.attribute == NODE_ATTRIBUTE {
-            return wanted(self.id().as_str());
+        self.attribute(&constraint.attribute).is_some_and(wanted)
+    }
+
+    /// The value of an attribute; a label of its operator goes before what the machine says.
+    pub(crate) fn attribute(&self, name: &str) -> Option<&str> {
+        if name == NODE_ATTRIBUTE {
+            return Some(self.id().as_str());
         }
-        self.attributes.iter().any(|(name, value)| *name == constraint.attribute && wanted(value))
+        let given = self.record.labels.iter().chain(&self.attributes);
+        given.into_iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
     /// The most filled dimension, in thousandths.
@@ -175,7 +203,8 @@ impl Node {
 
     /// The state that people see.
     pub(crate) const fn state(&self) -> NodeState {
-        match (self.lost, self.session.is_some(), self.draining, self.presented) {
+        let draining = self.draining || self.record.drain.is_some();
+        match (self.lost, self.session.is_some(), draining, self.presented) {
             (true, ..) => NodeState::Lost,
             (false, false, ..) => NodeState::Silent,
             (false, true, true, _) => NodeState::Draining,
@@ -191,6 +220,8 @@ pub(crate) struct Nodes {
     table: Vec<Node>,
     by_id: BTreeMap<NodeId, usize>,
     by_session: BTreeMap<SessionId, usize>,
+    /// Places of removed nodes, to be used again.
+    unused: Vec<usize>,
     /// Ready nodes, least filled first.
     order: BTreeSet<(u32, usize)>,
     /// Counts changes of the set of ready nodes.
@@ -200,10 +231,35 @@ pub(crate) struct Nodes {
 impl Nodes {
     /// Adds a registered node.
     pub(crate) fn register(&mut self, record: NodeRecord, now: Instant) -> usize {
-        let slot = self.table.len();
+        let slot = self.unused.pop().unwrap_or(self.table.len());
         self.by_id.insert(record.node.clone(), slot);
-        self.table.push(Node::registered(record, now));
+        match self.table.get_mut(slot) {
+            Some(node) => node.succeed(record, now),
+            None => self.table.push(Node::registered(record, now)),
+        }
         slot
+    }
+
+    /// Forgets a node; its place is used again. Nothing refers to it.
+    pub(crate) fn remove(&mut self, slot: usize) {
+        let node = &mut self.table[slot];
+        assert!(node.grants.is_empty() && node.session.is_none(), "a node was removed that holds something");
+        node.lost = true;
+        node.ops.removed = true;
+        self.by_id.remove(&node.record.node);
+        self.unused.push(slot);
+        self.update_order(slot);
+    }
+
+    /// Takes over changed labels of a node.
+    pub(crate) fn relabel(&mut self, slot: usize) {
+        self.generation += 1;
+        self.update_order(slot);
+    }
+
+    /// The number of registered nodes.
+    pub(crate) fn count(&self) -> usize {
+        self.by_id.len()
     }
 
     /// The place of a node.
@@ -238,10 +294,15 @@ impl Nodes {
 
     /// All nodes.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Node> {
-        self.table.iter()
+        self.table.iter().filter(|node| !node.ops.removed)
     }
 
-    /// The number of nodes.
+    /// The places of all nodes, by name.
+    pub(crate) fn by_name(&self) -> impl Iterator<Item = usize> {
+        self.by_id.values().copied()
+    }
+
+    /// The number of places, those of removed nodes included.
     pub(crate) const fn len(&self) -> usize {
         self.table.len()
     }

@@ -3,7 +3,7 @@
 use alloc::{string::ToString, vec::Vec};
 
 use weir_wire::{
-    id::{Digest, JobName, JobVersion, Namespace, RunId},
+    id::{Digest, JobName, JobVersion, Namespace, NodeId, RunId},
     outcome::Failure,
     segment::{self, Entry},
     task::{Source, Status, TaskState},
@@ -179,26 +179,30 @@ impl Scheduler {
         run.segments.iter().map(object).collect()
     }
 
-    /// All nodes, in the order in which they were first seen.
+    /// All nodes, by name.
     #[must_use]
     pub fn nodes(&self, now: Now) -> Vec<NodeView> {
         let Some(leading) = self.leading.as_ref() else {
             return Vec::new();
         };
-        let view = |node: &crate::node::Node| NodeView {
-            node: node.id().clone(),
-            state: node.state(),
-            incarnation: node.record.incarnation,
-            version: node.version.clone(),
-            attributes: node.attributes.clone(),
-            capacity: node.capacity,
-            lanes_max: node.lanes_max,
-            reserved: node.reserved,
-            grants: node.grants.len(),
-            silent_ms: u64::try_from(now.mono.since(node.last_seen).as_millis()).unwrap_or(u64::MAX),
-            first_seen_ms: node.record.first_seen_ms,
+        leading.nodes.by_name().map(|slot| leading.node_view(slot, now)).collect()
+    }
+
+    /// A node.
+    #[must_use]
+    pub fn node(&self, now: Now, node: &NodeId) -> Option<NodeView> {
+        let leading = self.leading.as_ref()?;
+        leading.nodes.slot(node).map(|slot| leading.node_view(slot, now))
+    }
+
+    /// Nodes whose name begins with a text, at most `limit` of them.
+    #[must_use]
+    pub fn nodes_by_prefix(&self, prefix: &str, limit: usize) -> Vec<NodeId> {
+        let Some(leading) = self.leading.as_ref() else {
+            return Vec::new();
         };
-        leading.nodes.iter().map(view).collect()
+        let names = leading.nodes.by_name().map(|slot| leading.nodes.get(slot).id());
+        names.filter(|name| name.as_str().starts_with(prefix)).take(limit).cloned().collect()
     }
 
     /// Whether the node behind a session may read a blob: the module or the payload of a run it works for.
@@ -231,6 +235,8 @@ impl Scheduler {
             open_tasks: leading.open_tasks,
             grants: leading.grants.len(),
             nodes_connected: leading.nodes.iter().filter(|node| node.session.is_some()).count(),
+            brake_on: leading.brake.is_on(),
+            nodes_held: leading.brake.held,
             outcomes: leading.outcomes,
             outcomes_ignored: leading.outcomes_ignored,
             commits: leading.commits,
@@ -241,6 +247,33 @@ impl Scheduler {
 }
 
 impl Leading {
+    fn node_view(&self, slot: usize, now: Now) -> NodeView {
+        let node = self.nodes.get(slot);
+        let labels = node.record.labels.clone();
+        let mut attributes: Vec<_> = labels.iter().chain(&node.attributes).cloned().collect();
+        // The sort is stable and keeps the label in front of the attribute of its name.
+        attributes.sort_by(|one, other| one.0.cmp(&other.0));
+        attributes.dedup_by(|later, earlier| later.0 == earlier.0);
+        NodeView {
+            node: node.id().clone(),
+            state: node.state(),
+            incarnation: node.record.incarnation,
+            version: node.version.clone(),
+            attributes,
+            labels,
+            cordoned: node.record.cordoned,
+            drain: self.drain_view(slot, node, now.mono),
+            held: node.ops.held,
+            capacity: node.capacity,
+            lanes_max: node.lanes_max,
+            reserved: node.reserved,
+            grants: node.grants.len(),
+            silent_ms: u64::try_from(now.mono.since(node.last_seen).as_millis()).unwrap_or(u64::MAX),
+            first_seen_ms: node.record.first_seen_ms,
+            gone_ms: node.record.gone_ms,
+        }
+    }
+
     fn run_view(&self, run: &Run) -> RunView {
         let mut counts = run.counts();
         for key in run.lanes.values() {

@@ -165,6 +165,7 @@ impl Scheduler {
         if !waiting && leading.reconcile_until.is_some() {
             leading.end_reconciliation();
         }
+        self.drain_step(slot);
         self.changed();
     }
 }

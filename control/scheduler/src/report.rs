@@ -60,6 +60,7 @@ impl Scheduler {
             }
         }
         self.finish_reconcile(slot);
+        self.drain_step(slot);
     }
 
     /// Acknowledges outcomes once all that is staged so far is durable.

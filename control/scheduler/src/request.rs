@@ -32,11 +32,11 @@ impl Scheduler {
             Request::Scale { .. } | Request::Restart { .. } | Request::Pause { .. } => {
                 Err(RequestError::Limit("kinds of jobs other than batch"))
             }
-            Request::Cordon { .. }
-            | Request::Drain { .. }
-            | Request::Label { .. }
-            | Request::RemoveNode { .. }
-            | Request::ReleaseBrake => Err(RequestError::Limit("operations on nodes")),
+            Request::Cordon { node, on } => self.cordon(id, &node, on),
+            Request::Drain { node, drain } => self.drain(id, &node, drain),
+            Request::Label { node, labels } => self.label(id, &node, labels),
+            Request::RemoveNode { node } => self.remove_node(id, &node),
+            Request::ReleaseBrake => self.release_brake(id),
             Request::SetQuota(_) | Request::RemoveQuota(_) => Err(RequestError::Limit("quotas")),
         };
         if let Err(error) = verdict {
@@ -184,7 +184,7 @@ impl Scheduler {
 
 impl Leading {
     /// Refuses more work than is waiting already.
-    fn check_room(&self) -> Result<(), RequestError> {
+    pub(crate) fn check_room(&self) -> Result<(), RequestError> {
         if self.batches.len() >= limits::BATCHES_WAITING_MAX {
             return Err(RequestError::Busy("the store does not keep up; try again in a moment"));
         }

@@ -19,6 +19,7 @@ use weir_wire::{
 
 use crate::{
     batch::Batch,
+    brake::Brake,
     check,
     checkpoint::Checkpoint,
     config::Config,
@@ -110,6 +111,9 @@ pub(crate) struct Leading {
     /// Until then, or until all registered nodes have presented their state, restored runs are not granted.
     pub(crate) reconcile_until: Option<Instant>,
     pub(crate) fences: Fences,
+    /// When the tasks of a drained node have had their time.
+    pub(crate) drains: BTreeSet<(Instant, usize)>,
+    pub(crate) brake: Brake,
     pub(crate) more_to_place: bool,
     pub(crate) checkpoint: Checkpoint,
     pub(crate) open_tasks: u64,
@@ -232,14 +236,18 @@ impl Scheduler {
             leading.nodes.get_mut(slot).holdoff = None;
             leading.node_freed(slot);
         }
-        if leading.reconcile_until.is_some_and(|at| at <= now) {
-            leading.end_reconciliation();
-        }
-        self.fences_passed();
         while let Some(&(at, slot)) = self.leading.as_ref().and_then(|leading| leading.silences.first())
             && at <= now
         {
             self.node_silent(at, slot);
+        }
+        self.fences_passed();
+        self.check_brake();
+        self.drain_deadlines();
+        if let Some(leading) = self.leading.as_deref_mut()
+            && leading.reconcile_until.is_some_and(|at| at <= now)
+        {
+            leading.reconciliation_due(now);
         }
     }
 

@@ -42,18 +42,22 @@ impl Scheduler {
             cordoned: false,
             drain: None,
             labels: Vec::new(),
+            gone_ms: None,
         };
         let known = leading.nodes.slot(&hello.node);
-        let slot = known.unwrap_or_else(|| leading.nodes.register(record.clone(), now.mono));
+        let slot = known.unwrap_or_else(|| leading.nodes.register(record, now.mono));
         let node = leading.nodes.get_mut(slot);
         let start = (hello.installation, hello.incarnation);
         let changed = (node.record.installation, node.record.incarnation) != start;
         let replaced = node.record.installation != hello.installation;
         let restarted = known.is_some() && (changed || node.boot != hello.boot);
-        let register = known.is_none() || changed;
+        let register = known.is_none() || changed || node.record.gone_ms.is_some();
         (node.record.installation, node.record.incarnation) = start;
-        let record = node.record.clone();
+        node.record.gone_ms = None;
+        let (installation, incarnation) = start;
+        let record = NodeRecord { installation, incarnation, gone_ms: None, ..node.newest().clone() };
         let old = node.session.take();
+        leading.unhold(slot);
         if let Some(old) = old {
             self.end_session(old, slot, restarted);
         }
@@ -73,11 +77,11 @@ impl Scheduler {
         let Some(leading) = self.leading.as_deref_mut() else {
             return;
         };
+        if register {
+            leading.stage_node(slot, record);
+        }
         // A node is granted work only once its registration is durable: a later leader waits for registered nodes.
         let batch = leading.open_batch();
-        if register {
-            batch.nodes.push(record);
-        }
         batch.welcomes.push(session);
         batch.urgent = true;
         tracing::info!(node.id = %hello.node, incarnation = hello.incarnation.0, restarted, "node connected");
@@ -94,7 +98,7 @@ impl Scheduler {
             return Err((RefuseCode::WireVersion, "no wire version in common; upgrade the older side".into()));
         }
         let Some(slot) = leading.nodes.slot(&hello.node) else {
-            if leading.nodes.len() >= limits::NODES_MAX {
+            if leading.nodes.count() >= limits::NODES_MAX {
                 return Err((RefuseCode::NotLeader, "the cluster has as many nodes as it can have".into()));
             }
             return Ok(());
@@ -174,21 +178,8 @@ impl Scheduler {
             leading.watch(slot, due);
             return;
         }
-        if node.lost {
-            return;
-        }
-        node.lost = true;
-        let session = node.session.take();
-        node.disconnect();
-        tracing::warn!(node.id = %node.id(), grants = node.grants.len(), "node lost: its work is replaced");
-        leading.nodes.update_order(slot);
-        self.drop_grants(slot, Reason::NodeLost);
-        let Some(leading) = self.leading.as_deref_mut() else {
-            return;
-        };
-        if let Some(session) = session {
-            leading.nodes.unbind(session);
-            self.outputs.push_back(Output::Close { session });
+        if !node.lost && !node.ops.held {
+            self.vanished(slot);
         }
     }
 

@@ -1,9 +1,11 @@
 //! What people see of the scheduler: plain data, made when somebody asks.
 
 use alloc::{string::String, vec::Vec};
+use core::time::Duration;
 
 use weir_wire::{
     id::{Incarnation, JobName, JobVersion, Namespace, NodeId, RunId},
+    kind::Pairs,
     outcome::Failure,
     record::UsageSum,
     resources::Resources,
@@ -170,8 +172,16 @@ pub struct NodeView {
     pub incarnation: Incarnation,
     /// The version of its software.
     pub version: String,
-    /// Its attributes.
-    pub attributes: Vec<(String, String)>,
+    /// Its attributes: what the machine says, and the labels of its operator, which go before that; sorted by name.
+    pub attributes: Pairs,
+    /// The labels that its operator gave it.
+    pub labels: Pairs,
+    /// Its operator wants no new work on it.
+    pub cordoned: bool,
+    /// How far its drain is, if it is drained.
+    pub drain: Option<DrainView>,
+    /// It is silent beyond its time, and is not given up while the brake is on.
+    pub held: bool,
     /// What it offers.
     pub capacity: Resources,
     /// Grants it can hold at one time.
@@ -184,6 +194,50 @@ pub struct NodeView {
     pub silent_ms: u64,
     /// When it was first seen, Unix milliseconds.
     pub first_seen_ms: u64,
+    /// When it was given up, Unix milliseconds, if it has not come back.
+    pub gone_ms: Option<u64>,
+}
+
+/// How far the drain of a node is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DrainView {
+    /// When it was asked for, Unix milliseconds.
+    pub since_ms: u64,
+    /// How long batch, cron and function tasks may go on; none when they may end by themselves.
+    pub deadline: Option<Duration>,
+    /// What is left of that.
+    pub left: Option<Duration>,
+    /// System tasks stay.
+    pub ignore_system: bool,
+    /// The operator's note.
+    pub message: String,
+    /// Tasks that are still there.
+    pub tasks: KindCounts,
+    /// Nothing is there that is to leave.
+    pub drained: bool,
+}
+
+/// Tasks by the kind of their job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct KindCounts {
+    /// Of batches.
+    pub batch: u32,
+    /// Of services.
+    pub service: u32,
+    /// Of cron jobs.
+    pub cron: u32,
+    /// Of system jobs.
+    pub system: u32,
+    /// Of functions.
+    pub function: u32,
+}
+
+impl KindCounts {
+    /// All but those of system jobs.
+    #[must_use]
+    pub const fn without_system(&self) -> u32 {
+        self.batch + self.service + self.cron + self.function
+    }
 }
 
 /// Why tasks of a run wait.
@@ -199,6 +253,9 @@ pub struct WhyPending {
     pub max_running: Option<u32>,
     /// The cluster has just started, and waits for its nodes to say what they run.
     pub reconciling: bool,
+    /// Many nodes vanished at once, and tasks of this run may be on them: how many nodes. Nothing of it is replaced until
+    /// enough are back, or an operator releases the brake.
+    pub brake: Option<u32>,
     /// Nodes known.
     pub nodes: u32,
     /// Nodes that are not ready.
@@ -235,6 +292,10 @@ pub struct SchedulerStats {
     pub grants: usize,
     /// Connected nodes.
     pub nodes_connected: usize,
+    /// Many nodes vanished at once, and their work is not replaced.
+    pub brake_on: bool,
+    /// Nodes that are not given up only because of that.
+    pub nodes_held: usize,
     /// Outcomes accepted in this term.
     pub outcomes: u64,
     /// Outcomes of superseded attempts that changed nothing.

@@ -23,6 +23,7 @@ impl Scheduler {
             pending: run.in_phase(Phase::Pending) + run.in_phase(Phase::Backoff),
             backoff: run.in_phase(Phase::Backoff),
             reconciling: run.restored && leading.reconcile_until.is_some(),
+            brake: leading.brake_holds(run),
             ..WhyPending::default()
         };
         let next = run.backoff.values().min().map(|at| at.since(now.mono).as_millis());
@@ -41,6 +42,14 @@ impl Scheduler {
 }
 
 impl Leading {
+    /// The number of vanished nodes that are not given up, if tasks of the run may be there.
+    fn brake_holds(&self, run: &Run) -> Option<u32> {
+        let on_held = |key| self.grants.get(key).is_some_and(|grant| self.nodes.get(grant.node).ops.held);
+        let unknown = run.restored && self.reconcile_until.is_some();
+        let concerned = self.brake.is_on() && (unknown || run.lanes.values().any(on_held));
+        concerned.then(|| u32::try_from(self.brake.held).unwrap_or(u32::MAX))
+    }
+
     fn count_nodes(&self, run: &Run, why: &mut WhyPending) {
         let class = &self.queue.get(run.class).key;
         let mut excluded: Vec<u32> = alloc::vec![0; class.constraints.len()];

@@ -69,6 +69,13 @@ pub fn node(node: &NodeId) -> String {
     format!("{NODES}{node}")
 }
 
+/// The range of one key alone.
+#[must_use]
+pub fn only(key: String) -> crate::txn::KeyRange {
+    let end = format!("{key}\0");
+    crate::txn::KeyRange { start: key, end }
+}
+
 /// The state of one job.
 #[must_use]
 pub fn job_state(namespace: &Namespace, job: &JobName) -> String {

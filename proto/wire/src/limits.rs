@@ -42,6 +42,12 @@ pub const NODE_ATTRIBUTES_MAX: usize = 64;
 pub const HELLO_MODULES_MAX: usize = 256;
 /// Most labels that an operator may give a node.
 pub const NODE_LABELS_MAX: usize = 64;
+/// Longest name of a label, bytes.
+pub const LABEL_NAME_LEN_MAX: usize = 128;
+/// Longest value of a label, bytes.
+pub const LABEL_VALUE_LEN_MAX: usize = 256;
+/// Longest note of an operator to a drain, bytes.
+pub const DRAIN_MESSAGE_LEN_MAX: usize = 1024;
 /// Most constraints, or affinities, of a job.
 pub const CONSTRAINTS_MAX: usize = 32;
 /// Most values of one constraint.

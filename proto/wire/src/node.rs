@@ -53,7 +53,8 @@ wire_struct!(Hello {
     modules
 });
 
-/// A node as it is registered in the store: once, and at each new incarnation or installation.
+/// A node as it is registered in the store: once, at each new incarnation or installation, when its operator changes
+/// something, and when it is given up or comes back after that.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeRecord {
     /// The node.
@@ -68,10 +69,12 @@ pub struct NodeRecord {
     pub cordoned: bool,
     /// It is being emptied, or is empty.
     pub drain: Option<Drain>,
-    /// Labels that its operator gave it here; each replaces an attribute of that name.
+    /// Labels that its operator gave it here, sorted by name; each replaces an attribute of that name.
     pub labels: Pairs,
+    /// When it was given up, Unix milliseconds, if it has not come back since: nobody waits for it.
+    pub gone_ms: Option<u64>,
 }
-wire_struct!(NodeRecord { node, installation, incarnation, first_seen_ms, cordoned, drain, labels });
+wire_struct!(NodeRecord { node, installation, incarnation, first_seen_ms, cordoned, drain, labels, gone_ms });
 
 /// How a node is emptied.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -4,10 +4,10 @@ use std::{collections::BTreeMap, time::Duration};
 
 use weir_scheduler::{Config, Input, Output, PutJob, Request, RequestId, Scheduler, SessionId, Submit};
 use weir_wire::{
-    id::{Digest, GrantSeq, Incarnation, JobVersion, RunId, Term},
+    id::{Digest, GrantSeq, Incarnation, JobVersion, NodeId, RunId, Term},
     kind::{Execution, Kind, Tier},
     message::{FullState, Grant, HeldGrant, OutcomeGroup, Renew, Report, Returned, ToControl},
-    node::Hello,
+    node::{Drain, Hello},
     outcome::{Captured, Failure, Outcome, Usage},
     placement::{Constraint, Placement},
     resources::Resources,
@@ -17,7 +17,10 @@ use weir_wire::{
     work::{Budgets, Input as RunInput, JobRecord, RetryPolicy, RunRecord},
 };
 
-use crate::{show::Names, store::Store};
+use crate::{
+    show::{self, Names},
+    store::Store,
+};
 
 /// One scheduler with its store.
 pub(crate) struct Cluster {
@@ -27,6 +30,7 @@ pub(crate) struct Cluster {
     now: Instant,
     in_flight: Option<Txn>,
     revision: u64,
+    wall_skew_ms: u64,
     requests: u64,
     names: Names,
     trace: String,
@@ -75,6 +79,7 @@ impl Cluster {
             now: Instant(1_000_000_000_000),
             in_flight: None,
             revision: 100,
+            wall_skew_ms: 0,
             requests: 0,
             names: Names::default(),
             trace: String::new(),
@@ -86,7 +91,7 @@ impl Cluster {
     }
 
     fn now(&self) -> Now {
-        Now { mono: self.now, wall_ms: self.now.0 / 1_000_000 }
+        Now { mono: self.now, wall_ms: self.now.0 / 1_000_000 + self.wall_skew_ms }
     }
 
     fn say(&mut self, line: &str) {
@@ -112,6 +117,7 @@ impl Cluster {
         match words.plain[0] {
             "config" => self.config.checkpoint_log_len = usize::try_from(words.number("checkpoint", 3)).expect("small"),
             "elect" => self.elect(Term(number(words.plain[1]))),
+            "clock" => self.wall_skew_ms = number(words.plain[1]),
             "deposed" => self.input(Input::Deposed),
             "lead" => {
                 let until = self.now + duration(words.plain[1]);
@@ -140,10 +146,10 @@ impl Cluster {
             "task" => self.show_task(words.plain[1]),
             "nodes" => {
                 for node in self.scheduler.nodes(self.now()) {
-                    let (state, lanes) = (node.state.as_str(), node.lanes_max);
-                    self.say(&format!("{} {state}, {} of {lanes} grants", node.node, node.grants));
+                    self.say(&show::node(&node));
                 }
             }
+            "cordon" | "uncordon" | "drain" | "label" | "remove" | "release" | "brake" => self.operate(&words),
             "why" => {
                 let why = self.scheduler.why(self.now(), self.names.find(words.plain[1]));
                 self.say(&format!("{why:?}"));
@@ -156,6 +162,33 @@ impl Cluster {
             "stats" => {
                 let stats = self.scheduler.stats();
                 self.say(&format!("{stats:?}"));
+            }
+            other => panic!("unknown command {other}"),
+        }
+    }
+
+    /// What operators do.
+    fn operate(&mut self, words: &Words<'_>) {
+        match words.plain[0] {
+            "cordon" | "uncordon" => {
+                self.request(Request::Cordon { node: name(words), on: words.plain[0] == "cordon" })
+            }
+            "drain" => {
+                let deadline = words.named.get("deadline").map(|text| duration(text));
+                let ignore_system = words.plain.contains(&"ignore_system");
+                let drain = Drain { since_ms: 0, deadline, ignore_system, message: String::new() };
+                self.request(Request::Drain { node: name(words), drain });
+            }
+            "label" => {
+                let value = |value: &str| (value != "-").then(|| value.to_owned());
+                let labels = words.named.iter().map(|(name, text)| ((*name).to_owned(), value(text))).collect();
+                self.request(Request::Label { node: name(words), labels });
+            }
+            "remove" => self.request(Request::RemoveNode { node: name(words) }),
+            "release" => self.request(Request::ReleaseBrake),
+            "brake" => {
+                let stats = self.scheduler.stats();
+                self.say(&format!("brake {}, {} nodes held", stats.brake_on, stats.nodes_held));
             }
             other => panic!("unknown command {other}"),
         }
@@ -212,6 +245,14 @@ impl Cluster {
             runs.iter().map(|(_, run)| (run.run, ended(run.run).collect::<Vec<_>>(), run.usage)).collect()
         };
         assert_eq!(states(&other), states(&self.scheduler), "the store does not rebuild what was recorded");
+        let nodes = |scheduler: &Scheduler| -> Vec<_> {
+            let nodes = scheduler.nodes(self.now()).into_iter();
+            let drain = |drain: Option<weir_scheduler::DrainView>| drain.map(|drain| (drain.since_ms, drain.deadline));
+            nodes.map(|node| (node.node, node.cordoned, drain(node.drain), node.labels)).collect()
+        };
+        if self.in_flight.is_none() {
+            assert_eq!(nodes(&other), nodes(&self.scheduler), "the store does not rebuild the nodes");
+        }
     }
 
     fn hello(&mut self, words: &Words<'_>) {
@@ -375,6 +416,10 @@ impl Cluster {
 fn execution(name: &str) -> Execution {
     let (at_most_once, fenced) = (name == "at_most_once", name == "fenced");
     Execution { at_most_once, fenced, stop_on_disconnect: name == "stop" }
+}
+
+fn name(words: &Words<'_>) -> NodeId {
+    words.plain[1].parse().expect("a valid name")
 }
 
 fn session(text: &str) -> SessionId {

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use weir_scheduler::{Output, Reply};
+use weir_scheduler::{NodeView, Output, Reply};
 use weir_wire::{
     codec::Document,
     id::RunId,
     key,
     message::ToExecutor,
+    node::NodeRecord,
     record::{Block, Delta, RunDelta, RunMeta, SubmissionSegment},
     txn::Txn,
 };
@@ -69,6 +70,8 @@ impl Names {
                 let delta = Delta::from_bytes(value).expect("a delta");
                 let runs: Vec<String> = delta.runs.iter().map(|run| self.delta(run)).collect();
                 format!("log: {}", runs.join("; "))
+            } else if name.starts_with(key::NODES) {
+                format!("{name}{}", registration(&NodeRecord::from_bytes(value).expect("a registration")))
             } else if name.starts_with(key::SUBMISSIONS) {
                 let segment = SubmissionSegment::from_bytes(value).expect("a segment");
                 let keys: Vec<&str> = segment.keys.iter().map(|key| key.key.as_str()).collect();
@@ -93,7 +96,8 @@ impl Names {
             text.push_str(&format!("\n  put {line}"));
         }
         for range in &txn.deletes {
-            text.push_str(&format!("\n  delete {}..{}", range.start, range.end));
+            let end = range.end.replace('\0', "\\0");
+            text.push_str(&format!("\n  delete {}..{end}", range.start));
         }
         text
     }
@@ -145,4 +149,44 @@ impl Names {
             ToExecutor::Follow(follow) => format!("follow {}.{} {}", self.of(follow.run), follow.index, follow.on),
         }
     }
+}
+
+/// What an operator and the brake did with a node, behind its name.
+fn registration(record: &NodeRecord) -> String {
+    let mut text = String::new();
+    if record.cordoned {
+        text.push_str(" cordoned");
+    }
+    if let Some(drain) = &record.drain {
+        text.push_str(&format!(" drain within {:?}", drain.deadline));
+    }
+    for (name, value) in &record.labels {
+        text.push_str(&format!(" {name}={value}"));
+    }
+    if record.gone_ms.is_some() {
+        text.push_str(" gone");
+    }
+    text
+}
+
+/// One line for a node.
+pub(crate) fn node(node: &NodeView) -> String {
+    let mut text = format!("{} {}, {} of {} grants", node.node, node.state.as_str(), node.grants, node.lanes_max);
+    if node.cordoned {
+        text.push_str(", cordoned");
+    }
+    if node.held {
+        text.push_str(", held");
+    }
+    if let Some(drain) = &node.drain {
+        let tasks = format!("{:?}", drain.tasks);
+        let tasks = tasks.trim_start_matches("KindCounts { ").trim_end_matches(" }");
+        let some: Vec<&str> = tasks.split(", ").filter(|count| !count.ends_with(": 0")).collect();
+        let left = drain.left.map_or(String::new(), |left| format!(" within {left:?}"));
+        text.push_str(&format!(", drained {}{left}: {}", drain.drained, some.join(", ")));
+    }
+    if !node.labels.is_empty() {
+        text.push_str(&format!(", {:?}", node.attributes));
+    }
+    text
 }

@@ -302,6 +302,7 @@ fn others() -> Vec<Case> {
             ignore_system: true,
             message: text("disk"),
         }),
+        gone_ms: Some(5),
         labels: vec![(text("zone"), text("b"))],
     };
     let leader = Leader { http: text("https://c1:4640"), link: text("c1:4641") };
