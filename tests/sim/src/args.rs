@@ -7,12 +7,13 @@ use weir_sim::Overrides;
 /// What can be said.
 pub(crate) const USAGE: &str = "\
 usage: weir-sim (--seed N | --seeds A..B | --forever [--from N] | --replay FILE)
-                [--nodes N] [--replicas N] [--hours H | --seconds S] [--first]
+                [--nodes N] [--replicas N] [--hours H | --seconds S] [--calm] [--first]
                 [--trace FILE] [--shrink [--out FILE]]
 
   --forever   explores seeds until a property breaks
   --first     stops at the first seed that breaks a property
   --hours     length of the phase with work and faults, in place of the one drawn from the seed
+  --calm      nothing goes wrong
   --trace     writes what happens, `-` for standard output
   --shrink    makes each failing world small, and writes it to a file that --replay reads";
 
@@ -23,6 +24,7 @@ pub(crate) struct Args {
     pub(crate) forever: bool,
     pub(crate) first: bool,
     pub(crate) overrides: Overrides,
+    pub(crate) calm: bool,
     pub(crate) trace: Option<String>,
     pub(crate) shrink: bool,
     pub(crate) out: Option<String>,
@@ -57,6 +59,7 @@ pub(crate) fn parse(mut words: impl Iterator<Item = String>) -> Result<Args, Str
         forever: false,
         first: false,
         overrides,
+        calm: false,
         trace: None,
         shrink: false,
         out: None,
@@ -77,6 +80,7 @@ pub(crate) fn parse(mut words: impl Iterator<Item = String>) -> Result<Args, Str
             "--replicas" => overrides.replicas = Some(positive(&value()?)?),
             "--hours" => overrides.safety = Some(Duration::from_secs(number(&value()?)?.saturating_mul(3600))),
             "--seconds" => overrides.safety = Some(Duration::from_secs(number(&value()?)?)),
+            "--calm" => args.calm = true,
             "--trace" => args.trace = Some(value()?),
             "--shrink" => args.shrink = true,
             "--out" => args.out = Some(value()?),

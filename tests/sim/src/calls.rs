@@ -152,7 +152,7 @@ impl World {
         let (result, applied) = self.store.commit(txn, &mut self.trace);
         if applied {
             self.oracle.applied(txn, &self.store.objects)?;
-            if !txn.deletes.is_empty() && self.oracle.rebuild_is_due() {
+            if !txn.deletes.is_empty() && self.oracle.rebuild_is_due(self.store.bytes) {
                 self.oracle.rebuilds(&self.store.load(), Checking::Store)?;
             }
         }

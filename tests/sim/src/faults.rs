@@ -99,12 +99,9 @@ impl Fault {
         }
     }
 
-    /// Whether there are more of them where there are more machines.
-    pub(crate) const fn is_of_nodes(self) -> bool {
-        matches!(
-            self,
-            Self::NodeCrash | Self::NodeWipe | Self::NodeFreeze | Self::Partition | Self::OneWay | Self::LinkBreak
-        )
+    /// Whether it befalls one machine, so that there are more of them where there are more machines.
+    pub(crate) const fn is_of_one_node(self) -> bool {
+        matches!(self, Self::NodeCrash | Self::NodeWipe | Self::NodeFreeze | Self::LinkBreak)
     }
 }
 
@@ -148,7 +145,7 @@ impl World {
         // Faults of the control plane mostly hit the leader: the others have nothing to lose.
         let any = rng.index(self.replicas.len());
         let replica = self.store.newest.map_or(any, |leader| leader.replica);
-        let whom = if fault.is_of_nodes() { node } else { replica };
+        let whom = if fault.is_of_one_node() { node } else { replica };
         self.trace.line(self.now, format_args!("{name}: {whom} until {} s", crate::trace::Seconds(until)));
         match fault {
             Fault::NodeCrash | Fault::NodeWipe => {

@@ -39,6 +39,7 @@ fn perform(args: &Args) -> Result<u8, String> {
     let mut totals = Totals::default();
     let mut worst = 0;
     let mut examine = |options: Options| -> Result<bool, String> {
+        let options = if args.calm { options.calm() } else { options };
         let summary = run(options.clone(), sink(args)?);
         totals.add(&summary.totals);
         report(args, &options, &summary);

@@ -250,7 +250,7 @@ fn work(draw: &Draw, scale: u64) -> Work {
 fn faults(draw: &Draw, scale: u64) -> Faults {
     let mut counts = [0; FAULTS];
     for (count, fault) in counts.iter_mut().zip(Fault::ALL) {
-        let max = if fault.is_of_nodes() { fault.often() * scale } else { fault.often() };
+        let max = if fault.is_of_one_node() { fault.often() * scale } else { fault.often() };
         *count = draw.some(fault.name(), max);
     }
     Faults {

@@ -46,9 +46,8 @@ pub(crate) struct Oracle {
     pub(crate) keys: BTreeMap<String, Vec<RunId>>,
     /// Installation and incarnation of each registered node.
     nodes: BTreeMap<NodeId, (u64, Incarnation)>,
-    /// Tasks of all runs.
-    tasks: u64,
-    rebuilds: u64,
+    /// Bytes written since the store was last read whole.
+    unchecked: usize,
 }
 
 impl Oracle {
@@ -62,6 +61,7 @@ impl Oracle {
             return broken(Property::Term, format!("transaction {} after {}", txn.seq, self.head));
         }
         self.head = txn.seq.0;
+        self.unchecked += txn.len_bytes();
         if txn.puts.len() + txn.deletes.len() > limits::TXN_OPS_MAX || txn.len_bytes() > limits::TXN_BYTES_MAX {
             let (ops, bytes) = (txn.puts.len() + txn.deletes.len(), txn.len_bytes());
             return broken(Property::Limits, format!("a transaction of {ops} operations and {bytes} bytes"));
@@ -113,7 +113,6 @@ impl Oracle {
     fn submitted(&mut self, seq: Seq, segment: SubmissionSegment) -> Check {
         let id = |item: usize| RunId::from_segment(seq, u16::try_from(item).unwrap_or(u16::MAX));
         for (item, record) in segment.runs.into_iter().enumerate() {
-            self.tasks += u64::from(record.count);
             let status = vec![0; record.count as usize];
             let known = Known { record, status, ended: 0, stopped: false };
             if self.runs.insert(id(item), known).is_some() {
@@ -180,10 +179,14 @@ impl Oracle {
         Ok(())
     }
 
-    /// Whether the store is to be read whole: after each checkpoint where it is small, and now and then where it is not.
-    pub(crate) const fn rebuild_is_due(&mut self) -> bool {
-        self.rebuilds += 1;
-        self.rebuilds.is_multiple_of(1 + self.tasks / 20_000)
+    /// Whether the store is to be read whole after a checkpoint: that costs about as much as it has bytes, and is done
+    /// once a sixteenth of them were written since.
+    pub(crate) const fn rebuild_is_due(&mut self, bytes: usize) -> bool {
+        let due = self.unchecked * 16 >= bytes;
+        if due {
+            self.unchecked = 0;
+        }
+        due
     }
 
     /// Compares what the store holds with what it was told over time.

@@ -49,6 +49,8 @@ pub(crate) struct Store {
     /// Whether the newest leader's key is there.
     pub(crate) led: bool,
     pub(crate) map: Map,
+    /// The bytes of all values.
+    pub(crate) bytes: usize,
     pub(crate) objects: BTreeMap<String, Vec<u8>>,
     pub(crate) head: Seq,
     pub(crate) sabotage: Option<Sabotage>,
@@ -106,7 +108,7 @@ impl Store {
                 self.map.range(range.start.clone()..range.end.clone()).map(|(key, _)| key.clone()).collect();
             for key in doomed {
                 trace.bytes(key.as_bytes());
-                self.map.remove(&key);
+                self.bytes -= self.map.remove(&key).map_or(0, |value| value.len());
             }
         }
         self.head = txn.seq;
@@ -122,7 +124,8 @@ impl Store {
         }
         trace.bytes(key.as_bytes());
         trace.bytes(&value);
-        self.map.insert(key.to_owned(), value);
+        self.bytes += value.len();
+        self.bytes -= self.map.insert(key.to_owned(), value).map_or(0, |value| value.len());
     }
 
     /// Keeps a result segment.
