@@ -2,8 +2,8 @@
 
 use weir_wire::units::{Instant, Now};
 
-/// By how much a clock may be wrong, parts per million: what the cores allow for.
-pub(crate) const EPSILON_PPM: u64 = 10_000;
+/// By how much two clocks may differ in rate, parts per million: what the cores allow for. Half of it each way.
+pub(crate) const EPSILON_PPM: u32 = weir_wire::limits::CLOCK_DRIFT_PERMILLE * 1000 / 2;
 /// When the world begins, Unix milliseconds.
 const EPOCH_MS: u64 = 1_700_000_000_000;
 const MILLION: i128 = 1_000_000;

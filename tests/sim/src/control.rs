@@ -35,6 +35,8 @@ pub(crate) struct Replica {
     /// It dies when its next transaction is durable.
     pub(crate) dies_at_commit: bool,
     pub(crate) armed: u64,
+    /// A transaction was handed out, and is not known to be durable.
+    pub(crate) committing: bool,
     pub(crate) office: Office,
     pub(crate) clock: Clock,
     pub(crate) rng: Rng,
@@ -50,6 +52,7 @@ impl Replica {
             isolated_until: 0,
             dies_at_commit: false,
             armed: u64::MAX,
+            committing: false,
             office: Office::Follower,
             clock,
             rng,
@@ -72,6 +75,7 @@ impl World {
         replica.epoch += 1;
         replica.scheduler = Some(Scheduler::new(config, seed));
         replica.armed = u64::MAX;
+        replica.committing = false;
         self.follow(at);
     }
 
@@ -155,6 +159,7 @@ impl World {
             Output::Commit { txn, object } => {
                 let (seq, term) = (txn.seq, txn.term);
                 self.trace.line(self.now, format_args!("replica {at} commits {seq} in term {term}"));
+                self.replicas[at].committing = true;
                 self.call(at, Ask::Commit { txn: *txn, object });
                 Ok(())
             }
@@ -244,6 +249,7 @@ impl World {
             self.control_dies(at, self.now + time);
             return Ok(());
         }
+        self.replicas[at].committing = result == CommitResult::Unknown;
         self.trace.line(self.now, format_args!("replica {at} learns of {seq}: {result:?}"));
         self.control_input(at, Input::CommitDone { seq, result })?;
         if result == CommitResult::Deposed { self.deposed(at, term) } else { Ok(()) }

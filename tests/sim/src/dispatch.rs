@@ -32,6 +32,7 @@ impl World {
             Kind::Answer { call } => self.call_owner(*call).and_then(|at| replica(&at)),
             Kind::Break { .. }
             | Kind::NodeRestart { .. }
+            | Kind::Thaw { .. }
             | Kind::ControlRestart { .. }
             | Kind::Expire { .. }
             | Kind::Remove { .. }
@@ -47,6 +48,7 @@ impl World {
     fn is_stale(&self, kind: &Kind) -> bool {
         match kind {
             Kind::NodeTick { node, epoch, .. }
+            | Kind::Thaw { node, epoch }
             | Kind::Guest { node, epoch, .. }
             | Kind::Module { node, epoch, .. }
             | Kind::Prepared { node, epoch, .. }
@@ -89,6 +91,7 @@ impl World {
                 self.node_start(node);
                 Ok(())
             }
+            Kind::Thaw { node, .. } => self.thaw(node),
             Kind::Guest { node, id, act, .. } => self.guest(node, id, act),
             Kind::Module { node, session, digest, .. } => self.module(node, session, digest),
             Kind::Prepared { node, digest, .. } => self.prepared(node, digest),
@@ -158,6 +161,7 @@ impl World {
     fn probe(&mut self) -> Check {
         self.events.push(self.now + 1_000_000_000, Kind::Probe);
         self.done = self.healed && self.is_settled();
+        self.check_orphans()?;
         // Looking at every node costs as much as a simulated second of them.
         let every = 1 + self.nodes.len() as u64 / 100;
         if (self.now / 1_000_000_000).is_multiple_of(every) { self.check_soft() } else { Ok(()) }

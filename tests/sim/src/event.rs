@@ -61,6 +61,11 @@ pub(crate) enum Kind {
     NodeRestart {
         node: usize,
     },
+    /// A frozen machine goes on.
+    Thaw {
+        node: usize,
+        epoch: u64,
+    },
     Guest {
         node: usize,
         epoch: u64,

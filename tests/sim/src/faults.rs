@@ -155,7 +155,7 @@ impl World {
                 }
             }
             Fault::NodeFreeze => {
-                self.nodes[node].frozen_until = until;
+                self.freeze(node, until);
                 self.silence(node, time);
             }
             Fault::Partition => self.partition([true, true], until, &mut rng),

@@ -14,6 +14,7 @@ mod dispatch;
 mod event;
 mod explore;
 mod faults;
+mod fenced;
 mod fold;
 mod guest;
 mod net;

@@ -8,13 +8,15 @@ use weir_wire::{
     attempt::{AttemptEvent, Command, ModuleReady, Progress},
     codec::Document,
     id::{AttemptId, ClusterName, Digest, GrantSeq, Incarnation, NodeId, RunId, Term},
+    kind::Execution,
     message::{RefuseCode, ToControl, ToExecutor},
     outcome::BlobRef,
     resources::Resources,
+    task::Reason,
 };
 
 use crate::{
-    clock::Clock,
+    clock::{Clock, EPSILON_PPM},
     event::{Act, Frame, Kind, Side},
     fold, guest,
     options::Sabotage,
@@ -22,6 +24,15 @@ use crate::{
     rng::{Rng, mix},
     world::{CLUSTER, World, ns},
 };
+
+/// One attempt that runs.
+#[derive(Debug)]
+pub(crate) struct Running {
+    plan: guest::Plan,
+    resources: Resources,
+    pub(crate) execution: Execution,
+    pub(crate) since: u64,
+}
 
 /// One machine.
 #[derive(Debug)]
@@ -45,9 +56,19 @@ pub(crate) struct Node {
     pub(crate) armed: u64,
     pub(crate) clock: Clock,
     pub(crate) rng: Rng,
+    /// It ignores its lease, or its clock drifts by more than ε.
+    pub(crate) exempt: bool,
+    /// It lets run what its executor ends when its lease lapses.
+    pub(crate) zombie: bool,
+    /// It goes on after it was frozen: nothing has happened on it yet.
+    pub(crate) thawing: bool,
+    /// When a renewal was last answered.
+    pub(crate) renewed_at: u64,
+    /// It has said what it holds in this session.
+    presented: bool,
     /// What runs, by the simulator's own books.
-    pub(crate) running: BTreeMap<AttemptId, (guest::Plan, Resources)>,
-    specs: BTreeMap<RunId, Resources>,
+    pub(crate) running: BTreeMap<AttemptId, Running>,
+    specs: BTreeMap<RunId, (Resources, Execution)>,
     prepared: BTreeSet<Digest>,
     term: Term,
     /// Grants that were of an older term when they arrived.
@@ -78,6 +99,11 @@ impl Node {
             armed: u64::MAX,
             clock,
             rng,
+            exempt: clock.fast_ppm.unsigned_abs() > EPSILON_PPM,
+            zombie: false,
+            thawing: false,
+            renewed_at: 0,
+            presented: false,
             running: BTreeMap::new(),
             specs: BTreeMap::new(),
             prepared: BTreeSet::new(),
@@ -113,6 +139,10 @@ impl World {
 
     /// Takes everything that is not on disk away from a machine, or that too.
     pub(crate) fn node_crash(&mut self, at: usize, wipe: bool) {
+        let running: Vec<AttemptId> = self.nodes[at].running.keys().copied().collect();
+        for id in running {
+            self.fenced_ends(at, id.task);
+        }
         let node = &mut self.nodes[at];
         if wipe {
             node.wiped = true;
@@ -140,10 +170,17 @@ impl World {
         self.trace.bytes(bytes);
         self.trace.line(self.now, format_args!("{} <- {message:?}", self.nodes[at].id));
         let node = &mut self.nodes[at];
+        if let ToExecutor::Renewed(_) = &message {
+            node.renewed_at = self.now;
+        }
         if let ToExecutor::Welcome(welcome) = &message {
             node.term = node.term.max(welcome.term);
+            node.presented = false;
         }
         if let ToExecutor::Grant(grant) = &message {
+            if !node.presented {
+                return broken(Property::Once, format!("{} is granted work before it has said what it holds", node.id));
+            }
             if grant.term < node.term {
                 node.stale.insert((grant.term, grant.grant));
             }
@@ -227,6 +264,7 @@ impl World {
 
     fn node_send(&mut self, at: usize, message: &ToControl) -> Check {
         self.trace.line(self.now, format_args!("{} -> {message:?}", self.nodes[at].id));
+        self.nodes[at].presented |= matches!(message, ToControl::State(_));
         let Some(session) = self.nodes[at].session else { return Ok(()) };
         self.transmit(session, Side::Control, Frame::Message(message.to_bytes()))
     }
@@ -236,7 +274,7 @@ impl World {
         let node = &mut self.nodes[at];
         match command {
             Command::Define(spec) => {
-                node.specs.insert(spec.run, spec.budgets.resources);
+                node.specs.insert(spec.run, (spec.budgets.resources, spec.execution));
             }
             Command::Forget(run) => {
                 node.specs.remove(&run);
@@ -247,6 +285,10 @@ impl World {
             Command::Prepare(module) => {
                 let due = self.now + ns(node.rng.duration(Duration::from_millis(1), Duration::from_millis(200)));
                 self.events.push(due, Kind::Prepared { node: at, epoch, digest: module.digest });
+            }
+            Command::Cancel(cancel) if node.zombie && cancel.reason == Reason::NodeLost => self.count("ignored-fence"),
+            Command::Cancel(cancel) if node.thawing => {
+                return self.guest(at, cancel.id, Act::Cancelled(cancel.reason));
             }
             Command::Cancel(cancel) => {
                 let due = self.now + ns(node.rng.duration(Duration::ZERO, Duration::from_millis(5)));
@@ -266,15 +308,16 @@ impl World {
         if node.stale.contains(&(id.term, id.grant)) {
             return broken(Property::Term, format!("{id} runs under a grant of an older term"));
         }
-        let Some(resources) = node.specs.get(&id.task.run).copied() else {
+        let Some((resources, execution)) = node.specs.get(&id.task.run).copied() else {
             return broken(Property::Crash, format!("{id} starts before its run is defined"));
         };
-        if node.running.insert(id, (plan, resources)).is_some() {
+        let running = Running { plan, resources, execution, since: self.now };
+        if node.running.insert(id, running).is_some() {
             return broken(Property::Once, format!("{id} is started twice"));
         }
         let mut used = Resources::default();
-        for (_, resources) in node.running.values() {
-            used = used.checked_add(resources).unwrap_or(used);
+        for running in node.running.values() {
+            used = used.checked_add(&running.resources).unwrap_or(used);
         }
         if !used.fits(&node.capacity) || node.running.len() > node.lanes_max as usize {
             let (capacity, count) = (node.capacity, node.running.len());
@@ -282,6 +325,7 @@ impl World {
         }
         let epoch = node.epoch;
         self.events.push(self.now + ns(plan.time), Kind::Guest { node: at, epoch, id, act: Act::End });
+        self.fenced_begins(at, id, execution)?;
         if plan.progress {
             let act = Act::Progress;
             self.events.push(self.now + ns(plan.time / 2), Kind::Guest { node: at, epoch, id, act });
@@ -316,9 +360,10 @@ impl World {
             let progress = Progress { id, done: 1, total: 2 };
             return self.node_input(at, Input::Sandbox(AttemptEvent::Progress(progress)));
         }
-        let Some((plan, _)) = node.running.remove(&id) else {
+        let Some(Running { plan, .. }) = node.running.remove(&id) else {
             return Ok(());
         };
+        self.fenced_ends(at, id.task);
         let ended = match act {
             Act::Cancelled(reason) => guest::cancelled(id, reason),
             Act::End | Act::Progress => guest::ended(id, &plan),

@@ -152,6 +152,7 @@ impl World {
             Err(message) => return broken(Property::View, message),
         };
         self.replicas[at].office = Office::Leading(term);
+        self.replicas[at].committing = false;
         self.control_input(at, Input::Elected { term, loaded })?;
         if leads { self.check_view(at) } else { Ok(()) }
     }

@@ -87,6 +87,9 @@ pub(crate) struct Work {
     pub(crate) failing: u64,
     /// Tasks that spin until their time is over, per million.
     pub(crate) spinning: u64,
+    /// Jobs whose attempts are fenced, and those that execute at most once, per million.
+    pub(crate) fenced: u64,
+    pub(crate) once: u64,
 }
 
 /// What goes wrong in the safety phase.
@@ -100,6 +103,8 @@ pub(crate) struct Faults {
     pub(crate) drifting: u64,
     /// Nodes whose clock is off by far more than ε, per million: they are exempt from some properties.
     pub(crate) drifting_far: u64,
+    /// Nodes that let run what their executor ends when its lease lapses, per million: they are exempt too.
+    pub(crate) zombies: u64,
 }
 
 /// The network.
@@ -244,6 +249,8 @@ fn work(draw: &Draw, scale: u64) -> Work {
         large: draw.pick("large", &[0, 0, 100_000, 1_000_000]),
         failing: draw.pick("failing", &[0, 50_000, 300_000]),
         spinning: draw.pick("spinning", &[0, 0, 0, 20_000]),
+        fenced: draw.pick("fenced", &[0, 0, 300_000, 1_000_000]),
+        once: draw.pick("once", &[0, 0, 300_000, 1_000_000]),
     }
 }
 
@@ -255,9 +262,10 @@ fn faults(draw: &Draw, scale: u64) -> Faults {
     }
     Faults {
         counts,
-        recover_max: draw.time("recover", 500, 25_000),
+        recover_max: draw.time("recover", 500, 60_000),
         drifting: draw.pick("drifting", &[0, 300_000, 1_000_000]),
         drifting_far: draw.pick("drifting-far", &[0, 0, 0, 200_000]),
+        zombies: draw.pick("zombies", &[0, 0, 0, 200_000]),
     }
 }
 

@@ -23,7 +23,7 @@ fn changed(options: &Options, change: impl FnOnce(&mut Options)) -> Option<Optio
 }
 
 /// From what helps most to what helps least.
-const STEPS: [Step; 24] = [
+const STEPS: [Step; 27] = [
     |options| changed(options, |to| to.faults.counts = [0; FAULTS]),
     |options| changed(options, |to| to.nodes = (to.nodes / 2).max(1)),
     |options| changed(options, |to| to.nodes = (to.nodes - 1).max(1)),
@@ -40,6 +40,9 @@ const STEPS: [Step; 24] = [
     |options| changed(options, |to| to.store.unknown = 0),
     |options| changed(options, |to| to.faults.drifting = 0),
     |options| changed(options, |to| to.faults.drifting_far = 0),
+    |options| changed(options, |to| to.faults.zombies = 0),
+    |options| changed(options, |to| to.work.fenced = 0),
+    |options| changed(options, |to| to.work.once = 0),
     |options| changed(options, |to| to.work.failing = 0),
     |options| changed(options, |to| to.work.large = 0),
     |options| changed(options, |to| to.work.spinning = 0),

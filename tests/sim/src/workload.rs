@@ -59,7 +59,7 @@ impl Workload {
         for at in 0..options.work.jobs {
             let mut rng = stream(Purpose::Job, at);
             wishes.push((rng.duration(Duration::ZERO, options.safety / 4), Wish::Job(at)));
-            jobs.push(job(&mut rng, at, zones));
+            jobs.push(job(options, &mut rng, at, zones));
         }
         let mut submissions = Vec::new();
         for at in 0..options.work.submissions {
@@ -115,7 +115,7 @@ pub(crate) fn is_feasible(job: &JobRecord) -> bool {
     job.budgets.resources.cpu.0 <= NODE_CPU_MIN && job.placement.constraints.iter().all(|c| c.values != ["nowhere"])
 }
 
-fn job(rng: &mut Rng, at: usize, zones: usize) -> JobRecord {
+fn job(options: &Options, rng: &mut Rng, at: usize, zones: usize) -> JobRecord {
     let text = |text: &str| text.to_owned();
     let constraints = match rng.below(8) {
         0 => vec![Constraint::equal("zone", "nowhere")],
@@ -124,6 +124,11 @@ fn job(rng: &mut Rng, at: usize, zones: usize) -> JobRecord {
     };
     let cpu = if rng.chance(60_000) { 1_000_000 } else { rng.range_u32(10, NODE_CPU_MIN) };
     let resources = Resources { cpu: CpuMillis(cpu), memory: MemBytes(rng.range(1, NODE_MEMORY_MIN >> 20) << 20) };
+    let execution = Execution {
+        fenced: rng.chance(options.work.fenced),
+        at_most_once: rng.chance(options.work.once),
+        stop_on_disconnect: rng.chance(200_000),
+    };
     JobRecord {
         kind: Kind::Batch,
         tier: Tier::Preemptible,
@@ -131,7 +136,7 @@ fn job(rng: &mut Rng, at: usize, zones: usize) -> JobRecord {
         start_deadline: None,
         after: Vec::new(),
         input_from: None,
-        execution: Execution::default(),
+        execution,
         namespace: "default".parse::<Namespace>().expect("a valid name"),
         job: format!("job-{at}").parse::<JobName>().expect("a valid name"),
         version: JobVersion(0),
@@ -144,7 +149,7 @@ fn job(rng: &mut Rng, at: usize, zones: usize) -> JobRecord {
         max_running: if rng.chance(300_000) { rng.range_u32(1, 6) } else { 0 },
         priority: u8::try_from(rng.range(0, 100)).unwrap_or(50),
         retry: RetryPolicy {
-            attempts: rng.range_u32(1, 4),
+            attempts: if execution.at_most_once { 1 } else { rng.range_u32(1, 4) },
             backoff_min: rng.duration(Duration::from_millis(1), Duration::from_secs(1)),
             backoff_max: rng.duration(Duration::from_secs(1), Duration::from_secs(5)),
             retry_deterministic: rng.chance(200_000),

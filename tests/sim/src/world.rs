@@ -20,6 +20,7 @@ use crate::{
     control::Replica,
     event::{Event, Events, Kind},
     faults::{self, Planned},
+    fenced::Fenced,
     net::Session,
     node::Node,
     options::Options,
@@ -62,6 +63,7 @@ pub struct World {
     /// Until when the store breaks what it promised for a lease.
     pub(crate) lease_broken_until: u64,
     pub(crate) faults: Vec<Planned>,
+    pub(crate) fenced: Fenced,
     pub(crate) workload: Workload,
     pub(crate) wishes: Vec<State>,
     /// Wishes with an event to come.
@@ -113,6 +115,7 @@ impl World {
             revoked: BTreeSet::new(),
             lease_broken_until: 0,
             faults: faults::plan(&options),
+            fenced: Fenced::default(),
             wish_planned: vec![true; workload.wishes.len()],
             wishes: vec![State::Open; workload.wishes.len()],
             jobs_ready: vec![false; workload.jobs.len()],
@@ -219,15 +222,19 @@ fn node(options: &Options, at: usize) -> Node {
     let lanes_max = rng.range_u32(1, options.lanes_max);
     let clock = clock(&mut rng, options.faults.drifting, options.faults.drifting_far);
     let events = Rng::new(options.seed, Purpose::NodeEvents, at as u64);
-    Node::new(id, ZONES[at % ZONES.len()], (Resources { cpu, memory }, lanes_max), clock, events)
+    let zombie = rng.chance(options.faults.zombies);
+    let mut node = Node::new(id, ZONES[at % ZONES.len()], (Resources { cpu, memory }, lanes_max), clock, events);
+    node.zombie = zombie;
+    node.exempt |= zombie;
+    node
 }
 
 /// A clock that starts somewhere, and perhaps runs fast or slow: by up to ε, or on marked machines by far more.
 fn clock(rng: &mut Rng, drifting: u64, drifting_far: u64) -> Clock {
     let offset = rng.range(1, 1 << 50);
     let (drifts, far) = (rng.chance(drifting), rng.chance(drifting_far));
-    let (low, high) = if far { (EPSILON_PPM * 5, EPSILON_PPM * 40) } else { (0, EPSILON_PPM) };
-    let size = i32::try_from(rng.range(low, high)).unwrap_or(0);
+    let (low, high) = if far { (EPSILON_PPM * 10, EPSILON_PPM * 80) } else { (0, EPSILON_PPM - 100) };
+    let size = i32::try_from(rng.range_u32(low, high)).unwrap_or(0);
     let fast = rng.chance(500_000);
     let fast_ppm = if !(drifts || far) {
         0
