@@ -295,6 +295,7 @@ impl Scheduler {
             return;
         };
         leading.dequeue(id);
+        leading.leave_class(id);
         let Some(run) = leading.runs.get_mut(&id) else { return };
         tracing::debug!(run.id = %id, state = run.state().as_str(), tasks = run.count(), "run ended");
         let mut forget = VecDeque::new();
@@ -324,12 +325,12 @@ impl Leading {
         let id = run_id(seq, item);
         let versions = self.jobs.get(&(record.namespace.clone(), record.job.clone()))?;
         let job = versions.iter().find(|job| job.version == record.version).map(Arc::clone)?;
-        let class = self.class_of(&job);
+        let (class, site) = self.class_of(id, &job);
         self.next_position += 1;
         let position = self.next_position;
         self.open_tasks += u64::from(record.count);
         self.open_runs += 1;
-        let mut run = Run::new(id, record, job, class);
+        let mut run = Run::new(id, record, job, class, site);
         run.restored = restored;
         self.order.insert(position, id);
         self.runs.insert(id, run);

@@ -4,6 +4,16 @@ use core::time::Duration;
 
 use weir_wire::{id::ClusterName, limits};
 
+/// How nodes are filled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Policy {
+    /// Evenly: of two nodes drawn at random, the less filled one.
+    #[default]
+    Spread,
+    /// One after the other, so that others stay empty.
+    Pack,
+}
+
 /// The scheduler's settings; the same on every replica.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -25,6 +35,14 @@ pub struct Config {
     pub batch_window: Duration,
     /// Work per grant: ranges are as long as this much of smoothed task time. Default 20 ms.
     pub range_target: Duration,
+    /// How nodes are filled. Default [`Policy::Spread`].
+    pub placement: Policy,
+    /// How long production waits for room before it has others make some. Default 1 s.
+    pub preempt_delay: Duration,
+    /// How long attempts that are to make room may still go on. Default 10 s.
+    pub preempt_grace: Duration,
+    /// Check each placement independently, and panic if one is wrong; debug builds always do. Default off.
+    pub check_plans: bool,
     /// Deltas in the log that start a checkpoint. Default 2,000.
     pub checkpoint_log_len: usize,
     /// Bytes in the log that start a checkpoint. Default 4 MiB.
@@ -44,6 +62,10 @@ impl Config {
             brake_nodes_min: 3,
             batch_window: Duration::from_millis(10),
             range_target: Duration::from_millis(20),
+            placement: Policy::Spread,
+            preempt_delay: Duration::from_secs(1),
+            preempt_grace: Duration::from_secs(10),
+            check_plans: false,
             checkpoint_log_len: 2000,
             checkpoint_log_bytes: 4 << 20,
         }

@@ -21,6 +21,8 @@ pub enum Reason {
     Holdoff,
     /// A node that may run a fenced attempt cannot have a lease any more.
     Fence,
+    /// Production has waited for room for long enough, or has not taken room that was made for it.
+    Preemption,
     /// The wait for registered nodes after an election is over.
     Reconciliation,
     /// Tasks of a node that is drained have had their time.
@@ -41,6 +43,7 @@ impl Scheduler {
             leading.backoffs.first().map(|(at, ..)| (*at, Reason::Backoff)),
             leading.silences.first().map(|(at, _)| (*at, Reason::NodeSilence)),
             leading.holdoffs.first().map(|(at, _)| (*at, Reason::Holdoff)),
+            leading.claims.deadline().map(|at| (at, Reason::Preemption)),
             leading.fences.next().map(|at| (at, Reason::Fence)),
             leading.reconcile_until.map(|at| (at, Reason::Reconciliation)),
             leading.drains.first().map(|(at, _)| (*at, Reason::Drain)),

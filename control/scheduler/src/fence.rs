@@ -213,7 +213,7 @@ impl Scheduler {
         };
         let node = leading.nodes.get(slot);
         let until = node.renewed_at.max(leading.fences.elected_at) + leading.fences.length;
-        let keys: Vec<GrantKey> = node.grants.iter().copied().collect();
+        let keys: Vec<GrantKey> = node.grants.clone();
         for key in keys {
             let Some(leading) = self.leading.as_deref_mut() else {
                 return;
@@ -303,7 +303,7 @@ impl Scheduler {
         } else if held.running {
             run.set_phase(index, Phase::Running);
         }
-        let grant = Grant { run: id, node: slot, lane: index, first: index, next: index, end: index + 1 };
+        let grant = Grant::new(id, slot, index, index + 1);
         leading.add_grant(key, grant);
         leading.nodes.get_mut(slot).defined.insert(id);
         leading.fences.by_node.remove(&(node, id, index));

@@ -17,12 +17,18 @@ mod batch;
 mod brake;
 mod check;
 mod checkpoint;
+mod claim;
+mod class;
 mod commit;
 mod config;
+mod constraint;
 mod deadline;
 mod drain;
+mod dry;
+mod fair;
 mod fence;
 mod grant;
+mod group;
 mod input;
 pub mod limits;
 mod load;
@@ -32,6 +38,7 @@ mod output;
 mod phase;
 mod place;
 mod plan;
+mod preempt;
 mod query;
 mod queue;
 mod reconcile;
@@ -39,19 +46,22 @@ mod report;
 mod request;
 mod retry;
 mod rng;
+mod room;
 mod run;
 mod scheduler;
+mod serve;
 mod session;
+mod site;
 mod view;
 mod why;
 
-pub use config::Config;
+pub use config::{Config, Policy};
 pub use deadline::Reason as DeadlineReason;
 pub use input::{Input, Loaded, PutJob, Request, RequestId, SessionId, Submit};
 pub use output::{Output, Reply, RequestError};
 pub use plan::{Plan, PlannedGrant};
 pub use scheduler::Scheduler;
 pub use view::{
-    Counts, DrainView, EntryLocation, KindCounts, NodeState, NodeView, RunState, RunView, SchedulerStats,
-    SegmentObject, TaskView, WhyPending,
+    Ahead, Counts, DrainView, EntryLocation, KindCounts, NodeState, NodeView, PlanView, QuotaUse, RunState, RunView,
+    SchedulerStats, SegmentObject, TaskView, VictimView, WhyPending,
 };

@@ -18,12 +18,50 @@ pub const SEGMENT_BYTES_TARGET: usize = 4 << 20;
 pub const INLINE_RESULTS_BYTES_MAX: usize = 4 << 10;
 /// Results and logs kept in line for one run; beyond that they become segment objects.
 pub const INLINE_RESULTS_PER_RUN_MAX: usize = 256;
-/// Most grants decided in one turn.
-pub const GRANTS_PER_TURN_MAX: usize = 1024;
+/// Most grants decided in one turn: about two milliseconds of work.
+pub const GRANTS_PER_TURN_MAX: usize = 2048;
 /// Most tasks looked at while forming one grant.
 pub const GRANT_SCAN_MAX: u32 = limits::GRANT_LEN_MAX;
-/// Most nodes looked at for one placement before the rest is left for the next turn.
-pub const NODES_SCANNED_MAX: usize = 20_000;
+/// Most attributes by which nodes are grouped; constraints on others are looked at node by node.
+pub const ASKED_ATTRIBUTES_MAX: usize = 256;
+/// Most bytes of a compiled regular expression, as in the API.
+pub const PATTERN_PROGRAM_BYTES_MAX: usize = 64 << 10;
+/// Most numbers of a version, as in the API.
+pub const VERSION_NUMBERS_MAX: usize = 8;
+/// Most modules that nodes are asked about before placement; tasks of others go anywhere.
+pub const MODULES_MAX: usize = 100_000;
+/// Up to this many nodes, all are compared for the least filled; of more, two are drawn at random.
+pub const NODES_COMPARED_MAX: usize = 16;
+/// Most nodes looked at closely for one run that has others make room.
+pub const EVICT_NODES_MAX: usize = 64;
+/// Most grants that are ended to make room for one task.
+pub const VICTIMS_MAX: usize = 16;
+/// Most tasks for which room is made at one time.
+pub const CLAIMS_PER_ROUND_MAX: usize = 64;
+/// Most waiting runs looked at for that at one time.
+pub const EVICTING_RUNS_MAX: usize = 16;
+/// How much higher the priority of production has to be than that of production which makes room for it.
+pub const PREEMPT_GAP: u8 = 10;
+/// How long a run that was made to make room has nobody do so in turn.
+pub const MEEK_FOR: Duration = Duration::from_secs(60);
+/// How much longer than the grace of its victims room is kept for a run.
+pub const CLAIM_SLACK: Duration = Duration::from_secs(5);
+/// How soon room is made for more tasks.
+pub const EVICTION_RETRY: Duration = Duration::from_millis(100);
+/// How rarely it is looked for where none can be made.
+pub const EVICTION_RETRY_MAX: Duration = Duration::from_secs(15);
+/// Most tasks that a dry run tries.
+pub const PLAN_TASKS_MAX: u32 = 10_000;
+/// Most nodes, and most victims, that a dry run names.
+pub const PLAN_NAMES_MAX: usize = 100;
+/// Most lanes named in the answer to why a run waits.
+pub const WHY_AHEAD_MAX: usize = 20;
+/// Most nodes that became free and are remembered for a class that found no room; beyond, it searches all again.
+pub const NODES_FREED_MAX: usize = 64;
+/// How much fuller a node with the compiled module may be than one without it, thousandths.
+pub const MODULE_BONUS: u32 = 100;
+/// What is added to the measured use of tasks that are not revocable, percent.
+pub const MEASURED_MARGIN_PERCENT: u32 = 10;
 /// Most items of one submission request.
 pub const SUBMISSION_ITEMS_MAX: usize = 1000;
 /// Most versions and runs of jobs kept.

@@ -17,13 +17,17 @@ use weir_wire::{
 use crate::{
     brake::Brake,
     checkpoint::Checkpoint,
+    claim::Claims,
     commit::run_id,
+    fair::Shares,
     fence::Fences,
+    grant::Grants,
     input::Loaded,
     node::Nodes,
     output::Output,
     phase::Phase,
     queue::Queue,
+    rng::Rng,
     run::Tries,
     scheduler::{KeyState, Leading, Scheduler},
 };
@@ -34,9 +38,15 @@ impl Scheduler {
         self.deposed();
         let now = self.now.mono;
         let mut leading = Leading::empty(term, loaded.head);
+        leading.now = now;
+        leading.claims = Claims::new(self.config.preempt_delay);
         leading.fences = Fences::new(self.config.lease, now);
         leading.checkpoint.log_len = loaded.deltas.len();
         leading.checkpoint.log_bytes = loaded.log_bytes;
+        for quota in loaded.quotas {
+            let namespace = quota.namespace.clone();
+            leading.shares.set_quota(&namespace, Some(quota));
+        }
         let mut jobs = loaded.jobs;
         jobs.sort_by_key(|job| job.version);
         for job in jobs {
@@ -101,7 +111,13 @@ impl Leading {
             keys: BTreeMap::new(),
             queue: Queue::default(),
             nodes: Nodes::default(),
-            grants: BTreeMap::new(),
+            grants: Grants::new(term),
+            shares: Shares::default(),
+            claims: Claims::default(),
+            now: Instant(0),
+            draws: Rng::new(term.0, 2),
+            freed: Vec::new(),
+            shares_generation: u64::MAX,
             next_grant: GrantSeq(0),
             batches: VecDeque::new(),
             next_batch: 0,
@@ -237,6 +253,7 @@ impl Leading {
             if open == 0 {
                 self.open_runs -= 1;
                 self.dequeue(id);
+                self.leave_class(id);
                 continue;
             }
             for exception in run.exceptions.values().filter(|exception| exception.status.is_none()) {

@@ -1,4 +1,4 @@
-//! The nodes, and the order in which they are filled.
+//! The nodes and what each of them has free.
 
 use alloc::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -7,14 +7,23 @@ use alloc::{
 };
 
 use weir_wire::{
-    id::{NodeId, RunId},
+    id::{Digest, NodeId, RunId},
+    kind::Tier,
     node::{Hello, NodeRecord},
-    placement::{Constraint, NODE_ATTRIBUTE},
+    placement::{NODE_ATTRIBUTE, POOL_ATTRIBUTE},
     resources::Resources,
-    units::Instant,
+    units::{CpuMillis, Instant, MemBytes},
 };
 
-use crate::{grant::GrantKey, input::SessionId, operate::Operated, queue::ClassKey, view::NodeState};
+use crate::{
+    grant::GrantKey,
+    group::{Book, Groups, Place, Values},
+    input::SessionId,
+    limits::{ASKED_ATTRIBUTES_MAX, MEASURED_MARGIN_PERCENT, MODULES_MAX},
+    operate::Operated,
+    room::Room,
+    view::NodeState,
+};
 
 /// What is to be settled once a node's old outcomes have arrived.
 #[derive(Debug)]
@@ -23,6 +32,81 @@ pub(crate) struct Reconcile {
     pub(crate) outbox_next: u64,
     /// Grants with the first task that the node still holds; `None` where it does not hold the grant.
     pub(crate) grants: Vec<(GrantKey, Option<u32>)>,
+}
+
+/// What grants and claims have taken of a node.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Books {
+    /// Limits of grants that are not revocable.
+    pub(crate) firm: Resources,
+    /// Limits of revocable grants.
+    pub(crate) revocable: Resources,
+    /// Limits of preemptible grants; part of `firm`.
+    pub(crate) preemptible: Resources,
+    /// Grants that production may evict.
+    pub(crate) evictable: u32,
+    /// What attempts that are not revocable really used, when that was last reported.
+    pub(crate) measured: Option<Resources>,
+    /// Limits of grants that are not revocable and came after that report.
+    pub(crate) unmeasured: Resources,
+    /// Room that is kept for runs that evict others, and lanes.
+    pub(crate) claimed: Resources,
+    pub(crate) claims: u32,
+}
+
+impl Books {
+    /// Counts a grant in, or out.
+    pub(crate) fn count(&mut self, tier: Tier, resources: &Resources, more: bool) {
+        let change = if more { plus } else { minus };
+        if tier == Tier::Revocable {
+            self.revocable = change(&self.revocable, resources);
+        } else {
+            self.firm = change(&self.firm, resources);
+            self.unmeasured = change(&self.unmeasured, resources);
+        }
+        if tier == Tier::Preemptible {
+            self.preemptible = change(&self.preemptible, resources);
+        }
+        if tier != Tier::Production {
+            self.evictable = if more { self.evictable + 1 } else { self.evictable - 1 };
+        }
+    }
+
+    /// Keeps room for a run that has others make room, or gives it up.
+    pub(crate) fn claim(&mut self, resources: &Resources, more: bool) {
+        self.claimed = if more { plus(&self.claimed, resources) } else { minus(&self.claimed, resources) };
+        self.claims = if more { self.claims + 1 } else { self.claims - 1 };
+    }
+
+    /// What counts as used by tasks that are not revocable.
+    pub(crate) fn used(&self) -> Resources {
+        let Some(measured) = self.measured else {
+            return self.firm;
+        };
+        let cpu = u64::from(measured.cpu.0) * u64::from(100 + MEASURED_MARGIN_PERCENT) / 100;
+        let memory = measured.memory.0 / 100 * u64::from(100 + MEASURED_MARGIN_PERCENT);
+        let cpu = u32::try_from(cpu).unwrap_or(u32::MAX).saturating_add(self.unmeasured.cpu.0);
+        let memory = memory.saturating_add(self.unmeasured.memory.0);
+        Resources { cpu: CpuMillis(cpu.min(self.firm.cpu.0)), memory: MemBytes(memory.min(self.firm.memory.0)) }
+    }
+}
+
+const NOTHING: Resources = Resources { cpu: CpuMillis(0), memory: MemBytes(0) };
+
+/// The sum, as large as numbers go.
+fn plus(one: &Resources, other: &Resources) -> Resources {
+    Resources {
+        cpu: CpuMillis(one.cpu.0.saturating_add(other.cpu.0)),
+        memory: MemBytes(one.memory.0.saturating_add(other.memory.0)),
+    }
+}
+
+/// The difference, not below nothing.
+fn minus(one: &Resources, other: &Resources) -> Resources {
+    Resources {
+        cpu: CpuMillis(one.cpu.0.saturating_sub(other.cpu.0)),
+        memory: MemBytes(one.memory.0.saturating_sub(other.memory.0)),
+    }
 }
 
 /// One node.
@@ -44,8 +128,10 @@ pub(crate) struct Node {
     pub(crate) attributes: Vec<(String, String)>,
     pub(crate) capacity: Resources,
     pub(crate) lanes_max: u32,
-    pub(crate) reserved: Resources,
-    pub(crate) grants: BTreeSet<GrantKey>,
+    pub(crate) books: Books,
+    pub(crate) grants: Vec<GrantKey>,
+    /// Numbers of the modules that it has compiled, sorted.
+    pub(crate) modules: Vec<u32>,
     pub(crate) last_seen: Instant,
     /// When a renewal of it was last answered, by whichever machine has its name.
     pub(crate) renewed_at: Instant,
@@ -62,8 +148,13 @@ pub(crate) struct Node {
     pub(crate) watched: bool,
     /// What its operator and the brake do with it.
     pub(crate) ops: Operated,
-    /// Its place in the fill order, while it is there.
-    load: Option<u32>,
+    /// Its place in the groups, and whether its attributes have changed since it got it.
+    place: Option<Place>,
+    moved: bool,
+    /// It is on the list of nodes that may have got room.
+    pub(crate) freed: bool,
+    /// What it adds to the totals of the cluster, while it is ready.
+    counted: Option<Resources>,
 }
 
 impl Node {
@@ -80,10 +171,20 @@ impl Node {
             boot: 0,
             version: String::new(),
             attributes: Vec::new(),
-            capacity: Resources { cpu: weir_wire::units::CpuMillis(0), memory: weir_wire::units::MemBytes(0) },
+            capacity: NOTHING,
             lanes_max: 0,
-            reserved: Resources { cpu: weir_wire::units::CpuMillis(0), memory: weir_wire::units::MemBytes(0) },
-            grants: BTreeSet::new(),
+            books: Books {
+                firm: NOTHING,
+                revocable: NOTHING,
+                preemptible: NOTHING,
+                evictable: 0,
+                measured: None,
+                unmeasured: NOTHING,
+                claimed: NOTHING,
+                claims: 0,
+            },
+            grants: Vec::new(),
+            modules: Vec::new(),
             last_seen: now,
             renewed_at: Instant(0),
             measured: None,
@@ -93,7 +194,10 @@ impl Node {
             acks: VecDeque::new(),
             watched: false,
             ops: Operated::NONE,
-            load: None,
+            place: None,
+            moved: false,
+            freed: false,
+            counted: None,
         }
     }
 
@@ -116,6 +220,8 @@ impl Node {
         self.attributes.clone_from(&hello.attributes);
         self.capacity = hello.capacity;
         self.lanes_max = hello.lanes_max;
+        self.books.measured = None;
+        self.moved = true;
         self.last_seen = now;
         self.holdoff = None;
         self.measured = None;
@@ -156,31 +262,25 @@ impl Node {
             && self.holdoff.is_none()
     }
 
-    /// What is not reserved.
-    pub(crate) fn free(&self) -> Resources {
-        // Adopted grants may exceed a capacity that was lowered by a restart.
-        self.capacity.checked_sub(&self.reserved).unwrap_or_default()
+    /// What is reserved by all grants.
+    pub(crate) fn reserved(&self) -> Resources {
+        plus(&self.books.firm, &self.books.revocable)
     }
 
-    /// Lanes that are not taken.
-    pub(crate) fn lanes_free(&self) -> u32 {
-        self.lanes_max.saturating_sub(u32::try_from(self.grants.len()).unwrap_or(u32::MAX))
-    }
-
-    /// Whether another task of a class fits.
-    pub(crate) fn takes(&self, class: &ClassKey) -> bool {
-        self.lanes_free() > 0 && class.resources.fits(&self.free()) && self.matches(&class.constraints)
-    }
-
-    /// Whether all constraints hold.
-    pub(crate) fn matches(&self, constraints: &[Constraint]) -> bool {
-        constraints.iter().all(|constraint| self.satisfies(constraint))
-    }
-
-    /// Whether one constraint holds.
-    pub(crate) fn satisfies(&self, constraint: &Constraint) -> bool {
-        let wanted = |value: &str| constraint.values.iter().any(|wanted| wanted == value);
-        self.attribute(&constraint.attribute).is_some_and(wanted)
+    /// What tasks of one book may still take.
+    pub(crate) fn room(&self, book: Book) -> Room {
+        let taken = match book {
+            Book::Firm => self.books.firm,
+            Book::Slack => plus(&self.books.used(), &self.books.revocable),
+        };
+        let taken = plus(&taken, &self.books.claimed);
+        let lanes = u32::try_from(self.grants.len()).unwrap_or(u32::MAX).saturating_add(self.books.claims);
+        // Adopted grants may exceed a capacity that was lowered by a restart, and evicted ones a claim.
+        Room {
+            cpu: self.capacity.cpu.0.saturating_sub(taken.cpu.0),
+            lanes: self.lanes_max.saturating_sub(lanes),
+            memory: self.capacity.memory.0.saturating_sub(taken.memory.0),
+        }
     }
 
     /// The value of an attribute; a label of its operator goes before what the machine says.
@@ -192,12 +292,31 @@ impl Node {
         given.into_iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
+    /// Whether it has compiled a module.
+    pub(crate) fn has_module(&self, module: u32) -> bool {
+        self.modules.binary_search(&module).is_ok()
+    }
+
+    /// Notes that it compiles a module.
+    pub(crate) fn add_module(&mut self, module: u32) {
+        if let Err(at) = self.modules.binary_search(&module) {
+            self.modules.insert(at, module);
+        }
+    }
+
     /// The most filled dimension, in thousandths.
     fn fill(&self) -> u32 {
+        self.fill_with(&NOTHING, 0)
+    }
+
+    /// The same, if it had some more tasks.
+    pub(crate) fn fill_with(&self, task: &Resources, tasks: u32) -> u32 {
         let share = |used: u64, of: u64| u32::try_from((used * 1000).checked_div(of).unwrap_or(1000)).unwrap_or(1000);
-        let cpu = share(u64::from(self.reserved.cpu.0), u64::from(self.capacity.cpu.0));
-        let memory = share(self.reserved.memory.0 >> 10, self.capacity.memory.0 >> 10);
-        let lanes = share(self.grants.len() as u64, u64::from(self.lanes_max));
+        let reserved = self.reserved();
+        let more = u64::from(tasks);
+        let cpu = share(u64::from(reserved.cpu.0) + u64::from(task.cpu.0) * more, u64::from(self.capacity.cpu.0));
+        let memory = share((reserved.memory.0 >> 10) + (task.memory.0 >> 10) * more, self.capacity.memory.0 >> 10);
+        let lanes = share(self.grants.len() as u64 + more, u64::from(self.lanes_max));
         cpu.max(memory).max(lanes)
     }
 
@@ -222,10 +341,17 @@ pub(crate) struct Nodes {
     by_session: BTreeMap<SessionId, usize>,
     /// Places of removed nodes, to be used again.
     unused: Vec<usize>,
-    /// Ready nodes, least filled first.
-    order: BTreeSet<(u32, usize)>,
+    pub(crate) groups: Groups,
+    /// The attributes by whose values nodes are grouped.
+    asked: Vec<String>,
+    /// Some class looks at the second book.
+    slack: bool,
+    modules: BTreeMap<Digest, u32>,
     /// Counts changes of the set of ready nodes.
     pub(crate) generation: u64,
+    /// What all ready nodes offer together: thousandths of a core, and KiB.
+    pub(crate) total_cpu: u64,
+    pub(crate) total_memory_kib: u64,
 }
 
 impl Nodes {
@@ -253,6 +379,7 @@ impl Nodes {
 
     /// Takes over changed labels of a node.
     pub(crate) fn relabel(&mut self, slot: usize) {
+        self.table[slot].moved = true;
         self.generation += 1;
         self.update_order(slot);
     }
@@ -287,7 +414,7 @@ impl Nodes {
         &self.table[slot]
     }
 
-    /// A node. [`Nodes::update_order`] is to be called after a change of what it has free.
+    /// A node. [`Nodes::update_order`] is to be called after a change of what it has free or is ready for.
     pub(crate) fn get_mut(&mut self, slot: usize) -> &mut Node {
         &mut self.table[slot]
     }
@@ -307,27 +434,105 @@ impl Nodes {
         self.table.len()
     }
 
-    /// Moves a node to its place in the fill order, or out of it.
-    pub(crate) fn update_order(&mut self, slot: usize) {
-        let node = &mut self.table[slot];
-        let load = node.is_ready().then(|| node.fill());
-        if load == node.load {
-            return;
+    /// The number of an attribute by which nodes are grouped from here on; `None` if there are too many.
+    pub(crate) fn ask(&mut self, attribute: &str) -> Option<usize> {
+        if self.asked.is_empty() {
+            self.asked.push(POOL_ATTRIBUTE.into());
         }
-        if load.is_some() != node.load.is_some() {
-            self.generation += 1;
+        if let Some(at) = self.asked.iter().position(|known| known == attribute) {
+            return Some(at);
         }
-        if let Some(old) = node.load {
-            self.order.remove(&(old, slot));
+        if self.asked.len() >= ASKED_ATTRIBUTES_MAX {
+            return None;
         }
-        if let Some(new) = load {
-            self.order.insert((new, slot));
-        }
-        node.load = load;
+        self.asked.push(attribute.into());
+        self.regroup();
+        Some(self.asked.len() - 1)
     }
 
-    /// Ready nodes, least filled first.
-    pub(crate) fn least_filled(&self) -> impl Iterator<Item = usize> {
-        self.order.iter().map(|(_, slot)| *slot)
+    /// The second book is looked at from here on.
+    pub(crate) fn ask_slack(&mut self) {
+        if !core::mem::replace(&mut self.slack, true) {
+            (0..self.table.len()).for_each(|slot| self.update_order(slot));
+        }
+    }
+
+    fn regroup(&mut self) {
+        self.groups.clear();
+        for slot in 0..self.table.len() {
+            self.table[slot].place = None;
+            self.update_order(slot);
+        }
+    }
+
+    /// The number of a module; the last one stands for all beyond the limit.
+    pub(crate) fn module(&mut self, digest: &Digest) -> u32 {
+        if let Some(number) = self.modules.get(digest) {
+            return *number;
+        }
+        let number = u32::try_from(self.modules.len()).unwrap_or(u32::MAX);
+        if self.modules.len() < MODULES_MAX {
+            self.modules.insert(*digest, number);
+        }
+        number
+    }
+
+    /// Takes over which modules a node has compiled.
+    pub(crate) fn set_modules(&mut self, slot: usize, modules: &[Digest]) {
+        let mut numbers: Vec<u32> = modules.iter().map(|digest| self.module(digest)).collect();
+        numbers.sort_unstable();
+        numbers.dedup();
+        self.table[slot].modules = numbers;
+    }
+
+    /// Where a node stands in the groups; it has no place before [`Nodes::update_order`] was first called for it.
+    pub(crate) fn place(&self, slot: usize) -> Option<Place> {
+        self.table[slot].place
+    }
+
+    /// Brings what is known about free room up to date with a node.
+    pub(crate) fn update_order(&mut self, slot: usize) {
+        if self.table[slot].place.is_none() || self.table[slot].moved {
+            self.assign(slot);
+        }
+        let node = &mut self.table[slot];
+        let ready = node.is_ready();
+        let counted = ready.then_some(node.capacity);
+        if counted != node.counted {
+            let old = core::mem::replace(&mut node.counted, counted).unwrap_or_default();
+            let new = counted.unwrap_or_default();
+            self.generation += 1;
+            self.total_cpu = self.total_cpu + u64::from(new.cpu.0) - u64::from(old.cpu.0);
+            self.total_memory_kib = self.total_memory_kib + (new.memory.0 >> 10) - (old.memory.0 >> 10);
+        }
+        let node = &self.table[slot];
+        let Some(place) = node.place else { return };
+        let room = |book| if ready { node.room(book) } else { Room::default() };
+        self.groups.set_room(place, Book::Firm, room(Book::Firm));
+        if self.slack {
+            self.groups.set_room(place, Book::Slack, room(Book::Slack));
+        }
+        self.groups.set_fill(place, node.fill());
+    }
+
+    /// Puts a node into the group of its values.
+    fn assign(&mut self, slot: usize) {
+        if self.asked.is_empty() {
+            self.asked.push(POOL_ATTRIBUTE.into());
+        }
+        let node = &mut self.table[slot];
+        node.moved = false;
+        let old = node.place.take();
+        let values: Values = self.asked.iter().map(|name| node.attribute(name).map(String::from)).collect();
+        if let Some(old) = old {
+            if self.groups.get(old.group).values == values {
+                self.table[slot].place = Some(old);
+                return;
+            }
+            if let Some(moved) = self.groups.remove(old) {
+                self.table[moved].place = Some(old);
+            }
+        }
+        self.table[slot].place = Some(self.groups.add(values, slot));
     }
 }

@@ -2,9 +2,9 @@
 
 use core::fmt;
 
-use weir_wire::id::{NodeId, RunId};
+use weir_wire::id::RunId;
 
-use crate::queue::ClassId;
+use crate::class::ClassId;
 
 /// One step of placement.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,8 +14,6 @@ pub enum Plan {
     /// No node takes a task of this class; its runs wait until a node changes.
     #[doc(hidden)]
     Block(BlockedClass),
-    /// Nothing waits that could be placed.
-    Idle,
 }
 
 /// A class that cannot be placed.
@@ -33,20 +31,20 @@ pub struct PlannedGrant {
     pub len: u32,
     /// The ordinal of their attempts.
     pub ordinal: u32,
-    /// The node's name.
-    pub node: NodeId,
+    /// The node, by its place in the node table.
     pub(crate) slot: usize,
+    /// It uses room that was claimed for the run.
+    pub(crate) claimed: bool,
 }
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Grant(grant) => {
-                let PlannedGrant { run, first, len, ordinal, node, .. } = grant;
-                write!(f, "grant {run}.{first}+{len} attempt {ordinal} to {node}")
+                let PlannedGrant { run, first, len, ordinal, slot, .. } = grant;
+                write!(f, "grant {run}.{first}+{len} attempt {ordinal} to node {slot}")
             }
             Self::Block(class) => write!(f, "block class {}", class.0.0),
-            Self::Idle => f.write_str("idle"),
         }
     }
 }

@@ -266,7 +266,7 @@ impl Leading {
             held: node.ops.held,
             capacity: node.capacity,
             lanes_max: node.lanes_max,
-            reserved: node.reserved,
+            reserved: node.reserved(),
             grants: node.grants.len(),
             silent_ms: u64::try_from(now.mono.since(node.last_seen).as_millis()).unwrap_or(u64::MAX),
             first_seen_ms: node.record.first_seen_ms,

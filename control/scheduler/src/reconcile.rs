@@ -76,6 +76,10 @@ impl Scheduler {
         if let Some(reason) = run.stop {
             stops.push(Stop { run: run.id, index: None, grant, reason, grace: core::time::Duration::ZERO });
         } else {
+            if leading.grants.get(&key).is_some_and(|grant| grant.evicted) {
+                let (reason, grace) = (Reason::Preempted, self.config.preempt_grace);
+                stops.push(Stop { run: run.id, index: None, grant, reason, grace });
+            }
             // The last one first: a stop gives the rest of the range back.
             let single = run.stopping.range(held.next..held.end.max(held.next)).rev();
             stops.extend(single.map(|(index, reason)| Stop {
@@ -130,7 +134,7 @@ impl Scheduler {
             run.set_phase(held.next, Phase::Running);
         }
         let (first, end) = (held.next, held.end);
-        leading.add_grant(key, Grant { run: run_id, node: slot, lane: first, first, next: first, end });
+        leading.add_grant(key, Grant::new(run_id, slot, first, end));
         leading.nodes.get_mut(slot).defined.insert(run_id);
         leading.requeue(run_id);
     }

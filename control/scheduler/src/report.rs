@@ -42,6 +42,9 @@ impl Scheduler {
             node.seen_through = node.seen_through.max(number - 1);
             self.acknowledge(slot, number - 1);
         }
+        if let (Some(measured), Some(leading)) = (report.measured, self.leading.as_deref_mut()) {
+            leading.node_measured(slot, measured);
+        }
         for started in &report.started {
             self.task_started(slot, started);
         }
@@ -233,7 +236,7 @@ impl Scheduler {
             return;
         };
         let from = from.clamp(held.next, held.end);
-        let untouched = from == held.first;
+        let untouched = from == held.first && !held.evicted;
         let range = from..held.end;
         held.end = from;
         leading.requeue_range(run, range);

@@ -23,6 +23,12 @@ impl Rng {
         z ^ (z >> 31)
     }
 
+    /// A number below `end`, which is not 0.
+    pub(crate) fn below(&mut self, end: usize) -> usize {
+        let wide = u128::from(self.next()) * end as u128;
+        usize::try_from(wide >> 64).unwrap_or(0)
+    }
+
     /// A duration between half of `upper` and `upper`.
     pub(crate) fn jitter(&mut self, upper: Duration) -> Duration {
         let half = u64::try_from(upper.as_micros() / 2).unwrap_or(u64::MAX / 2);

@@ -18,10 +18,12 @@ use weir_wire::{
 };
 
 use crate::{
+    class::ClassId,
     fence,
     grant::GrantKey,
     phase::{CODES, Phase},
-    queue::{ClassId, Ticket},
+    queue::Ticket,
+    site::Site,
     view::{Counts, RunState},
 };
 
@@ -42,6 +44,7 @@ pub(crate) struct Run {
     pub(crate) job: Arc<JobRecord>,
     pub(crate) work: WorkSpec,
     pub(crate) class: ClassId,
+    pub(crate) site: Site,
     /// Its place in the queue, while it waits there.
     pub(crate) ticket: Option<Ticket>,
     phases: Vec<u8>,
@@ -80,7 +83,7 @@ pub(crate) struct Run {
 
 impl Run {
     /// A run of which no task has ended.
-    pub(crate) fn new(id: RunId, record: RunRecord, job: Arc<JobRecord>, class: ClassId) -> Self {
+    pub(crate) fn new(id: RunId, record: RunRecord, job: Arc<JobRecord>, class: ClassId, site: Site) -> Self {
         let work = WorkSpec::new(id, &record, &job);
         let count = record.count;
         let mut counts = [0; CODES];
@@ -91,6 +94,7 @@ impl Run {
             job,
             work,
             class,
+            site,
             ticket: None,
             phases: vec![Phase::Pending.code(); count as usize],
             counts,

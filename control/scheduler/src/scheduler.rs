@@ -10,8 +10,8 @@ use alloc::{
 
 use weir_wire::{
     id::{GrantSeq, JobName, JobVersion, Namespace, RunId, Seq, Term},
+    kind::Tier,
     message::{Refuse, RefuseCode, ToExecutor},
-    resources::Resources,
     txn::Txn,
     units::{Instant, Now},
     work::JobRecord,
@@ -22,18 +22,21 @@ use crate::{
     brake::Brake,
     check,
     checkpoint::Checkpoint,
+    claim::Claims,
+    class::{ClassId, ClassKey},
     config::Config,
+    fair::Shares,
     fence::Fences,
-    grant::{Grant, GrantKey},
+    grant::{Grant, GrantKey, Grants},
     input::{Input, RequestId, SessionId},
     limits,
     node::Nodes,
     output::{Output, RequestError},
-    place,
     plan::{Plan, PlannedGrant},
-    queue::{ClassId, ClassKey, Queue},
+    queue::Queue,
     rng::Rng,
     run::Run,
+    site::Site,
 };
 
 /// The scheduler. See the crate's documentation for how to drive it.
@@ -96,7 +99,17 @@ pub(crate) struct Leading {
     pub(crate) keys: BTreeMap<String, KeyState>,
     pub(crate) queue: Queue,
     pub(crate) nodes: Nodes,
-    pub(crate) grants: BTreeMap<GrantKey, Grant>,
+    pub(crate) grants: Grants,
+    pub(crate) shares: Shares,
+    pub(crate) claims: Claims,
+    /// The time of this turn.
+    pub(crate) now: Instant,
+    /// Draws nodes.
+    pub(crate) draws: Rng,
+    /// Nodes that may have got room since the last placement.
+    pub(crate) freed: Vec<usize>,
+    /// The state of the node table that the shares are computed for.
+    pub(crate) shares_generation: u64,
     pub(crate) next_grant: GrantSeq,
     pub(crate) batches: VecDeque<Batch>,
     pub(crate) next_batch: u64,
@@ -140,6 +153,9 @@ impl Scheduler {
     /// Takes in one thing that happened.
     pub fn handle(&mut self, now: Now, input: Input) {
         self.now = Now { mono: now.mono.max(self.now.mono), wall_ms: now.wall_ms };
+        if let Some(leading) = self.leading.as_deref_mut() {
+            leading.now = now.mono;
+        }
         match input {
             Input::Elected { term, loaded } => self.elected(term, *loaded),
             Input::Deposed => self.deposed(),
@@ -153,6 +169,7 @@ impl Scheduler {
         }
         self.run_timers();
         self.place();
+        self.preempt();
         self.flush();
     }
 
@@ -236,6 +253,7 @@ impl Scheduler {
             leading.nodes.get_mut(slot).holdoff = None;
             leading.node_freed(slot);
         }
+        leading.claims_lapsed(now);
         while let Some(&(at, slot)) = self.leading.as_ref().and_then(|leading| leading.silences.first())
             && at <= now
         {
@@ -253,21 +271,23 @@ impl Scheduler {
 
     /// Places what can be placed, up to the turn's limit.
     fn place(&mut self) {
+        let now = self.now.mono;
         let Some(leading) = self.leading.as_deref_mut() else {
             return;
         };
         leading.more_to_place = false;
-        place::refresh_lanes(&mut leading.queue, &leading.nodes);
+        leading.settle_nodes();
         for _ in 0..limits::GRANTS_PER_TURN_MAX {
             let Some(leading) = self.leading.as_deref_mut() else {
                 return;
             };
-            match place::next(&self.config, &leading.queue, &leading.runs, &leading.nodes) {
-                Plan::Idle => return,
-                Plan::Block(class) => leading.queue.get_mut(class.0).blocked = true,
-                Plan::Grant(grant) => {
-                    if cfg!(debug_assertions) {
-                        let verdict = check::grant(&grant, &leading.runs, &leading.nodes, &leading.grants);
+            let plan = leading.next_claimed(&self.config).map(Plan::Grant);
+            match plan.or_else(|| leading.next_plan(&self.config, now)) {
+                None => return,
+                Some(Plan::Block(class)) => leading.block(class.0),
+                Some(Plan::Grant(grant)) => {
+                    if cfg!(debug_assertions) || self.config.check_plans {
+                        let verdict = check::grant(&grant, leading);
                         assert_eq!(verdict, Ok(()), "placement is wrong: {}", Plan::Grant(grant));
                     }
                     self.apply(&grant);
@@ -275,7 +295,7 @@ impl Scheduler {
             }
         }
         if let Some(leading) = self.leading.as_deref_mut() {
-            leading.more_to_place = leading.queue.first().is_some();
+            leading.more_to_place = !leading.queue.is_idle();
         }
     }
 
@@ -287,20 +307,20 @@ impl Scheduler {
         leading.next_grant.0 += 1;
         let key = GrantKey { term: leading.term, grant: leading.next_grant };
         let run = leading.runs.get_mut(&plan.run).expect("planned runs exist");
-        run.take_range(plan.first, plan.len, key);
+        let PlannedGrant { first, len, ordinal, .. } = *plan;
+        run.take_range(first, len, key);
         let node = leading.nodes.get_mut(plan.slot);
         let session = node.session.expect("ready nodes are connected");
         let fenced = run.work.execution.is_fenced();
         // What a node knows ends with its session: another start of its executor knows nothing.
-        let define = (!fenced && node.defined.insert(plan.run)).then(|| Box::new(run.work.clone()));
-        if !fenced {
+        let mut define = None;
+        if !fenced && node.defined.insert(plan.run) {
             run.defined_on.insert(plan.slot);
+            node.add_module(run.site.module);
+            define = Some(Box::new(run.work.clone()));
         }
-        leading.dequeue(plan.run);
-        leading.requeue(plan.run);
-        let PlannedGrant { first, len, ordinal, .. } = *plan;
-        let grant = Grant { run: plan.run, node: plan.slot, lane: first, first, next: first, end: first + len };
-        leading.add_grant(key, grant);
+        leading.add_grant(key, Grant::new(plan.run, plan.slot, first, first + len));
+        leading.served(plan.run);
         if fenced {
             return leading.stage_fenced(plan.run, first, key, plan.slot);
         }
@@ -313,25 +333,25 @@ impl Scheduler {
 }
 
 impl Leading {
-    /// The resources of a run's tasks.
-    pub(crate) fn resources_of(&self, run: RunId) -> Resources {
-        self.runs.get(&run).map(|run| run.work.budgets.resources).unwrap_or_default()
-    }
-
-    /// The class of a job's runs.
-    pub(crate) fn class_of(&mut self, job: &JobRecord) -> ClassId {
-        let mut constraints = job.placement.constraints.clone();
-        constraints.sort();
-        self.queue.class(ClassKey { resources: job.budgets.resources, constraints })
+    /// The class of a run that comes into being, and what placement keeps about it.
+    pub(crate) fn class_of(&mut self, id: RunId, job: &JobRecord) -> (ClassId, Site) {
+        let class = self.queue.join_class(ClassKey::new(id, job), &mut self.nodes);
+        let module = self.nodes.module(&job.module);
+        (class, Site::new(self.shares.space(&job.namespace), module))
     }
 
     /// Puts a run into its queue if it waits for a place and is not there, and takes it out if it does not wait.
     pub(crate) fn requeue(&mut self, id: RunId) {
         let held = self.reconcile_until.is_some();
         let Some(run) = self.runs.get_mut(&id) else { return };
-        let waits = run.wants_lane() && !(run.restored && held);
+        let waits = run.wants_lane() && !(run.restored && held) && !run.site.parked;
         if waits && run.ticket.is_none() {
-            run.ticket = Some(self.queue.push(run.class, run.job.priority, id));
+            let lane = run.lane();
+            run.ticket = Some(self.queue.push(run.class, lane, id, &self.shares));
+            let since = *run.site.waiting_since.get_or_insert(self.now);
+            if lane.band.tier == Tier::Production && self.queue.get(run.class).is_blocked() {
+                self.claims.production_waits(since);
+            }
         } else if !waits {
             self.dequeue(id);
         }
@@ -341,34 +361,49 @@ impl Leading {
     pub(crate) fn dequeue(&mut self, id: RunId) {
         let Some(run) = self.runs.get_mut(&id) else { return };
         if let Some(ticket) = run.ticket.take() {
-            self.queue.remove(run.class, ticket, id);
+            run.site.waiting_since = None;
+            self.queue.remove(run.class, ticket, id, &self.shares);
         }
     }
 
-    /// Enters a grant into the tables of its node.
-    pub(crate) fn add_grant(&mut self, key: GrantKey, grant: Grant) {
-        let resources = self.resources_of(grant.run);
+    /// No node has room for a class.
+    fn block(&mut self, class: ClassId) {
+        self.queue.block(class);
+        if self.queue.get(class).waits(Tier::Production) {
+            self.claims.production_waits(self.now);
+        }
+    }
+
+    /// Enters a grant into all tables.
+    pub(crate) fn add_grant(&mut self, key: GrantKey, mut grant: Grant) {
+        self.count_grant(&grant, true);
         let node = self.nodes.get_mut(grant.node);
-        node.reserved = node.reserved.checked_add(&resources).unwrap_or(node.reserved);
-        let new = node.grants.insert(key);
-        assert!(new, "grant {key:?} is entered twice");
-        self.grants.insert(key, grant);
+        grant.at = u32::try_from(node.grants.len()).unwrap_or(u32::MAX);
+        node.grants.push(key);
         self.nodes.update_order(grant.node);
+        self.grants.insert(key, grant);
     }
 
     /// Removes a grant of which nothing is left, and wakes what may fit where it was.
     pub(crate) fn remove_grant(&mut self, key: GrantKey) {
         let Some(grant) = self.grants.remove(&key) else { return };
-        let resources = self.resources_of(grant.run);
+        let waits_for_quota = self.count_grant(&grant, false);
         let node = self.nodes.get_mut(grant.node);
-        let held = node.grants.remove(&key);
-        assert!(held, "grant {key:?} was not in its node's table");
-        node.reserved = node.reserved.checked_sub(&resources).unwrap_or_default();
+        let held = node.grants.swap_remove(grant.at as usize);
+        assert_eq!(held, key, "a grant was not in its place in its node's table");
+        if let Some(moved) = node.grants.get(grant.at as usize)
+            && let Some(moved) = self.grants.get_mut(moved)
+        {
+            moved.at = grant.at;
+        }
         if let Some(run) = self.runs.get_mut(&grant.run) {
             let lane = run.lanes.remove(&grant.lane);
             assert_eq!(lane, Some(key), "the run's table of lanes disagrees");
         }
         self.requeue(grant.run);
+        if let Some(run) = waits_for_quota {
+            self.unpark(run);
+        }
         self.node_freed(grant.node);
     }
 
@@ -383,20 +418,6 @@ impl Leading {
         {
             run.move_lane(grant.lane, grant.next, key);
             grant.lane = grant.next;
-        }
-    }
-
-    /// Something on a node became free: classes that fit there are tried again.
-    pub(crate) fn node_freed(&mut self, slot: usize) {
-        self.nodes.update_order(slot);
-        let node = self.nodes.get(slot);
-        if !node.is_ready() {
-            return;
-        }
-        for class in self.queue.classes_mut() {
-            if class.blocked && node.takes(&class.key) {
-                class.blocked = false;
-            }
         }
     }
 

@@ -66,6 +66,7 @@ impl Scheduler {
         };
         leading.nodes.bind(session, slot);
         leading.nodes.get_mut(slot).connect(session, hello, now.mono);
+        leading.nodes.set_modules(slot, &hello.modules);
         leading.nodes.update_order(slot);
         leading.watch(slot, now.mono + self.config.node_timeout);
         if restarted {
@@ -297,7 +298,7 @@ impl Leading {
 
     /// Gives up the grants of a node that are not fenced.
     pub(crate) fn drop_node_grants(&mut self, slot: usize, reason: Reason) {
-        let keys: Vec<GrantKey> = self.nodes.get(slot).grants.iter().copied().collect();
+        let keys: Vec<GrantKey> = self.nodes.get(slot).grants.clone();
         let node = self.nodes.get(slot).id().clone();
         for key in keys {
             let Some(grant) = self.grants.get_mut(&key) else {

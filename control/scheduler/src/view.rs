@@ -5,7 +5,7 @@ use core::time::Duration;
 
 use weir_wire::{
     id::{Incarnation, JobName, JobVersion, Namespace, NodeId, RunId},
-    kind::Pairs,
+    kind::{Pairs, Tier},
     outcome::Failure,
     record::UsageSum,
     resources::Resources,
@@ -266,8 +266,84 @@ pub struct WhyPending {
     pub too_small: Vec<(&'static str, u32)>,
     /// Ready nodes that are full, by dimension.
     pub exhausted: Vec<(&'static str, u32)>,
+    /// Ready nodes of another pool, or of none.
+    pub other_pool: u32,
+    /// Ready nodes that have as many tasks of this run as one may have.
+    pub max_per_node: u32,
+    /// The parts of the namespace's quota that hold the run back.
+    pub quota: Vec<QuotaUse>,
+    /// Tasks of the run for which others were asked to make room.
+    pub evicting: u32,
     /// Runs that are served before this one.
     pub ahead: u32,
+    /// Their waiting tasks.
+    pub ahead_tasks: u64,
+    /// The same by tier, priority and namespace, in the order in which they are served; a limited number of them.
+    pub ahead_of: Vec<Ahead>,
+}
+
+/// What would become of a run if it were submitted at this moment.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct PlanView {
+    /// Tasks that were tried: a limited number stands for very large runs.
+    pub tried: u32,
+    /// Of these, tasks for which there is room; work that waits already may take it first.
+    pub placed: u32,
+    /// Tasks by node; a limited number of nodes.
+    pub nodes: Vec<(NodeId, u32)>,
+    /// Nodes with tasks, beyond those named.
+    pub nodes_unnamed: u32,
+    /// Further tasks for which others would be asked to make room.
+    pub placed_by_eviction: u32,
+    /// Who would make room; a limited number.
+    pub victims: Vec<VictimView>,
+    /// Tasks that the namespace's quota would hold back.
+    pub over_quota: u32,
+    /// The parts of the quota that would do so, as they are used at this moment.
+    pub quota: Vec<QuotaUse>,
+    /// Why the rest would wait: numbers of nodes by cause, before any of these tasks is placed.
+    pub why: WhyPending,
+}
+
+/// Work that would make room.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VictimView {
+    /// The run.
+    pub run: RunId,
+    /// Its namespace.
+    pub namespace: Namespace,
+    /// Its job.
+    pub job: JobName,
+    /// The first of its tasks there that has not ended.
+    pub index: u32,
+    /// The node.
+    pub node: NodeId,
+}
+
+/// A part of a quota that is used up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct QuotaUse {
+    /// `cpu` (thousandths of a core), `memory` (bytes) or `running` (tasks).
+    pub part: &'static str,
+    /// What production tasks of the namespace use.
+    pub used: u64,
+    /// What they may use.
+    pub limit: u64,
+}
+
+/// Runs of one tier, priority and namespace that are served before another one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ahead {
+    /// The tier.
+    pub tier: Tier,
+    /// The priority.
+    pub priority: u8,
+    /// The namespace.
+    pub namespace: String,
+    /// Runs.
+    pub runs: u32,
+    /// Their waiting tasks.
+    pub tasks: u64,
 }
 
 /// A segment object with results of a run.

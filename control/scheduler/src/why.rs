@@ -1,16 +1,19 @@
 //! Why tasks wait: computed when somebody asks.
 
-use alloc::{format, vec::Vec};
+use alloc::{collections::BTreeMap, string::String, vec, vec::Vec};
 
-use weir_wire::{id::RunId, units::Now};
+use weir_wire::{id::RunId, kind::Tier, units::Now, work::JobRecord};
 
 use crate::{
+    class::ClassKey,
+    constraint::{self, Test},
+    limits,
     node::Node,
     phase::Phase,
-    queue::ClassKey,
+    queue::Lane,
     run::Run,
     scheduler::{Leading, Scheduler},
-    view::WhyPending,
+    view::{Ahead, QuotaUse, WhyPending},
 };
 
 impl Scheduler {
@@ -31,12 +34,15 @@ impl Scheduler {
         let limit = run.job.max_running;
         let at_limit = limit > 0 && run.lanes.len() >= limit as usize;
         why.max_running = at_limit.then_some(limit);
-        if why.pending > 0 {
-            leading.count_nodes(run, &mut why);
+        if why.pending == 0 {
+            return Some(why);
         }
-        if let Some(ticket) = run.ticket {
-            why.ahead = u32::try_from(leading.queue.ahead_of(ticket)).unwrap_or(u32::MAX);
+        leading.count_nodes(&ClassKey::new(run.id, &run.job), |slot| run.site.on_node(slot), &mut why);
+        if run.site.parked {
+            why.quota = leading.quota_use(&run.job);
         }
+        leading.count_ahead(run, &mut why);
+        why.evicting = run.site.claims;
         Some(why)
     }
 }
@@ -50,19 +56,31 @@ impl Leading {
         concerned.then(|| u32::try_from(self.brake.held).unwrap_or(u32::MAX))
     }
 
-    fn count_nodes(&self, run: &Run, why: &mut WhyPending) {
-        let class = &self.queue.get(run.class).key;
-        let mut excluded: Vec<u32> = alloc::vec![0; class.constraints.len()];
+    /// Counts nodes by the first cause that excludes each of them.
+    pub(crate) fn count_nodes(&self, class: &ClassKey, on_node: impl Fn(usize) -> u32, why: &mut WhyPending) {
+        let constraints = &class.placement.constraints;
+        let tests: Vec<Test> = constraints.iter().map(Test::new).collect();
+        let mut excluded: Vec<u32> = vec![0; constraints.len()];
         let mut too_small = [("cpu", 0), ("memory", 0), ("lanes", 0)];
         let mut exhausted = too_small;
-        for node in self.nodes.iter() {
+        for slot in self.nodes.by_name() {
+            let node = self.nodes.get(slot);
             why.nodes += 1;
             if !node.is_ready() {
                 why.nodes_not_ready += 1;
                 continue;
             }
-            if let Some(at) = class.constraints.iter().position(|constraint| !node.satisfies(constraint)) {
+            if node.attribute(weir_wire::placement::POOL_ATTRIBUTE) != class.placement.pool.as_deref() {
+                why.other_pool += 1;
+                continue;
+            }
+            let unmet = constraints.iter().zip(&tests).position(|(c, test)| !test.holds(node.attribute(&c.attribute)));
+            if let Some(at) = unmet {
                 excluded[at] += 1;
+                continue;
+            }
+            if class.placement.max_per_node > 0 && on_node(slot) >= class.placement.max_per_node {
+                why.max_per_node += 1;
                 continue;
             }
             match shortage(node, class) {
@@ -71,28 +89,70 @@ impl Leading {
                 None => {}
             }
         }
-        let named = class.constraints.iter().zip(excluded).filter(|(_, count)| *count > 0);
-        why.excluded = named.map(|(c, count)| (format!("{} == {}", c.attribute, c.values.join(", ")), count)).collect();
+        let named = constraints.iter().zip(excluded).filter(|(_, count)| *count > 0);
+        why.excluded = named.map(|(c, count)| (constraint::display(c), count)).collect();
         why.too_small = too_small.into_iter().filter(|(_, count)| *count > 0).collect();
         why.exhausted = exhausted.into_iter().filter(|(_, count)| *count > 0).collect();
+    }
+
+    /// What is used of each part of the quota that one more task would exceed.
+    pub(crate) fn quota_use(&self, job: &JobRecord) -> Vec<QuotaUse> {
+        let Some(space) = self.shares.find(&job.namespace).filter(|_| job.tier == Tier::Production) else {
+            return Vec::new();
+        };
+        let Some(quota) = &space.quota else { return Vec::new() };
+        let resources = &job.budgets.resources;
+        let parts = [
+            ("cpu", space.production.cpu, quota.cpu.map(|limit| u64::from(limit.0)), u64::from(resources.cpu.0)),
+            ("memory", space.production.memory, quota.memory.map(|limit| limit.0), resources.memory.0),
+            ("running", space.production.grants, quota.running.map(u64::from), 1),
+        ];
+        let exceeded = parts.into_iter().filter_map(|(part, used, limit, more)| {
+            let limit = limit.filter(|limit| used + more > *limit)?;
+            Some(QuotaUse { part, used, limit })
+        });
+        exceeded.collect()
+    }
+
+    /// Counts what is served before a run.
+    fn count_ahead(&self, run: &Run, why: &mut WhyPending) {
+        let Some(ticket) = run.ticket else { return };
+        let mut by_lane: BTreeMap<Lane, (u32, u64)> = BTreeMap::new();
+        self.queue.ahead_of(ticket, &self.shares, |lane, id| {
+            let entry = by_lane.entry(lane).or_default();
+            entry.0 = entry.0.saturating_add(1);
+            entry.1 += self.runs.get(&id).map_or(0, |run| u64::from(run.in_phase(Phase::Pending)));
+        });
+        why.ahead = by_lane.values().map(|(runs, _)| *runs).fold(0, u32::saturating_add);
+        why.ahead_tasks = by_lane.values().map(|(_, tasks)| *tasks).sum();
+        let named = by_lane.into_iter().take(limits::WHY_AHEAD_MAX);
+        why.ahead_of = named
+            .map(|(lane, (runs, tasks))| Ahead {
+                tier: lane.band.tier,
+                priority: u8::MAX - lane.band.rank,
+                namespace: self.shares.name(lane.space).map_or_else(String::new, |name| name.as_str().into()),
+                runs,
+                tasks,
+            })
+            .collect();
     }
 }
 
 /// The first dimension in which a task does not fit: whether even the empty node is too small, and which one it is.
 fn shortage(node: &Node, class: &ClassKey) -> Option<(bool, usize)> {
     let wanted = &class.resources;
-    let free = node.free();
+    let free = node.room(class.book);
     if wanted.cpu > node.capacity.cpu {
         Some((true, 0))
     } else if wanted.memory > node.capacity.memory {
         Some((true, 1))
     } else if node.lanes_max == 0 {
         Some((true, 2))
-    } else if wanted.cpu > free.cpu {
+    } else if wanted.cpu.0 > free.cpu {
         Some((false, 0))
-    } else if wanted.memory > free.memory {
+    } else if wanted.memory.0 > free.memory {
         Some((false, 1))
-    } else if node.lanes_free() == 0 {
+    } else if free.lanes == 0 {
         Some((false, 2))
     } else {
         None

@@ -152,7 +152,7 @@ impl Cluster {
             "cordon" | "uncordon" | "drain" | "label" | "remove" | "release" | "brake" => self.operate(&words),
             "why" => {
                 let why = self.scheduler.why(self.now(), self.names.find(words.plain[1]));
-                self.say(&format!("{why:?}"));
+                self.say(&why.map_or_else(|| "no such run".to_owned(), |why| show::facts(&format!("{why:?}"))));
             }
             "deadline" => {
                 let deadline = self.scheduler.poll_deadline();

@@ -190,3 +190,23 @@ pub(crate) fn node(node: &NodeView) -> String {
     }
     text
 }
+
+/// The fields of a debugged struct that say something.
+pub(crate) fn facts(debug: &str) -> String {
+    let inner = debug.split_once(" { ").map_or("", |(_, fields)| fields.trim_end_matches(" }"));
+    let (mut fields, mut depth) = (vec![String::new()], 0);
+    for c in inner.chars() {
+        match c {
+            '(' | '[' | '{' => depth += 1,
+            ')' | ']' | '}' => depth -= 1,
+            _ => {}
+        }
+        if c == ',' && depth == 0 {
+            fields.push(String::new());
+        } else if let Some(field) = fields.last_mut() {
+            field.push(c);
+        }
+    }
+    let says = |field: &&str| ![": 0", ": []", ": None", ": false"].iter().any(|nothing| field.ends_with(nothing));
+    fields.iter().map(|field| field.trim()).filter(says).collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,231 @@
+//! Room that is kept for a run which had others make room, until it takes it or the claim lapses.
+
+use alloc::{
+    collections::{BTreeMap, BTreeSet},
+    vec::Vec,
+};
+
+use weir_wire::{
+    id::RunId,
+    kind::Tier,
+    message::{Stop, ToExecutor},
+    resources::Resources,
+    task::Reason,
+    units::Instant,
+};
+
+use crate::{
+    check,
+    config::Config,
+    grant::GrantKey,
+    limits::{CLAIM_SLACK, CLAIMS_PER_ROUND_MAX, EVICTING_RUNS_MAX, EVICTION_RETRY, EVICTION_RETRY_MAX, MEEK_FOR},
+    place,
+    plan::PlannedGrant,
+    preempt::Eviction,
+    scheduler::{Leading, Scheduler},
+};
+
+/// Room on one node for one task of a run.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Claim {
+    pub(crate) run: RunId,
+    resources: Resources,
+    until: Instant,
+}
+
+/// All claims.
+#[derive(Debug, Default)]
+pub(crate) struct Claims {
+    by_slot: BTreeMap<usize, Vec<Claim>>,
+    due: BTreeSet<(Instant, usize, RunId)>,
+    /// Nodes with claims that have got room.
+    pub(crate) ready: Vec<usize>,
+    /// When evictions are looked for again.
+    pub(crate) round_at: Option<Instant>,
+    delay: core::time::Duration,
+    /// How long to wait after a round that found none.
+    wait: core::time::Duration,
+}
+
+impl Claims {
+    /// When something is to be done.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        let due = self.due.first().map(|(at, ..)| *at);
+        due.into_iter().chain(self.round_at).min()
+    }
+
+    /// Claims of a leader that has others make room for work that has waited for `delay`.
+    pub(crate) fn new(delay: core::time::Duration) -> Self {
+        Self { delay, ..Self::default() }
+    }
+
+    /// Production waits since this moment.
+    pub(crate) fn production_waits(&mut self, since: Instant) {
+        let at = since + self.delay;
+        self.round_at = Some(self.round_at.map_or(at, |known| known.min(at)));
+        self.wait = EVICTION_RETRY;
+    }
+
+    /// Whether a node has claims.
+    pub(crate) fn on_node(&self, slot: usize) -> bool {
+        self.by_slot.contains_key(&slot)
+    }
+}
+
+impl Leading {
+    fn add_claim(&mut self, slot: usize, claim: Claim) {
+        self.claims.by_slot.entry(slot).or_default().push(claim);
+        self.claims.due.insert((claim.until, slot, claim.run));
+        self.nodes.get_mut(slot).books.claim(&claim.resources, true);
+        self.nodes.update_order(slot);
+        if let Some(run) = self.runs.get_mut(&claim.run) {
+            run.site.claims += 1;
+        }
+    }
+
+    fn remove_claim(&mut self, slot: usize, at: usize) {
+        let Some(claims) = self.claims.by_slot.get_mut(&slot) else { return };
+        let claim = claims.remove(at);
+        if !claims.iter().any(|other| (other.until, other.run) == (claim.until, claim.run)) {
+            self.claims.due.remove(&(claim.until, slot, claim.run));
+        }
+        if claims.is_empty() {
+            self.claims.by_slot.remove(&slot);
+        }
+        self.nodes.get_mut(slot).books.claim(&claim.resources, false);
+        if let Some(run) = self.runs.get_mut(&claim.run) {
+            run.site.claims -= 1;
+        }
+        self.node_freed(slot);
+    }
+
+    /// Lets claims lapse that were not used in time.
+    pub(crate) fn claims_lapsed(&mut self, now: Instant) {
+        while let Some(&(at, slot, run)) = self.claims.due.first()
+            && at <= now
+        {
+            self.claims.due.pop_first();
+            while let Some(lapsed) = self
+                .claims
+                .by_slot
+                .get(&slot)
+                .and_then(|claims| claims.iter().position(|claim| claim.run == run && claim.until <= at))
+            {
+                self.remove_claim(slot, lapsed);
+            }
+        }
+    }
+
+    /// The next grant into claimed room that has become free; claims of runs that want nothing any more are dropped.
+    pub(crate) fn next_claimed(&mut self, config: &Config) -> Option<PlannedGrant> {
+        while let Some(&slot) = self.claims.ready.last() {
+            let Some((at, claim)) = self.usable_claim(slot) else {
+                self.claims.ready.pop();
+                continue;
+            };
+            let run = self.runs.get(&claim.run)?;
+            let wanted = run.ticket.is_some()
+                && self.shares.allows(run.site.space, &claim.resources)
+                && self.queue.get(run.class).admits(&self.nodes, slot)
+                && (run.job.placement.max_per_node == 0 || run.site.on_node(slot) < run.job.placement.max_per_node);
+            let range = run.next_range(place::range_len(config, run, 1)).filter(|_| wanted);
+            let ordinal = range.map_or(0, |(first, _)| run.ordinal(first));
+            self.remove_claim(slot, at);
+            if let Some((first, len)) = range {
+                return Some(PlannedGrant { run: claim.run, first, len, ordinal, slot, claimed: true });
+            }
+        }
+        None
+    }
+
+    /// The first claim on a node for which there is room.
+    fn usable_claim(&self, slot: usize) -> Option<(usize, Claim)> {
+        let node = self.nodes.get(slot);
+        let claims = self.claims.by_slot.get(&slot).filter(|_| node.is_ready())?;
+        let free = node.capacity.checked_sub(&node.books.firm).unwrap_or_default();
+        let lane = node.grants.len() < node.lanes_max as usize;
+        let at = claims.iter().position(|claim| lane && claim.resources.fits(&free))?;
+        Some((at, claims[at]))
+    }
+}
+
+impl Scheduler {
+    /// Looks for work that has to make room, if it is time to.
+    pub(crate) fn preempt(&mut self) {
+        let now = self.now.mono;
+        let delay = self.config.preempt_delay;
+        let Some(leading) = self.leading.as_deref_mut() else {
+            return;
+        };
+        if leading.claims.round_at.is_none_or(|at| at > now) {
+            return;
+        }
+        leading.claims.round_at = None;
+        let mut budget = CLAIMS_PER_ROUND_MAX;
+        let (mut waiting, mut next) = (false, None::<Instant>);
+        let mut evictions = Vec::new();
+        let blocked: Vec<RunId> = leading.queue.blocked_runs(Tier::Production).take(EVICTING_RUNS_MAX).collect();
+        for id in blocked {
+            let Some(run) = leading.runs.get(&id) else { continue };
+            if !leading.may_evict(run, delay, now) {
+                let due = run.site.waiting_since.map(|since| (since + delay).max(run.site.meek_until));
+                next = due.into_iter().chain(next).min();
+                continue;
+            }
+            let wanted = leading.wants_claims(run);
+            waiting |= wanted > 0;
+            let class = leading.queue.get(run.class);
+            let mut draws = leading.draws.clone();
+            let planned = leading.plan_evictions(run, class, wanted.min(budget), &mut draws);
+            leading.draws = draws;
+            budget -= planned.len();
+            for eviction in planned {
+                if cfg!(debug_assertions) || self.config.check_plans {
+                    assert_eq!(check::eviction(&eviction, leading), Ok(()), "pre-emption is wrong");
+                }
+                leading.claim(&eviction, now + self.config.preempt_grace + CLAIM_SLACK);
+                evictions.push(eviction);
+            }
+        }
+        if waiting {
+            // Where nothing could be found it is looked for more and more rarely.
+            let claims = &mut leading.claims;
+            claims.wait = if evictions.is_empty() { claims.wait * 2 } else { EVICTION_RETRY };
+            claims.wait = claims.wait.clamp(EVICTION_RETRY, EVICTION_RETRY_MAX);
+            next = Some(now + claims.wait).into_iter().chain(next).min();
+        }
+        leading.claims.round_at = next;
+        for eviction in evictions {
+            eviction.victims.iter().for_each(|victim| self.evict(&eviction, *victim));
+        }
+    }
+
+    /// Asks a grant to make room.
+    fn evict(&mut self, eviction: &Eviction, victim: GrantKey) {
+        let (now, grace) = (self.now.mono, self.config.preempt_grace);
+        let Some(leading) = self.leading.as_deref_mut() else {
+            return;
+        };
+        let Some(grant) = leading.grants.get_mut(&victim) else { return };
+        grant.evicted = true;
+        let id = grant.run;
+        let Some(run) = leading.runs.get_mut(&id) else { return };
+        run.site.meek_until = now + MEEK_FOR;
+        let node = leading.nodes.get(eviction.slot);
+        tracing::debug!(run.id = %id, node.id = %node.id(), for_run.id = %eviction.run, "asked to make room");
+        if let Some(session) = node.session {
+            let stop = Stop { run: id, index: None, grant: Some(victim.grant), reason: Reason::Preempted, grace };
+            self.send(session, ToExecutor::Stop(stop));
+        }
+    }
+}
+
+impl Leading {
+    fn claim(&mut self, eviction: &Eviction, until: Instant) {
+        let Some(run) = self.runs.get(&eviction.run) else { return };
+        let claim = Claim { run: eviction.run, resources: run.work.budgets.resources, until };
+        self.add_claim(eviction.slot, claim);
+        // It may be free already.
+        self.node_freed(eviction.slot);
+    }
+}

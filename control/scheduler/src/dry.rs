@@ -1,0 +1,141 @@
+//! What would become of a run: the same rules as placement, without changing anything.
+
+use alloc::{
+    collections::{BTreeMap, BinaryHeap},
+    vec::Vec,
+};
+use core::cmp::Reverse;
+
+use weir_wire::{id::RunId, kind::Tier, placement::POOL_ATTRIBUTE, units::Now, work::JobRecord};
+
+use crate::{
+    class::ClassKey,
+    config::Policy,
+    constraint::Test,
+    fair::SpaceId,
+    limits::{EVICT_NODES_MAX, PLAN_NAMES_MAX, PLAN_TASKS_MAX},
+    node::Node,
+    preempt::Claimant,
+    room::Room,
+    scheduler::{Leading, Scheduler},
+    view::{PlanView, VictimView, WhyPending},
+};
+
+/// No run has this id: sequence numbers begin at 1.
+const NO_RUN: RunId = RunId(0);
+
+impl Scheduler {
+    /// What would become of `count` tasks of a job if they were submitted at this moment; `None` if this process does
+    /// not lead. Nothing is changed. It costs a look at each node, and one step a task for a limited number of tasks.
+    #[must_use]
+    pub fn plan(&self, _now: Now, job: &JobRecord, count: u32) -> Option<PlanView> {
+        let leading = self.leading.as_ref()?;
+        let class = ClassKey::new(NO_RUN, job);
+        let tried = count.min(PLAN_TASKS_MAX);
+        let space = leading.shares.id(&job.namespace).filter(|_| job.tier == Tier::Production);
+        let allowed = space.map_or(u32::MAX, |space| leading.shares.room_in_quota(space, &class.resources));
+        let lanes = if job.max_running == 0 { u32::MAX } else { job.max_running };
+        let wanted = tried.min(allowed).min(lanes);
+        let slots = leading.slots_for(&class);
+        let by_node = leading.try_placing(&class, &slots, wanted, self.config.placement);
+        let placed: u32 = by_node.values().sum();
+        let mut view =
+            PlanView { tried, placed, over_quota: tried.min(lanes).saturating_sub(allowed), ..PlanView::default() };
+        if view.over_quota > 0 {
+            view.quota = leading.quota_use(job);
+        }
+        view.nodes_unnamed = u32::try_from(by_node.len().saturating_sub(PLAN_NAMES_MAX)).unwrap_or(u32::MAX);
+        let named = by_node.iter().take(PLAN_NAMES_MAX);
+        view.nodes = named.map(|(slot, tasks)| (leading.nodes.get(*slot).id().clone(), *tasks)).collect();
+        if placed < tried {
+            view.why = WhyPending { pending: tried - placed, ..WhyPending::default() };
+            view.why.max_running = (lanes < tried).then_some(lanes);
+            leading.count_nodes(&class, |_| 0, &mut view.why);
+        }
+        if placed < wanted && job.tier == Tier::Production {
+            leading.try_evicting(job, &slots, &by_node, wanted - placed, space, &mut view);
+        }
+        Some(view)
+    }
+}
+
+impl Leading {
+    /// The ready nodes that meet all conditions of a class.
+    fn slots_for(&self, class: &ClassKey) -> Vec<usize> {
+        let tests: Vec<(&str, Test)> =
+            class.placement.constraints.iter().map(|c| (c.attribute.as_str(), Test::new(c))).collect();
+        let meets = |node: &Node| {
+            node.is_ready()
+                && node.attribute(POOL_ATTRIBUTE) == class.placement.pool.as_deref()
+                && tests.iter().all(|(attribute, test)| test.holds(node.attribute(attribute)))
+        };
+        self.nodes.by_name().filter(|slot| meets(self.nodes.get(*slot))).collect()
+    }
+
+    /// How many tasks would go to each node.
+    fn try_placing(&self, class: &ClassKey, slots: &[usize], wanted: u32, policy: Policy) -> BTreeMap<usize, u32> {
+        let want = class.want();
+        let limit = if class.placement.max_per_node == 0 { u32::MAX } else { class.placement.max_per_node };
+        // How filled a node is once it has some of these tasks decides; packing fills one after the other.
+        let rank = |slot: usize, taken: u32| match policy {
+            Policy::Spread => self.nodes.get(slot).fill_with(&class.resources, taken),
+            Policy::Pack => 0,
+        };
+        let mut order: BinaryHeap<Reverse<(u32, usize)>> =
+            slots.iter().map(|slot| Reverse((rank(*slot, 0), *slot))).collect();
+        let mut by_node: BTreeMap<usize, u32> = BTreeMap::new();
+        let mut left = wanted;
+        while left > 0
+            && let Some(Reverse((_, slot))) = order.pop()
+        {
+            let taken = by_node.get(&slot).copied().unwrap_or(0);
+            let room = self.nodes.get(slot).room(class.book);
+            if taken >= limit || !room.takes(&times(&want, taken + 1)) {
+                continue;
+            }
+            by_node.insert(slot, taken + 1);
+            left -= 1;
+            order.push(Reverse((rank(slot, taken + 1), slot)));
+        }
+        by_node
+    }
+
+    /// Who would make room for the rest: one task a node, on nodes that get no task otherwise.
+    fn try_evicting(
+        &self,
+        job: &JobRecord,
+        slots: &[usize],
+        by_node: &BTreeMap<usize, u32>,
+        wanted: u32,
+        space: Option<SpaceId>,
+        view: &mut PlanView,
+    ) {
+        let others: Vec<usize> = slots.iter().copied().filter(|slot| !by_node.contains_key(slot)).collect();
+        let claimant = Claimant::new(NO_RUN, job);
+        let found = self.look_for_victims(&claimant, &others, 0, space);
+        for (victims, slot) in found.into_iter().take(wanted as usize).take(EVICT_NODES_MAX) {
+            view.placed_by_eviction += 1;
+            for grant in victims.iter().filter_map(|key| self.grants.get(key)) {
+                let Some(run) = self.runs.get(&grant.run).filter(|_| view.victims.len() < PLAN_NAMES_MAX) else {
+                    continue;
+                };
+                view.victims.push(VictimView {
+                    run: run.id,
+                    namespace: run.record.namespace.clone(),
+                    job: run.record.job.clone(),
+                    index: grant.next,
+                    node: self.nodes.get(slot).id().clone(),
+                });
+            }
+        }
+    }
+}
+
+/// What several tasks take.
+fn times(want: &Room, number: u32) -> Room {
+    Room {
+        cpu: want.cpu.saturating_mul(number),
+        lanes: want.lanes.saturating_mul(number),
+        memory: want.memory.saturating_mul(u64::from(number)),
+    }
+}
