@@ -7,9 +7,9 @@ use alloc::{
 };
 
 use weir_wire::{
-    id::{NodeId, RunId},
+    id::{JobName, Namespace, NodeId, RunId},
     node::NodeRecord,
-    record::{EndedRange, Exception, Fenced, UsageSum},
+    record::{EndedRange, Exception, Fenced, JobState, Pin, Quota, UsageSum},
     segment::Entry,
     task::{Reason, Status},
     work::{JobRecord, RunRecord},
@@ -19,6 +19,7 @@ use crate::{
     input::{RequestId, SessionId},
     limits::{DELTA_BYTES_TARGET, SEGMENT_BYTES_TARGET},
     output::Reply,
+    view::QuotaUsage,
 };
 
 /// Changes of one run.
@@ -33,17 +34,30 @@ pub(crate) struct RunChanges {
     pub(crate) fenced: BTreeMap<u32, Fenced>,
     /// Tasks whose fenced grant is over; applied before `fenced`.
     pub(crate) unfenced: BTreeSet<u32>,
+    /// Entries that never go into a segment.
+    pub(crate) in_line: Vec<Entry>,
+    pub(crate) desired: Option<u32>,
+    pub(crate) target: Option<u32>,
+    pub(crate) pins: Vec<Pin>,
 }
 
 /// A submission that waits for its commit.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct PendingSubmission {
-    pub(crate) id: RequestId,
+    /// The request behind it; none for a firing.
+    pub(crate) id: Option<RequestId>,
     pub(crate) key: Option<String>,
     pub(crate) fingerprint: u64,
     /// The first of its items in the segment.
     pub(crate) first: usize,
     pub(crate) count: usize,
+}
+
+impl PendingSubmission {
+    /// The submission of a request.
+    pub(crate) fn of(id: RequestId, key: Option<String>, fingerprint: u64) -> Self {
+        Self { id: Some(id), key, fingerprint, ..Self::default() }
+    }
 }
 
 /// One transaction in the making.
@@ -54,9 +68,14 @@ pub(crate) struct Batch {
     pub(crate) jobs: Vec<JobRecord>,
     /// Registrations to write, or to delete: one change a node.
     pub(crate) nodes: BTreeMap<NodeId, Option<NodeRecord>>,
+    pub(crate) job_states: BTreeMap<(Namespace, JobName), JobState>,
+    /// Quotas that are set, or removed.
+    pub(crate) quotas: BTreeMap<Namespace, Option<Quota>>,
     pub(crate) submitted: Vec<RunRecord>,
     pub(crate) submissions: Vec<PendingSubmission>,
     pub(crate) runs: BTreeMap<RunId, RunChanges>,
+    /// Demand that counts until what causes it is charged itself.
+    pub(crate) reserved: Vec<(Namespace, QuotaUsage)>,
     /// Answers that depend on this batch.
     pub(crate) replies: Vec<(RequestId, Reply)>,
     /// Sessions to welcome once their registration is durable.
@@ -78,6 +97,8 @@ impl Batch {
     pub(crate) fn is_empty(&self) -> bool {
         self.jobs.is_empty()
             && self.nodes.is_empty()
+            && self.job_states.is_empty()
+            && self.quotas.is_empty()
             && self.submitted.is_empty()
             && self.runs.is_empty()
             && self.replies.is_empty()
@@ -86,8 +107,8 @@ impl Batch {
 
     /// Whether more goes into the next batch.
     pub(crate) fn is_full(&self) -> bool {
-        // Jobs and nodes have a key each; a submission segment and a delta may join them.
-        let keys = self.jobs.len() + self.nodes.len() + 2;
+        // Each of these has a key; a submission segment and a delta may join them, and a job brings a state.
+        let keys = self.jobs.len() + self.nodes.len() + self.job_states.len() + self.quotas.len() + 3;
         self.delta_bytes >= DELTA_BYTES_TARGET
             || self.entry_bytes >= SEGMENT_BYTES_TARGET
             || keys >= weir_wire::limits::TXN_OPS_MAX
@@ -153,6 +174,32 @@ impl Batch {
         // It was not sent, since it is not durable: it may stand in an earlier batch all the same.
         changes.fenced.remove(&index);
         changes.unfenced.insert(index);
+    }
+
+    /// Stages a job's state.
+    pub(crate) fn put_state(&mut self, state: JobState) {
+        self.charge(192);
+        self.job_states.insert((state.namespace.clone(), state.job.clone()), state);
+        self.urgent = true;
+    }
+
+    /// Stages a quota, or its removal.
+    pub(crate) fn put_quota(&mut self, namespace: Namespace, quota: Option<Quota>) {
+        self.charge(128);
+        self.quotas.insert(namespace, quota);
+    }
+
+    /// Stages the node of a task of a system job.
+    pub(crate) fn pin(&mut self, run: RunId, pin: Pin) {
+        self.delta_bytes += 8 + pin.node.as_str().len();
+        self.run(run).pins.push(pin);
+        self.urgent = true;
+    }
+
+    /// Stages what is kept of the last attempt of a task that goes on.
+    pub(crate) fn keep_in_line(&mut self, run: RunId, entry: Entry) {
+        self.delta_bytes += 32 + usize::try_from(entry.result.len().min(2048) + entry.log.len().min(2048)).unwrap_or(0);
+        self.run(run).in_line.push(entry);
     }
 
     /// Stages what is kept of an ended task.

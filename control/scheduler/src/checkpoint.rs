@@ -130,8 +130,9 @@ fn encode(item: Item, runs: &BTreeMap<RunId, Run>, applied: Seq) -> (String, Vec
                 stop: run.stop.filter(|_| run.stop_recorded),
                 ended_ms: run.ended_ms,
                 segments: run.segments.clone(),
-                desired: None,
-                pins: Vec::new(),
+                desired: run.long.as_ref().and_then(|long| long.desired_recorded),
+                target: run.long.as_ref().and_then(|long| long.target_recorded),
+                pins: run.long.as_ref().map(|long| long.pin_records()).unwrap_or_default(),
             };
             (key::run_meta(id), meta.to_bytes())
         }
@@ -152,6 +153,7 @@ fn block_of(run: &Run, block: u32, applied: Seq) -> Block {
             | Phase::Running
             | Phase::Stopping
             | Phase::Unknown
+            | Phase::Dormant
             | Phase::Staged(_) => 0,
         };
         match states.last_mut() {

@@ -12,7 +12,7 @@ use weir_wire::{
     segment,
     task::Status,
     txn::{CommitResult, Txn},
-    units::Instant,
+    units::{Instant, Now},
     work::RunRecord,
 };
 
@@ -74,6 +74,15 @@ impl Leading {
         if !batch.submitted.is_empty() {
             puts.push((key::submission(seq), submission_segment(&batch).to_bytes()));
         }
+        for state in batch.job_states.values() {
+            puts.push((key::job_state(&state.namespace, &state.job), state.to_bytes()));
+        }
+        for (namespace, quota) in &batch.quotas {
+            match quota {
+                Some(quota) => puts.push((key::quota(namespace), quota.to_bytes())),
+                None => deletes.push(key::only(key::quota(namespace))),
+            }
+        }
         let mut object = None;
         if !batch.runs.is_empty() {
             let in_segment = self.wants_segment(&batch);
@@ -122,10 +131,15 @@ fn delta_of(run: RunId, changes: &mut RunChanges, in_segment: bool) -> RunDelta 
         exceptions: ExceptionTable::pack(changes.exceptions.iter()),
         usage: changes.usage,
         stop: changes.stop,
-        inline: if in_segment { Vec::new() } else { changes.entries.clone() },
+        inline: if in_segment {
+            changes.in_line.clone()
+        } else {
+            changes.entries.iter().chain(&changes.in_line).cloned().collect()
+        },
         in_segment: in_segment && !changes.entries.is_empty(),
-        desired: None,
-        pins: Vec::new(),
+        desired: changes.desired,
+        target: changes.target,
+        pins: changes.pins.clone(),
         fenced: changes.fenced.values().cloned().collect(),
         unfenced: changes.unfenced.iter().copied().collect(),
     }
@@ -220,6 +234,13 @@ impl Scheduler {
         let Some(leading) = self.leading.as_deref_mut() else {
             return;
         };
+        for (_, state) in core::mem::take(&mut batch.job_states) {
+            leading.state_committed(state);
+        }
+        for (namespace, quota) in core::mem::take(&mut batch.quotas) {
+            leading.quota_committed(namespace, quota);
+        }
+        leading.release(core::mem::take(&mut batch.reserved));
         let (mut ended, mut fenced) = (Vec::new(), Vec::new());
         for (run, changes) in core::mem::take(&mut batch.runs) {
             fenced.extend(changes.fenced.values().map(|grant| (run, grant.clone())));
@@ -248,8 +269,9 @@ impl Scheduler {
         let Some(leading) = self.leading.as_deref_mut() else {
             return;
         };
+        let start = Start { restored: false, now: self.now };
         for (item, record) in core::mem::take(&mut batch.submitted).into_iter().enumerate() {
-            leading.start_run(seq, item, record, false);
+            leading.start_run(seq, item, record, start);
         }
         for submission in core::mem::take(&mut batch.submissions) {
             let items = submission.first..submission.first + submission.count;
@@ -265,7 +287,9 @@ impl Scheduler {
             for id in waiting {
                 self.outputs.push_back(Output::Reply { id, result: reply(runs.clone(), true) });
             }
-            self.outputs.push_back(Output::Reply { id: submission.id, result: reply(runs, false) });
+            if let Some(id) = submission.id {
+                self.outputs.push_back(Output::Reply { id, result: reply(runs, false) });
+            }
         }
     }
 
@@ -296,6 +320,8 @@ impl Scheduler {
         };
         leading.dequeue(id);
         leading.leave_class(id);
+        leading.unindex_run(id);
+        leading.upstream_ended(id);
         let Some(run) = leading.runs.get_mut(&id) else { return };
         tracing::debug!(run.id = %id, state = run.state().as_str(), tasks = run.count(), "run ended");
         let mut forget = VecDeque::new();
@@ -313,6 +339,15 @@ impl Scheduler {
     }
 }
 
+/// How a run comes into being.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Start {
+    /// It was read from the store by a new leader.
+    pub(crate) restored: bool,
+    /// When.
+    pub(crate) now: Now,
+}
+
 /// The id of an item of a submission segment.
 pub(crate) fn run_id(seq: Seq, item: usize) -> RunId {
     let item = u16::try_from(item).expect("segments are bounded");
@@ -321,19 +356,28 @@ pub(crate) fn run_id(seq: Seq, item: usize) -> RunId {
 
 impl Leading {
     /// A run exists from here on.
-    pub(crate) fn start_run(&mut self, seq: Seq, item: usize, record: RunRecord, restored: bool) -> Option<RunId> {
+    pub(crate) fn start_run(&mut self, seq: Seq, item: usize, mut record: RunRecord, start: Start) -> Option<RunId> {
         let id = run_id(seq, item);
+        Self::resolve_upstreams(&mut record, seq);
         let versions = self.jobs.get(&(record.namespace.clone(), record.job.clone()))?;
         let job = versions.iter().find(|job| job.version == record.version).map(Arc::clone)?;
         let (class, site) = self.class_of(id, &job);
         self.next_position += 1;
         let position = self.next_position;
-        self.open_tasks += u64::from(record.count);
         self.open_runs += 1;
-        let mut run = Run::new(id, record, job, class, site);
-        run.restored = restored;
+        let mut run = Run::new(id, record, job, class, site, position);
+        run.restored = start.restored;
+        self.open_tasks += u64::from(run.count());
+        if let Some(at) = run.start_deadline(start.now) {
+            self.start_deadlines.insert((at, id));
+        }
         self.order.insert(position, id);
         self.runs.insert(id, run);
+        self.index_run(id);
+        self.watch_upstreams(id);
+        if !start.restored {
+            self.charge_run(id);
+        }
         self.requeue(id);
         Some(id)
     }
@@ -344,6 +388,7 @@ impl Leading {
             return false;
         };
         let open_before = run.open();
+        let was_over = run.is_over();
         for range in &changes.ended {
             for index in range.first..range.first + range.len {
                 run.record(index, range.status);
@@ -362,16 +407,23 @@ impl Leading {
             run.exceptions.insert(exception.index, exception);
         }
         run.keep_entries(changes.entries, segment);
+        run.keep_entries(changes.in_line, None);
         run.usage.merge(&changes.usage);
         run.stop_recorded |= changes.stop.is_some();
         run.meta_dirty = true;
         let open = run.open();
-        let ended = open == 0 && open_before > 0;
+        let ended = run.is_over() && !was_over;
         if ended {
             run.ended_ms = Some(wall_ms);
             self.open_runs -= 1;
         }
         self.open_tasks -= u64::from(open_before - open);
+        self.charge_run(id);
+        if changes.stop.is_some() {
+            self.long_changed(id);
+        }
+        self.desired_committed(id, changes.desired, changes.target);
+        self.pins_committed(id, changes.pins);
         ended
     }
 }

@@ -15,6 +15,14 @@ pub enum Reason {
     CommitRetry,
     /// The back-off of a task has passed.
     Backoff,
+    /// A task of a long-running job has run for long enough to count as healthy.
+    Health,
+    /// A cron job may be due.
+    Cron,
+    /// Tasks were not started in time.
+    StartDeadline,
+    /// A payload is asked for again.
+    Assembly,
     /// A node has been silent for too long.
     NodeSilence,
     /// A node that gave a grant back may get grants again.
@@ -41,6 +49,10 @@ impl Scheduler {
             leading.batch_deadline().map(|at| (at, Reason::Batch)),
             leading.commit_retry_at.map(|at| (at, Reason::CommitRetry)),
             leading.backoffs.first().map(|(at, ..)| (*at, Reason::Backoff)),
+            leading.healths.first().map(|(at, ..)| (*at, Reason::Health)),
+            leading.cron_deadline(self.now).map(|at| (at, Reason::Cron)),
+            leading.start_deadlines.first().map(|(at, _)| (*at, Reason::StartDeadline)),
+            leading.assemblies.first().map(|(at, _)| (*at, Reason::Assembly)),
             leading.silences.first().map(|(at, _)| (*at, Reason::NodeSilence)),
             leading.holdoffs.first().map(|(at, _)| (*at, Reason::Holdoff)),
             leading.claims.deadline().map(|at| (at, Reason::Preemption)),

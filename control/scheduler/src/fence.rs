@@ -283,6 +283,7 @@ impl Scheduler {
         let Some(leading) = self.leading.as_deref_mut() else {
             return false;
         };
+        let now = self.now.mono;
         let (id, index) = (held.grant.run, held.next);
         let node = leading.nodes.get(slot).id().clone();
         let whole = held.grant.len == 1 && held.next < held.end;
@@ -302,6 +303,7 @@ impl Scheduler {
             run.set_phase(index, Phase::Stopping);
         } else if held.running {
             run.set_phase(index, Phase::Running);
+            leading.task_runs(id, index, now);
         }
         let grant = Grant::new(id, slot, index, index + 1);
         leading.add_grant(key, grant);

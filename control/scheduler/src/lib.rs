@@ -13,6 +13,7 @@
 
 extern crate alloc;
 
+mod admit;
 mod batch;
 mod brake;
 mod check;
@@ -22,16 +23,21 @@ mod class;
 mod commit;
 mod config;
 mod constraint;
+mod cron;
 mod deadline;
+mod depend;
 mod drain;
 mod dry;
+mod expire;
 mod fair;
 mod fence;
 mod grant;
 mod group;
 mod input;
+mod job_state;
 pub mod limits;
 mod load;
+mod long;
 mod node;
 mod operate;
 mod output;
@@ -41,6 +47,7 @@ mod plan;
 mod preempt;
 mod query;
 mod queue;
+mod quota;
 mod reconcile;
 mod report;
 mod request;
@@ -50,8 +57,10 @@ mod room;
 mod run;
 mod scheduler;
 mod serve;
+mod service;
 mod session;
 mod site;
+mod system;
 mod view;
 mod why;
 
@@ -62,6 +71,6 @@ pub use output::{Output, Reply, RequestError};
 pub use plan::{Plan, PlannedGrant};
 pub use scheduler::Scheduler;
 pub use view::{
-    Ahead, Counts, DrainView, EntryLocation, KindCounts, NodeState, NodeView, PlanView, QuotaUse, RunState, RunView,
-    SchedulerStats, SegmentObject, TaskView, VictimView, WhyPending,
+    Ahead, Counts, DependencyView, DrainView, EntryLocation, JobView, KindCounts, NodeState, NodeView, PlanView,
+    QuotaUsage, QuotaUse, RunState, RunView, SchedulerStats, SegmentObject, TaskView, VictimView, WhyPending,
 };

@@ -81,5 +81,28 @@ pub const IDEMPOTENCY_KEY_LEN_MAX: usize = 256;
 /// A batch with this many outcomes or more makes the next one wait for [`crate::Config::batch_window`].
 pub const BUSY_BATCH_OUTCOMES: usize = 64;
 
+/// Most tasks of a service.
+pub const SERVICE_TASKS_MAX: u32 = 100_000;
+/// After this time of running, a task of a system job counts as healthy.
+pub const SYSTEM_HEALTHY_AFTER: Duration = Duration::from_secs(10);
+/// How long a task of a service keeps away from the node on which it crashed, if there is another one.
+pub const AVOID_FOR: Duration = Duration::from_secs(600);
+/// Most pins of a system job in one transaction.
+pub const PINS_PER_COMMIT_MAX: usize = 1000;
+/// Longest schedule or time zone of a cron job, bytes.
+pub const SCHEDULE_LEN_MAX: usize = 256;
+/// Instants of a schedule are at least this far apart, milliseconds: schedules have whole seconds.
+pub const INSTANTS_APART_MS: u64 = 1000;
+/// A firing that is late by no more than this is not late.
+pub const FIRING_LATE_MIN: Duration = Duration::from_secs(1);
+/// How often wall time is looked at while a firing is awaited: it may have been set.
+pub const WALL_CHECK_EVERY: Duration = Duration::from_secs(30);
+/// How often a run's payload is asked for before the run fails.
+pub const ASSEMBLY_TRIES_MAX: u32 = 12;
+/// Delay after the first failure to make a payload; doubled for each further one.
+pub const ASSEMBLY_DELAY: Duration = Duration::from_secs(1);
+/// Longest such delay.
+pub const ASSEMBLY_DELAY_MAX: Duration = Duration::from_secs(60);
+
 const _: () = assert!(DELTA_BYTES_TARGET * 2 < limits::TXN_BYTES_MAX);
 const _: () = assert!(SUBMISSION_ITEMS_MAX <= limits::RUNS_PER_SEGMENT_MAX);

@@ -8,17 +8,18 @@ use alloc::{
 
 use weir_wire::{
     id::{GrantSeq, RunId, Seq, Term},
+    kind::Kind,
     limits,
-    record::{Block, RunDelta, RunMeta, SegmentRef},
+    record::{Block, Pin, RunDelta, RunMeta, SegmentRef},
     task::Status,
-    units::Instant,
+    units::{Instant, Now},
 };
 
 use crate::{
     brake::Brake,
     checkpoint::Checkpoint,
     claim::Claims,
-    commit::run_id,
+    commit::{Start, run_id},
     fair::Shares,
     fence::Fences,
     grant::Grants,
@@ -43,10 +44,6 @@ impl Scheduler {
         leading.fences = Fences::new(self.config.lease, now);
         leading.checkpoint.log_len = loaded.deltas.len();
         leading.checkpoint.log_bytes = loaded.log_bytes;
-        for quota in loaded.quotas {
-            let namespace = quota.namespace.clone();
-            leading.shares.set_quota(&namespace, Some(quota));
-        }
         let mut jobs = loaded.jobs;
         jobs.sort_by_key(|job| job.version);
         for job in jobs {
@@ -58,7 +55,13 @@ impl Scheduler {
         for record in loaded.nodes {
             leading.load_node(record, self.now, self.config.node_timeout);
         }
-        leading.load_submissions(loaded.submissions);
+        for state in loaded.job_states {
+            leading.state_committed(state);
+        }
+        for quota in loaded.quotas {
+            leading.quota_committed(quota.namespace.clone(), Some(quota));
+        }
+        leading.load_submissions(loaded.submissions, self.now);
         let mut applied = Applied::default();
         leading.load_checkpoints(loaded.metas, loaded.blocks, &mut applied);
         for (seq, delta) in loaded.deltas {
@@ -67,6 +70,7 @@ impl Scheduler {
             }
         }
         leading.finish_load();
+        leading.step_restored();
         tracing::info!(
             term = term.0,
             head = leading.head.0,
@@ -105,6 +109,26 @@ impl Leading {
             revision: 0,
             jobs: BTreeMap::new(),
             staged_jobs: BTreeMap::new(),
+            job_states: BTreeMap::new(),
+            staged_states: BTreeMap::new(),
+            quotas: BTreeMap::new(),
+            staged_quotas: BTreeMap::new(),
+            demand: BTreeMap::new(),
+            job_runs: BTreeMap::new(),
+            long_dirty: BTreeSet::new(),
+            healths: BTreeSet::new(),
+            system_jobs: BTreeSet::new(),
+            nodes_dirty: BTreeSet::new(),
+            pinned_waiting: BTreeMap::new(),
+            pinned_try: BTreeSet::new(),
+            crons: BTreeMap::new(),
+            cron_dirty: BTreeSet::new(),
+            cron_due: BTreeSet::new(),
+            dependents: BTreeMap::new(),
+            reviews: BTreeSet::new(),
+            assemblies: BTreeSet::new(),
+            start_deadlines: BTreeSet::new(),
+            effects: Vec::new(),
             runs: BTreeMap::new(),
             order: BTreeMap::new(),
             next_position: 0,
@@ -142,11 +166,12 @@ impl Leading {
         }
     }
 
-    fn load_submissions(&mut self, submissions: Vec<(Seq, weir_wire::record::SubmissionSegment)>) {
+    fn load_submissions(&mut self, submissions: Vec<(Seq, weir_wire::record::SubmissionSegment)>, now: Now) {
+        let start = Start { restored: true, now };
         for (seq, segment) in submissions {
             for (item, record) in segment.runs.into_iter().enumerate() {
                 let name = record.job.clone();
-                if self.start_run(seq, item, record, true).is_none() {
+                if self.start_run(seq, item, record, start).is_none() {
                     tracing::error!(seq = seq.0, item, job = %name, "a stored run has no job spec; it is left out");
                 }
             }
@@ -172,8 +197,10 @@ impl Leading {
             run.stop_recorded = meta.stop.is_some();
             run.ended_ms = meta.ended_ms;
             run.segments = meta.segments;
+            self.load_long(id, meta.desired, meta.target, meta.pins);
         }
         for (id, number, block) in blocks {
+            self.load_grown(id, number.saturating_mul(limits::BLOCK_LEN).saturating_add(block.len));
             let Some(run) = self.runs.get_mut(&id) else { continue };
             applied.blocks.insert((id, number), block.applied);
             let mut index = number.saturating_mul(limits::BLOCK_LEN);
@@ -190,6 +217,12 @@ impl Leading {
     }
 
     fn replay(&mut self, seq: Seq, term: Term, wall_ms: u64, delta: &RunDelta, applied: &Applied) {
+        if !applied.meta(delta.run, seq) {
+            self.load_long(delta.run, delta.desired, delta.target, delta.pins.clone());
+        }
+        let failed = delta.exceptions.iter().map(|exception| exception.index.saturating_add(1)).max();
+        let ended = delta.ended.iter().map(|range| range.first.saturating_add(range.len)).max();
+        self.load_grown(delta.run, failed.max(ended).unwrap_or(0));
         let Some(run) = self.runs.get_mut(&delta.run) else {
             return;
         };
@@ -238,8 +271,52 @@ impl Leading {
             let last = delta.ended.iter().map(|range| range.first + range.len.max(1) - 1).max().unwrap_or(u32::MAX);
             run.add_segment(SegmentRef { seq, term, first, last });
         }
-        if run.open() == 0 {
+        if run.is_over() {
             run.ended_ms.get_or_insert(wall_ms);
+        }
+    }
+
+    /// Takes over the recorded numbers and pins of a long-running job.
+    fn load_long(&mut self, id: RunId, desired: Option<u32>, target: Option<u32>, pins: Vec<Pin>) {
+        let Some(long) = self.runs.get_mut(&id).and_then(|run| run.long.as_deref_mut()) else { return };
+        long.desired_recorded = desired.or(long.desired_recorded);
+        long.target_recorded = target.or(long.target_recorded);
+        long.target = long.target_recorded.unwrap_or(long.target);
+        self.load_grown(id, desired.unwrap_or(0));
+        for pin in pins {
+            self.set_pin(id, pin);
+        }
+    }
+
+    /// Grows a long-running run to the tasks that the store knows of.
+    fn load_grown(&mut self, id: RunId, count: u32) {
+        let Some(run) = self.runs.get_mut(&id).filter(|run| run.long.is_some()) else { return };
+        self.open_tasks += u64::from(run.grow(count));
+    }
+
+    /// Wants the tasks of long-running jobs again, as they were recorded: nodes may be running them.
+    fn restore_wanted(&mut self, id: RunId) {
+        let Some(run) = self.runs.get(&id) else { return };
+        let Some(long) = run.long.as_deref() else { return };
+        if matches!(run.job.kind, Kind::System) {
+            let name = (run.record.namespace.clone(), run.record.job.clone());
+            let newer: Vec<RunId> =
+                self.active_runs(&name).into_iter().skip_while(|other| *other != id).skip(1).collect();
+            let pins = long.pinned.clone();
+            for (node, index) in pins {
+                let wanted = !newer.iter().any(|newer| self.has_pin(*newer, &node));
+                self.want(id, index, wanted);
+            }
+        } else if let Some(desired) = long.desired_recorded {
+            self.set_desired(id, desired);
+        }
+    }
+
+    /// Looks at all jobs once, so that what follows from what is stored goes on.
+    fn step_restored(&mut self) {
+        let ended: Vec<RunId> = self.runs.values().filter(|run| run.is_over()).map(|run| run.id).collect();
+        for id in ended {
+            self.upstream_ended(id);
         }
     }
 
@@ -250,12 +327,16 @@ impl Leading {
             let Some(run) = self.runs.get_mut(&id) else { continue };
             let open = run.open();
             self.open_tasks -= u64::from(run.count() - open);
-            if open == 0 {
+            if run.is_over() {
                 self.open_runs -= 1;
                 self.dequeue(id);
                 self.leave_class(id);
+                self.unindex_run(id);
                 continue;
             }
+            self.restore_wanted(id);
+            self.charge_run(id);
+            let Some(run) = self.runs.get_mut(&id) else { continue };
             for exception in run.exceptions.values().filter(|exception| exception.status.is_none()) {
                 run.tries.insert(exception.index, Tries { counted: exception.failures, free: 0 });
             }
@@ -267,6 +348,7 @@ impl Leading {
             } else {
                 self.dequeue(id);
                 self.requeue(id);
+                self.stop_failing(id);
             }
         }
     }
@@ -274,11 +356,13 @@ impl Leading {
     /// Ends what waits of a stopped run; what a node still runs is stopped when the node presents it.
     fn end_pending(&mut self, id: RunId) {
         let Some(run) = self.runs.get(&id) else { return };
-        let waiting: Vec<u32> = (0..run.count()).filter(|index| run.phase(*index) == Phase::Pending).collect();
+        let status = run.unstarted_status();
+        let idle = |index: &u32| matches!(run.phase(*index), Phase::Pending | Phase::Dormant);
+        let waiting: Vec<u32> = (0..run.count()).filter(idle).collect();
         for index in waiting {
             let Some(run) = self.runs.get_mut(&id) else { return };
-            run.set_phase(index, Phase::Staged(Status::Killed));
-            self.open_batch().end(id, index, Status::Killed);
+            run.set_phase(index, Phase::Staged(status));
+            self.open_batch().end(id, index, status);
         }
     }
 }

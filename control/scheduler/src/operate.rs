@@ -98,6 +98,7 @@ impl Scheduler {
             run.defined_on.remove(&slot);
         }
         leading.nodes.remove(slot);
+        leading.node_changed(slot);
         let batch = leading.open_batch();
         batch.delete_node(node.clone());
         batch.replies.push((id, Reply::Done));
@@ -155,9 +156,11 @@ impl Scheduler {
             let on = record.cordoned;
             tracing::info!(node.id = %record.node, on, "node cordoned or uncordoned");
         }
-        if let Some(leading) = self.leading.as_deref_mut()
-            && (relabelled || cordoned)
-        {
+        let Some(leading) = self.leading.as_deref_mut() else {
+            return;
+        };
+        leading.node_changed(slot);
+        if relabelled || cordoned {
             leading.node_freed(slot);
         }
     }
@@ -187,6 +190,9 @@ impl Scheduler {
             leading.nodes.unbind(session);
         }
         self.drop_grants(slot, Reason::NodeLost);
+        if let Some(leading) = self.leading.as_deref_mut() {
+            leading.node_changed(slot);
+        }
         if let Some(session) = session {
             self.outputs.push_back(crate::output::Output::Close { session });
         }

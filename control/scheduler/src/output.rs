@@ -120,10 +120,10 @@ pub enum RequestError {
     #[error("no such run")]
     NoSuchRun,
     /// There is no such job.
-    #[error("there is no job {0:?}")]
+    #[error("there is no job {0}")]
     UnknownJob(JobName),
     /// There is no such node.
-    #[error("there is no node {0:?}")]
+    #[error("there is no node {0}")]
     NoSuchNode(NodeId),
     /// The namespace's quota does not allow it.
     #[error("the quota of the namespace does not allow it: {0}")]

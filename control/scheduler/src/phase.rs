@@ -18,6 +18,8 @@ pub(crate) enum Phase {
     Stopping,
     /// In a fenced grant of a node that does not answer.
     Unknown,
+    /// Of a long-running job: not wanted, until its service is scaled up or its node is back.
+    Dormant,
     /// Ended; the commit that says so is not confirmed.
     Staged(Status),
     /// Ended for ever.
@@ -39,6 +41,7 @@ impl Phase {
             Self::Running => 3,
             Self::Stopping => 4,
             Self::Unknown => 5,
+            Self::Dormant => 6,
             Self::Staged(status) => STAGED | status as u8,
             Self::Recorded(status) => RECORDED | status as u8,
         }
@@ -57,6 +60,7 @@ impl Phase {
             3 => Self::Running,
             4 => Self::Stopping,
             5 => Self::Unknown,
+            6 => Self::Dormant,
             code if code & 0xf0 == STAGED => Self::Staged(status()),
             code => {
                 assert!(code & 0xf0 == RECORDED, "phase byte {code:#x} was never written");
@@ -75,10 +79,15 @@ impl Phase {
         matches!(self, Self::Granted | Self::Running | Self::Stopping)
     }
 
+    /// Whether an attempt may be running somewhere.
+    pub(crate) const fn is_busy(self) -> bool {
+        self.is_granted() || matches!(self, Self::Unknown)
+    }
+
     /// What people see; staged tasks count as running until their end is durable.
     pub(crate) const fn state(self) -> TaskState {
         match self {
-            Self::Pending | Self::Backoff => TaskState::Pending,
+            Self::Pending | Self::Backoff | Self::Dormant => TaskState::Pending,
             Self::Granted => TaskState::Assigned,
             Self::Running | Self::Staged(_) => TaskState::Running,
             Self::Stopping => TaskState::Stopping,
@@ -96,6 +105,7 @@ mod tests {
     fn codes_are_distinct_and_round_trip() {
         let mut phases = alloc::vec![Phase::Pending, Phase::Backoff, Phase::Granted, Phase::Running, Phase::Stopping];
         phases.push(Phase::Unknown);
+        phases.push(Phase::Dormant);
         for status in Status::ALL {
             phases.extend([Phase::Staged(status), Phase::Recorded(status)]);
         }

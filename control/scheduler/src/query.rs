@@ -1,22 +1,25 @@
 //! Reading: plain data for those who ask, at no cost while nobody does.
 
-use alloc::{string::ToString, vec::Vec};
+use alloc::{format, string::ToString, vec::Vec};
 
 use weir_wire::{
     id::{Digest, JobName, JobVersion, Namespace, NodeId, RunId},
+    kind::Kind,
     outcome::Failure,
+    record::{JobState, Quota},
     segment::{self, Entry},
-    task::{Source, Status, TaskState},
+    task::{Reason, Source, Status, TaskState},
     units::Now,
     work::{Input, JobRecord, RunRecord},
 };
 
 use crate::{
+    expire,
     input::SessionId,
     phase::Phase,
     run::Run,
     scheduler::{Leading, Scheduler},
-    view::{EntryLocation, NodeView, RunView, SchedulerStats, SegmentObject, TaskView},
+    view::{EntryLocation, JobView, NodeView, QuotaUsage, RunView, SchedulerStats, SegmentObject, TaskView},
 };
 
 impl Scheduler {
@@ -61,6 +64,73 @@ impl Scheduler {
     #[must_use]
     pub fn jobs_total(&self) -> usize {
         self.leading.as_ref().map_or(0, |leading| leading.jobs.len())
+    }
+
+    /// All versions of a job, oldest first.
+    #[must_use]
+    pub fn versions(&self, namespace: &Namespace, job: &JobName) -> Vec<&JobRecord> {
+        let name = (namespace.clone(), job.clone());
+        let versions = self.leading.as_ref().and_then(|leading| leading.jobs.get(&name));
+        versions.map(|versions| versions.iter().map(AsRef::as_ref).collect()).unwrap_or_default()
+    }
+
+    /// What is known of a job beside its spec.
+    #[must_use]
+    pub fn job_view(&self, namespace: &Namespace, job: &JobName) -> Option<JobView> {
+        let leading = self.leading.as_ref()?;
+        let name = (namespace.clone(), job.clone());
+        let spec = leading.newest_spec(&name)?;
+        let state = leading.job_states.get(&name);
+        let runs = leading.job_runs.get(&name);
+        let cron = matches!(spec.kind, Kind::Cron(_));
+        Some(JobView {
+            version: spec.version,
+            versions: leading.jobs.get(&name).map_or(0, Vec::len),
+            paused: state.is_some_and(|state| state.paused),
+            cron_through_ms: state.filter(|_| cron).map(|state| state.cron_through_ms),
+            next_ms: leading.next_firing(&name),
+            newest_run: runs.and_then(|runs| runs.newest),
+            open_runs: runs.map_or(0, |runs| runs.open.len()),
+        })
+    }
+
+    /// The recorded state of a job; none if it was never paused, nor is a cron job.
+    #[must_use]
+    pub fn job_state(&self, namespace: &Namespace, job: &JobName) -> Option<&JobState> {
+        self.leading.as_ref()?.job_states.get(&(namespace.clone(), job.clone()))
+    }
+
+    /// The recorded states of all jobs, by name.
+    #[must_use]
+    pub fn job_states(&self) -> Vec<&JobState> {
+        self.leading.as_ref().map(|leading| leading.job_states.values().collect()).unwrap_or_default()
+    }
+
+    /// All quotas, by namespace.
+    #[must_use]
+    pub fn quotas(&self) -> Vec<&Quota> {
+        self.leading.as_ref().map(|leading| leading.quotas.values().collect()).unwrap_or_default()
+    }
+
+    /// What the production runs of a namespace demand, with what is about to be admitted.
+    #[must_use]
+    pub fn quota_usage(&self, namespace: &Namespace) -> QuotaUsage {
+        let demand = self.leading.as_ref().and_then(|leading| leading.demand.get(namespace));
+        demand.copied().unwrap_or_default()
+    }
+
+    /// The run of a job that was submitted last.
+    #[must_use]
+    pub fn newest_run(&self, namespace: &Namespace, job: &JobName) -> Option<RunId> {
+        self.leading.as_ref()?.job_runs.get(&(namespace.clone(), job.clone()))?.newest
+    }
+
+    /// The runs of a job that are not over, oldest first.
+    #[must_use]
+    pub fn open_runs(&self, namespace: &Namespace, job: &JobName) -> Vec<RunId> {
+        let name = (namespace.clone(), job.clone());
+        let runs = self.leading.as_ref().and_then(|leading| leading.job_runs.get(&name));
+        runs.map(|runs| runs.open.values().copied().collect()).unwrap_or_default()
     }
 
     /// All digests of modules that jobs refer to, without repetition.
@@ -246,6 +316,23 @@ impl Scheduler {
     }
 }
 
+/// Why a task ended that never ran: of these, only the status is recorded.
+fn unstarted_failure(run: &Run, status: Status) -> Option<Failure> {
+    let control = |reason, message: &str| Some(Failure::new(reason, Source::Control, message));
+    match (status, run.stop) {
+        (expire::STATUS, _) => control(Reason::StartDeadline, "not started before the start deadline passed"),
+        (Status::Failed, Some(Reason::DependencyFailed)) => {
+            control(Reason::DependencyFailed, "a run that it depends on did not end as it has to")
+        }
+        (Status::Killed, Some(reason)) if run.has_failed_too_often() => {
+            let most = run.job.max_failed.unwrap_or(0);
+            control(reason, &format!("more than {most} tasks of the run have failed"))
+        }
+        (Status::Killed, Some(reason)) => control(reason, "stopped before it was started"),
+        _ => None,
+    }
+}
+
 impl Leading {
     fn node_view(&self, slot: usize, now: Now) -> NodeView {
         let node = self.nodes.get(slot);
@@ -286,20 +373,34 @@ impl Leading {
                     Phase::Granted => counts.assigned -= 1,
                     Phase::Running => counts.running -= 1,
                     Phase::Stopping => counts.stopping -= 1,
-                    Phase::Pending | Phase::Backoff | Phase::Unknown | Phase::Staged(_) | Phase::Recorded(_) => {
+                    Phase::Pending
+                    | Phase::Backoff
+                    | Phase::Dormant
+                    | Phase::Unknown
+                    | Phase::Staged(_)
+                    | Phase::Recorded(_) => {
                         continue;
                     }
                 }
                 counts.unknown += 1;
             }
         }
+        let service = run.long.as_deref().filter(|_| matches!(run.job.kind, Kind::Service(_)));
         RunView {
             run: run.id,
             namespace: run.record.namespace.clone(),
             job: run.record.job.clone(),
             version: run.record.version,
+            kind: run.job.kind.as_str(),
+            tier: run.job.tier,
             state: run.state(),
-            count: run.count(),
+            count: run.count() - counts.dormant,
+            target: service.map(|long| long.target),
+            desired: service.map(|long| if run.stop_recorded { 0 } else { long.desired }),
+            restarts: run.long.as_ref().map_or(0, |_| run.usage.attempts),
+            scheduled_ms: run.record.scheduled_ms,
+            paused: run.paused && !run.is_over(),
+            waiting_for: self.waiting_for(run),
             counts,
             usage: run.usage,
             submitted_ms: run.record.submitted_ms,
@@ -323,10 +424,8 @@ impl Leading {
         let tries = run.tries.get(&index).map_or(0, |tries| tries.counted);
         let failures = exception.map_or(tries, |exception| exception.failures.max(tries));
         let mut failure = exception.map(|exception| exception.failure.clone());
-        if failure.is_none()
-            && let (Phase::Recorded(Status::Killed), Some(reason)) = (phase, run.stop)
-        {
-            failure = Some(Failure::new(reason, Source::Control, "stopped before it was started"));
+        if let (None, Phase::Recorded(status)) = (&failure, phase) {
+            failure = unstarted_failure(run, status);
         }
         let ended_badly = matches!(phase, Phase::Recorded(Status::Failed));
         let waited_for = || run.fenced.held(index).map(|held| held.node.clone());

@@ -97,6 +97,7 @@ impl Scheduler {
 
     /// A grant of an earlier term, or one that was given up: taken over if all of its tasks still wait.
     pub(crate) fn adopt_or_stop(&mut self, slot: usize, key: GrantKey, held: &HeldGrant) {
+        let now = self.now.mono;
         let Some(leading) = self.leading.as_deref_mut() else {
             return;
         };
@@ -132,6 +133,7 @@ impl Scheduler {
         run.defined_on.insert(slot);
         if held.running {
             run.set_phase(held.next, Phase::Running);
+            leading.task_runs(run_id, held.next, now);
         }
         let (first, end) = (held.next, held.end);
         leading.add_grant(key, Grant::new(run_id, slot, first, end));
@@ -165,6 +167,7 @@ impl Scheduler {
             return;
         };
         leading.node_freed(slot);
+        leading.node_changed(slot);
         let waiting = leading.nodes.iter().any(|node| !node.presented && !node.lost);
         if !waiting && leading.reconcile_until.is_some() {
             leading.end_reconciliation();

@@ -111,8 +111,12 @@ impl Scheduler {
         // A node that was never given the run has no say about it; who was given a restored run is not known.
         // What may execute once has one attempt, so that no other one can have been superseded.
         let entitled = !run.job.execution.at_most_once && (run.restored || run.defined_on.contains(&slot));
+        // A long-running task is never done, so a superseded attempt of it has nothing to say.
+        let long = run.long.is_some();
+        let goes_on = long && run.stop.is_none();
+        let stop = run.stop;
         leading.requeue_range(id, skipped);
-        if !open || !(is_current || (entitled && outcome.status == Status::Succeeded)) {
+        if !open || !(is_current || (entitled && outcome.status == Status::Succeeded && !long)) {
             // Its usage is not added: an outcome that is sent again looks the same.
             leading.outcomes_ignored += 1;
             return;
@@ -121,6 +125,13 @@ impl Scheduler {
         if !is_current {
             self.stop_superfluous(id, index);
         }
+        if goes_on {
+            return self.attempt_ended(slot, id, index, outcome);
+        }
+        let outcome = match stop.filter(|_| long) {
+            Some(reason) => Self::killed(outcome, reason),
+            None => outcome,
+        };
         match outcome.failure.as_ref().map(|failure| failure.reason) {
             Some(reason) if outcome.status != Status::Succeeded => {
                 self.failed(slot, id, index, outcome, reason);
@@ -201,6 +212,7 @@ impl Scheduler {
         }
         batch.keep(id, Entry { index, usage: outcome.usage, result: outcome.result, log: outcome.log });
         leading.requeue(id);
+        leading.stop_failing(id);
     }
 
     pub(crate) fn settle_grant(&mut self, key: GrantKey) {
@@ -210,6 +222,7 @@ impl Scheduler {
     }
 
     pub(crate) fn task_started(&mut self, slot: usize, started: &Started) {
+        let now = self.now.mono;
         let Some(leading) = self.leading.as_deref_mut() else {
             return;
         };
@@ -221,6 +234,7 @@ impl Scheduler {
         };
         if run.phase(task.index) == Phase::Granted {
             run.set_phase(task.index, Phase::Running);
+            leading.task_runs(task.run, task.index, now);
             self.changed();
         }
     }
@@ -255,6 +269,13 @@ impl Scheduler {
 }
 
 impl Leading {
+    /// Stops a run early of which too many tasks have failed.
+    pub(crate) fn stop_failing(&mut self, id: RunId) {
+        if self.runs.get(&id).is_some_and(|run| run.has_failed_too_often() && run.stop.is_none()) {
+            self.end_run(id, Reason::Cancelled);
+        }
+    }
+
     /// Stages a failure of a task that is tried again.
     #[expect(clippy::too_many_arguments, reason = "all of them are parts of one verdict")]
     pub(crate) fn retry(
@@ -279,6 +300,7 @@ impl Leading {
         run.progress.remove(&index);
         if delay.is_zero() {
             run.set_phase(index, Phase::Pending);
+            self.pinned_task_waits(id, index);
         } else {
             let at = now + delay;
             run.set_phase(index, Phase::Backoff);

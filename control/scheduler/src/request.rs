@@ -1,16 +1,18 @@
 //! What users ask for.
 
-use alloc::{sync::Arc, vec::Vec};
+use alloc::{boxed::Box, format, sync::Arc, vec::Vec};
 
 use weir_wire::{
     id::{JobVersion, RunId},
+    kind::Upstream,
     message::{Follow, Stop, ToExecutor},
-    task::{Reason, Status},
+    task::Reason,
     work::{JobRecord, RunRecord},
 };
 
 use crate::{
-    batch::PendingSubmission,
+    admit,
+    batch::{Batch, PendingSubmission},
     input::{PutJob, Request, RequestId, Submit},
     limits,
     output::{Output, Reply, RequestError},
@@ -29,15 +31,16 @@ impl Scheduler {
             Request::Submit(submit) => self.submit_runs(id, submit),
             Request::Stop { run, index, reason } => self.stop(id, run, index, reason),
             Request::Follow { run, index, on } => self.follow(id, run, index, on),
-            Request::Scale { .. } | Request::Restart { .. } | Request::Pause { .. } => {
-                Err(RequestError::Limit("kinds of jobs other than batch"))
-            }
+            Request::Scale { namespace, job, desired } => self.scale(id, namespace, job, desired),
+            Request::Restart { namespace, job } => self.restart(id, namespace, job),
+            Request::Pause { namespace, job, on } => self.pause(id, (namespace, job), on),
             Request::Cordon { node, on } => self.cordon(id, &node, on),
             Request::Drain { node, drain } => self.drain(id, &node, drain),
             Request::Label { node, labels } => self.label(id, &node, labels),
             Request::RemoveNode { node } => self.remove_node(id, &node),
             Request::ReleaseBrake => self.release_brake(id),
-            Request::SetQuota(_) | Request::RemoveQuota(_) => Err(RequestError::Limit("quotas")),
+            Request::SetQuota(quota) => self.set_quota(id, quota.namespace.clone(), Some(quota)),
+            Request::RemoveQuota(namespace) => self.set_quota(id, namespace, None),
         };
         if let Err(error) = verdict {
             self.reply_error(id, error);
@@ -48,7 +51,8 @@ impl Scheduler {
         let wall_ms = self.now.wall_ms;
         let leading = self.leading.as_deref_mut().ok_or(RequestError::NotLeader)?;
         leading.check_room()?;
-        check_execution(&put.spec)?;
+        admit::spec(&put.spec)?;
+        leading.check_cycle(&put.spec)?;
         let name = (put.spec.namespace.clone(), put.spec.job.clone());
         let staged = leading.staged_jobs.get(&name).map(|(version, spec)| (*version, spec));
         let committed = leading.jobs.get(&name).and_then(|versions| versions.last());
@@ -59,15 +63,30 @@ impl Scheduler {
         {
             return Err(RequestError::VersionConflict { newest: newest_version, expected });
         }
+        if let Some((_, before)) = newest
+            && before.kind.as_str() != put.spec.kind.as_str()
+        {
+            let (before, kind) = (before.kind.as_str(), put.spec.kind.as_str());
+            return Err(RequestError::Conflict(format!("{} is a {before} job and cannot become a {kind} job", name.1)));
+        }
         let created = !newest.is_some_and(|(_, spec)| same_spec(spec, &put.spec));
         if newest.is_none() && leading.jobs.len() >= limits::JOBS_MAX {
             return Err(RequestError::Limit("the cluster has as many jobs as it can have"));
         }
         let version = if created { JobVersion(newest_version.0 + 1) } else { newest_version };
+        let begins = leading.schedule_begins(newest.map(|(_, spec)| spec), &put.spec, wall_ms);
         if created {
             let spec = JobRecord { version, created_ms: wall_ms, ..put.spec };
-            leading.staged_jobs.insert(name, (version, spec.clone()));
+            let mut state = leading.state_of(&name);
+            leading.staged_jobs.insert(name.clone(), (version, spec.clone()));
+            if let Some(begins) = begins {
+                state.cron_through_ms = state.cron_through_ms.max(begins);
+                leading.staged_states.insert(name, state.clone());
+            }
             let batch = leading.open_batch();
+            if begins.is_some() {
+                batch.put_state(state);
+            }
             batch.charge(spec_size(&spec));
             batch.jobs.push(spec);
         }
@@ -100,21 +119,10 @@ impl Scheduler {
         }
         leading.check_submission(&submit)?;
         leading.check_room()?;
-        let items = submit.runs.len();
-        let full = leading
-            .batches
-            .back()
-            .is_some_and(|batch| batch.submitted.len() + items > weir_wire::limits::RUNS_PER_SEGMENT_MAX);
-        let batch = if full { leading.new_batch() } else { leading.open_batch() };
-        let first = batch.submitted.len();
-        batch.charge(submit.runs.iter().map(run_size).sum());
-        batch.submitted.extend(submit.runs);
-        let Submit { key, fingerprint, .. } = submit;
-        batch.submissions.push(PendingSubmission { id, key: key.clone(), fingerprint, first, count: items });
-        batch.urgent = true;
-        if let Some(key) = key {
-            leading.keys.insert(key, KeyState::Pending { fingerprint, waiting: Vec::new() });
-        }
+        let reserved = leading.admit_runs(&submit.runs)?;
+        let Submit { key, fingerprint, runs } = submit;
+        leading.stage_submission(PendingSubmission::of(id, key, fingerprint), runs);
+        leading.reserve(reserved);
         Ok(())
     }
 
@@ -125,44 +133,19 @@ impl Scheduler {
         if let Some(index) = index.filter(|index| *index >= count) {
             return Err(RequestError::NoSuchTask { index, count });
         }
-        if index.is_none() && state.stop.is_none() && state.open() > 0 {
-            state.stop = Some(reason);
-            leading.open_batch().run(run).stop = Some(reason);
-            leading.dequeue(run);
+        match index {
+            // A stop that is asked for again may have been lost on its way to a node.
+            None if state.stop.is_some() => leading.stop_messages(run, None, reason),
+            None => leading.end_run(run, reason),
+            Some(index) => {
+                leading.stop_tasks(run, index..index + 1, true, reason);
+                leading.stop_messages(run, Some(index), reason);
+            }
         }
-        let range = index.map_or(0..count, |index| index..index + 1);
-        leading.stop_tasks(run, range, index.is_some(), reason);
         let batch = leading.open_batch();
         batch.replies.push((id, Reply::Stopping));
         batch.urgent = true;
-        self.send_stops(run, index, reason);
         Ok(())
-    }
-
-    /// Asks the nodes that hold tasks of a run to end them.
-    fn send_stops(&mut self, run: RunId, index: Option<u32>, reason: Reason) {
-        let Some(leading) = self.leading.as_deref_mut() else {
-            return;
-        };
-        let Some(state) = leading.runs.get(&run) else { return };
-        let lanes: Vec<_> = match index {
-            Some(index) if state.phase(index).is_granted() => state.lane_of(index).into_iter().collect(),
-            Some(_) => Vec::new(),
-            None => state.lanes.values().copied().collect(),
-        };
-        let mut sessions: Vec<_> = lanes
-            .iter()
-            .filter_map(|key| leading.grants.get(key))
-            .filter_map(|grant| leading.nodes.get(grant.node).session)
-            .collect();
-        sessions.sort_unstable();
-        sessions.dedup();
-        for session in sessions {
-            self.send(
-                session,
-                ToExecutor::Stop(Stop { run, index, grant: None, reason, grace: core::time::Duration::ZERO }),
-            );
-        }
     }
 
     fn follow(&mut self, id: RequestId, run: RunId, index: u32, on: bool) -> Result<(), RequestError> {
@@ -183,6 +166,74 @@ impl Scheduler {
 }
 
 impl Leading {
+    /// Adds runs to the open batch, or to the next one if they do not fit there.
+    pub(crate) fn stage_submission(
+        &mut self,
+        mut submission: PendingSubmission,
+        mut runs: Vec<RunRecord>,
+    ) -> &mut Batch {
+        if let Some(key) = submission.key.clone() {
+            let state = KeyState::Pending { fingerprint: submission.fingerprint, waiting: Vec::new() };
+            self.keys.insert(key, state);
+        }
+        let count = runs.len();
+        let full = self
+            .batches
+            .back()
+            .is_some_and(|batch| batch.submitted.len() + count > weir_wire::limits::RUNS_PER_SEGMENT_MAX);
+        let batch = if full { self.new_batch() } else { self.open_batch() };
+        submission.first = batch.submitted.len();
+        submission.count = count;
+        let shift = u32::try_from(submission.first).unwrap_or(u32::MAX);
+        for dependency in runs.iter_mut().flat_map(|run| &mut run.after) {
+            if let Upstream::Item(item) = &mut dependency.upstream {
+                *item += shift;
+            }
+        }
+        batch.charge(runs.iter().map(admit::run_size).sum());
+        batch.submitted.extend(runs);
+        batch.submissions.push(submission);
+        batch.urgent = true;
+        batch
+    }
+
+    /// Stops a run, unless that was asked for already.
+    pub(crate) fn end_run(&mut self, id: RunId, reason: Reason) {
+        let Some(run) = self.runs.get_mut(&id) else { return };
+        if run.stop.is_some() || run.is_over() {
+            return;
+        }
+        run.stop = Some(reason);
+        let count = run.count();
+        let batch = self.open_batch();
+        batch.run(id).stop = Some(reason);
+        batch.urgent = true;
+        self.dequeue(id);
+        self.stop_tasks(id, 0..count, false, reason);
+        self.stop_messages(id, None, reason);
+    }
+
+    /// Asks the nodes that hold tasks of a run to end them.
+    pub(crate) fn stop_messages(&mut self, run: RunId, index: Option<u32>, reason: Reason) {
+        let Some(state) = self.runs.get(&run) else { return };
+        let lanes: Vec<_> = match index {
+            Some(index) if state.phase(index).is_granted() => state.lane_of(index).into_iter().collect(),
+            Some(_) => Vec::new(),
+            None => state.lanes.values().copied().collect(),
+        };
+        let mut sessions: Vec<_> = lanes
+            .iter()
+            .filter_map(|key| self.grants.get(key))
+            .filter_map(|grant| self.nodes.get(grant.node).session)
+            .collect();
+        sessions.sort_unstable();
+        sessions.dedup();
+        for session in sessions {
+            let stop = Stop { run, index, grant: None, reason, grace: core::time::Duration::ZERO };
+            self.effects.push(Output::Send { session, message: Box::new(ToExecutor::Stop(stop)) });
+        }
+    }
+
     /// Refuses more work than is waiting already.
     pub(crate) fn check_room(&self) -> Result<(), RequestError> {
         if self.batches.len() >= limits::BATCHES_WAITING_MAX {
@@ -191,44 +242,19 @@ impl Leading {
         Ok(())
     }
 
-    fn check_submission(&self, submit: &Submit) -> Result<(), RequestError> {
-        if submit.runs.is_empty() || submit.runs.len() > limits::SUBMISSION_ITEMS_MAX {
-            return Err(RequestError::Limit("a submission has 1 to 1000 runs"));
-        }
-        if submit.key.as_ref().is_some_and(|key| key.len() > limits::IDEMPOTENCY_KEY_LEN_MAX) {
-            return Err(RequestError::Limit("an idempotency key has at most 256 bytes"));
-        }
-        let mut tasks = self.open_tasks;
-        for run in &submit.runs {
-            if run.count == 0 || run.count > weir_wire::limits::TASKS_PER_RUN_MAX {
-                return Err(RequestError::Limit("a run has 1 to 10,000,000 tasks"));
-            }
-            tasks += u64::from(run.count);
-            let versions = self.jobs.get(&(run.namespace.clone(), run.job.clone()));
-            if !versions.is_some_and(|versions| versions.iter().any(|job| job.version == run.version)) {
-                return Err(RequestError::NoSuchJob { job: run.job.clone(), version: run.version });
-            }
-        }
-        if submit.runs.iter().map(run_size).sum::<usize>() > weir_wire::limits::TXN_BYTES_MAX / 2 {
-            return Err(RequestError::Limit("a submission's payloads have at most 512 KiB; upload larger ones first"));
-        }
-        if tasks > limits::OPEN_TASKS_MAX {
-            return Err(RequestError::Busy("50,000,000 tasks are open; wait for some to end"));
-        }
-        if self.open_runs + submit.runs.len() > limits::OPEN_RUNS_MAX {
-            return Err(RequestError::Busy("1,000,000 runs are open; wait for some to end"));
-        }
-        Ok(())
-    }
-
     /// Ends tasks that wait, and marks those in a grant.
-    fn stop_tasks(&mut self, id: RunId, range: core::ops::Range<u32>, single: bool, reason: Reason) {
+    pub(crate) fn stop_tasks(&mut self, id: RunId, range: core::ops::Range<u32>, single: bool, reason: Reason) {
+        let Some(run) = self.runs.get(&id) else { return };
+        // A single task of a long-running job is started again: only the whole run can be ended.
+        let restarts = single && run.long.is_some() && run.stop.is_none();
+        let status = run.unstarted_status();
         for index in range {
             let Some(run) = self.runs.get_mut(&id) else { return };
             match run.phase(index) {
-                Phase::Pending | Phase::Backoff => {
-                    run.set_phase(index, Phase::Staged(Status::Killed));
-                    self.open_batch().end(id, index, Status::Killed);
+                Phase::Pending | Phase::Backoff | Phase::Dormant if restarts => {}
+                Phase::Pending | Phase::Backoff | Phase::Dormant => {
+                    run.set_phase(index, Phase::Staged(status));
+                    self.open_batch().end(id, index, status);
                 }
                 Phase::Granted | Phase::Running => {
                     run.set_phase(index, Phase::Stopping);
@@ -255,25 +281,12 @@ impl Leading {
         if self.staged_jobs.get(&name).is_some_and(|(version, _)| *version == job.version) {
             self.staged_jobs.remove(&name);
         }
+        self.follow_schedule(&job);
         let versions = self.jobs.entry(name).or_default();
         if versions.last().is_none_or(|last| last.version < job.version) {
             versions.push(Arc::new(job));
         }
     }
-}
-
-/// Refuses what would execute a task twice that may be executed once only.
-fn check_execution(spec: &JobRecord) -> Result<(), RequestError> {
-    let why = if !spec.execution.at_most_once {
-        return Ok(());
-    } else if spec.retry.attempts != 1 {
-        "a job that executes at most once has one attempt; set `attempts` to 1"
-    } else if spec.kind.is_long_running() {
-        "tasks of this kind are started again whenever they end, so they cannot execute at most once; use `fenced`"
-    } else {
-        return Ok(());
-    };
-    Err(RequestError::Invalid(why.into()))
 }
 
 /// Whether two specs ask for the same; version, date and note aside.
@@ -285,17 +298,6 @@ fn same_spec(one: &JobRecord, other: &JobRecord) -> bool {
         ..spec.clone()
     };
     strip(one) == strip(other)
-}
-
-/// About how many bytes a run adds to a transaction.
-fn run_size(run: &RunRecord) -> usize {
-    let input = match &run.input {
-        weir_wire::work::Input::Inline(bytes) => bytes.len(),
-        weir_wire::work::Input::None => 0,
-        weir_wire::work::Input::Blob(_) | weir_wire::work::Input::Items(_) => 40,
-    };
-    let args: usize = run.args.iter().flatten().map(alloc::string::String::len).sum();
-    192 + input + args
 }
 
 /// About how many bytes a spec adds to a transaction.

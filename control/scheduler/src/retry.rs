@@ -54,6 +54,17 @@ pub(crate) fn judge(policy: &RetryPolicy, tries: Tries, status: Status, cause: C
     }
 }
 
+/// How long a task of a long-running job waits before it is started again, and whether the end counts as a crash.
+pub(crate) fn restart(policy: &RetryPolicy, tries: Tries, class: RetryClass, rng: &mut Rng) -> (Duration, bool) {
+    match class {
+        RetryClass::Free if tries.free == 0 => (Duration::ZERO, false),
+        RetryClass::Free => (rng.jitter(backoff(policy, tries.free).min(FREE_RETRY_DELAY_MAX)), false),
+        RetryClass::Counted | RetryClass::Deterministic | RetryClass::Final => {
+            (rng.jitter(backoff(policy, tries.counted)), true)
+        }
+    }
+}
+
 fn again(policy: &RetryPolicy, tries: Tries, rng: &mut Rng) -> Verdict {
     Verdict::Again { delay: rng.jitter(backoff(policy, tries.counted)), counted: true }
 }

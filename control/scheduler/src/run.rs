@@ -1,6 +1,7 @@
 //! One run: the states of its tasks and what is left to place.
 
 use alloc::{
+    boxed::Box,
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
     vec,
@@ -9,6 +10,7 @@ use alloc::{
 
 use weir_wire::{
     id::RunId,
+    kind::Kind,
     limits,
     record::{Exception, SegmentRef, UsageSum},
     segment::Entry,
@@ -19,8 +21,10 @@ use weir_wire::{
 
 use crate::{
     class::ClassId,
+    depend::Waiting,
     fence,
     grant::GrantKey,
+    long::LongRunning,
     phase::{CODES, Phase},
     queue::Ticket,
     site::Site,
@@ -45,6 +49,18 @@ pub(crate) struct Run {
     pub(crate) work: WorkSpec,
     pub(crate) class: ClassId,
     pub(crate) site: Site,
+    /// Its place in the order of submission.
+    pub(crate) position: u64,
+    /// Its job is paused: none of its tasks is placed.
+    pub(crate) paused: bool,
+    /// What it waits for before any of its tasks is placed.
+    pub(crate) waiting: Option<Waiting>,
+    /// Its start deadline has passed: tasks that were never started end.
+    pub(crate) start_expired: bool,
+    /// Tasks for which its namespace's quota is charged.
+    pub(crate) charged: u32,
+    /// What only services and system jobs have.
+    pub(crate) long: Option<Box<LongRunning>>,
     /// Its place in the queue, while it waits there.
     pub(crate) ticket: Option<Ticket>,
     phases: Vec<u8>,
@@ -83,9 +99,18 @@ pub(crate) struct Run {
 
 impl Run {
     /// A run of which no task has ended.
-    pub(crate) fn new(id: RunId, record: RunRecord, job: Arc<JobRecord>, class: ClassId, site: Site) -> Self {
+    pub(crate) fn new(
+        id: RunId,
+        record: RunRecord,
+        job: Arc<JobRecord>,
+        class: ClassId,
+        site: Site,
+        position: u64,
+    ) -> Self {
         let work = WorkSpec::new(id, &record, &job);
-        let count = record.count;
+        let long = LongRunning::new(&job, record.count).map(Box::new);
+        // Tasks of long-running jobs are added as they are wanted.
+        let count = if long.is_some() { 0 } else { record.count };
         let mut counts = [0; CODES];
         counts[usize::from(Phase::Pending.code())] = count;
         Self {
@@ -95,6 +120,12 @@ impl Run {
             work,
             class,
             site,
+            position,
+            paused: false,
+            waiting: None,
+            start_expired: false,
+            charged: 0,
+            long,
             ticket: None,
             phases: vec![Phase::Pending.code(); count as usize],
             counts,
@@ -121,9 +152,19 @@ impl Run {
         }
     }
 
-    /// The number of tasks.
-    pub(crate) const fn count(&self) -> u32 {
-        self.record.count
+    /// The number of tasks; of long-running jobs, it grows.
+    pub(crate) fn count(&self) -> u32 {
+        u32::try_from(self.phases.len()).unwrap_or(u32::MAX)
+    }
+
+    /// Adds dormant tasks up to a number of tasks; says how many.
+    pub(crate) fn grow(&mut self, count: u32) -> u32 {
+        assert!(self.long.is_some(), "only long-running jobs grow");
+        let added = count.min(limits::TASKS_PER_RUN_MAX).saturating_sub(self.count());
+        self.phases.resize(self.phases.len() + added as usize, Phase::Dormant.code());
+        self.counts[usize::from(Phase::Dormant.code())] += added;
+        self.fresh = self.count();
+        added
     }
 
     /// The phase of a task.
@@ -164,6 +205,11 @@ impl Run {
         if before == Phase::Backoff {
             self.backoff.remove(&index);
         }
+        if before == Phase::Running
+            && let Some(long) = &mut self.long
+        {
+            long.left(index);
+        }
     }
 
     /// Tasks that have not ended for ever.
@@ -172,10 +218,58 @@ impl Run {
         self.count() - recorded
     }
 
-    /// Whether a task could be placed now.
+    /// Whether all of it has ended; a long-running job ends only when it is stopped.
+    pub(crate) fn is_over(&self) -> bool {
+        self.open() == 0 && (self.long.is_none() || self.stop_recorded)
+    }
+
+    /// How tasks end that never ran, given why the run was stopped.
+    pub(crate) fn unstarted_status(&self) -> Status {
+        if self.stop == Some(Reason::DependencyFailed) { Status::Failed } else { Status::Killed }
+    }
+
+    /// Tasks that ended badly, recorded or about to be.
+    pub(crate) fn failed(&self) -> u32 {
+        let bad = [Status::Failed, Status::Lost, Status::Rejected];
+        bad.iter().map(|status| self.in_phase(Phase::Staged(*status)) + self.in_phase(Phase::Recorded(*status))).sum()
+    }
+
+    /// Whether more tasks have failed than the job allows.
+    pub(crate) fn has_failed_too_often(&self) -> bool {
+        self.job.max_failed.is_some_and(|most| self.failed() > most)
+    }
+
+    /// Whether its tasks may be placed at all.
+    pub(crate) const fn may_start(&self) -> bool {
+        self.stop.is_none() && !self.paused && self.waiting.is_none()
+    }
+
+    /// Pending tasks of which no attempt was ever made.
+    pub(crate) fn take_never_started(&mut self) -> Vec<u32> {
+        let fresh = self.fresh..self.count();
+        self.fresh = self.count();
+        let mut tasks: Vec<u32> =
+            self.requeued.iter().copied().filter(|index| !self.tries.contains_key(index)).collect();
+        for index in fresh {
+            if self.phase(index) != Phase::Pending {
+                continue;
+            }
+            if self.tries.contains_key(&index) {
+                self.requeued.insert(index);
+            } else {
+                tasks.push(index);
+            }
+        }
+        tasks
+    }
+
+    /// Whether a task could be placed now, on any node that takes it.
     pub(crate) fn wants_lane(&self) -> bool {
         let limit = self.job.max_running;
-        self.stop.is_none() && self.in_phase(Phase::Pending) > 0 && (limit == 0 || self.lanes_taken() < limit)
+        self.may_start()
+            && !matches!(self.job.kind, Kind::System)
+            && self.in_phase(Phase::Pending) > 0
+            && (limit == 0 || self.lanes_taken() < limit)
     }
 
     /// Tasks that run at one time, or may do so.
@@ -285,13 +379,17 @@ impl Run {
 
     /// The state that people see.
     pub(crate) fn state(&self) -> RunState {
-        let open = self.open() > 0;
-        match (open, self.stop.is_some()) {
-            (true, true) => RunState::Stopping,
-            (true, false) => RunState::Active,
-            (false, true) if self.in_phase(Phase::Recorded(Status::Killed)) > 0 => RunState::Stopped,
-            (false, _) if self.in_phase(Phase::Recorded(Status::Succeeded)) == self.count() => RunState::Succeeded,
-            (false, _) => RunState::Failed,
+        if !self.is_over() {
+            return if self.stop.is_some() { RunState::Stopping } else { RunState::Active };
+        }
+        let killed = self.in_phase(Phase::Recorded(Status::Killed)) > 0;
+        let by_request = self.stop.is_some() && !self.has_failed_too_often();
+        if by_request && (killed || self.long.is_some()) {
+            RunState::Stopped
+        } else if self.in_phase(Phase::Recorded(Status::Succeeded)) == self.count() {
+            RunState::Succeeded
+        } else {
+            RunState::Failed
         }
     }
 
@@ -306,6 +404,7 @@ impl Run {
             running: self.in_phase(Phase::Running) + staged,
             stopping: self.in_phase(Phase::Stopping),
             unknown: self.in_phase(Phase::Unknown),
+            dormant: self.in_phase(Phase::Dormant),
             succeeded: recorded(Status::Succeeded),
             failed: recorded(Status::Failed),
             killed: recorded(Status::Killed),

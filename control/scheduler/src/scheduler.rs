@@ -12,6 +12,7 @@ use weir_wire::{
     id::{GrantSeq, JobName, JobVersion, Namespace, RunId, Seq, Term},
     kind::Tier,
     message::{Refuse, RefuseCode, ToExecutor},
+    record::{JobState, Quota},
     txn::Txn,
     units::{Instant, Now},
     work::JobRecord,
@@ -25,10 +26,12 @@ use crate::{
     claim::Claims,
     class::{ClassId, ClassKey},
     config::Config,
+    cron::Timer,
     fair::Shares,
     fence::Fences,
     grant::{Grant, GrantKey, Grants},
     input::{Input, RequestId, SessionId},
+    job_state::{JobRuns, Name},
     limits,
     node::Nodes,
     output::{Output, RequestError},
@@ -37,6 +40,7 @@ use crate::{
     rng::Rng,
     run::Run,
     site::Site,
+    view::QuotaUsage,
 };
 
 /// The scheduler. See the crate's documentation for how to drive it.
@@ -92,6 +96,41 @@ pub(crate) struct Leading {
     pub(crate) jobs: BTreeMap<(Namespace, JobName), Versions>,
     /// Newest versions that wait for their commit.
     pub(crate) staged_jobs: BTreeMap<(Namespace, JobName), (JobVersion, JobRecord)>,
+    pub(crate) job_states: BTreeMap<Name, JobState>,
+    /// Newest states that wait for their commit.
+    pub(crate) staged_states: BTreeMap<Name, JobState>,
+    pub(crate) quotas: BTreeMap<Namespace, Quota>,
+    /// Newest quotas, or removals, that wait for their commit.
+    pub(crate) staged_quotas: BTreeMap<Namespace, Option<Quota>>,
+    /// What production runs demand, with what is about to be admitted.
+    pub(crate) demand: BTreeMap<Namespace, QuotaUsage>,
+    pub(crate) job_runs: BTreeMap<Name, JobRuns>,
+    /// Long-running jobs that are to be looked at.
+    pub(crate) long_dirty: BTreeSet<Name>,
+    /// When tasks of long-running jobs may count as healthy.
+    pub(crate) healths: BTreeSet<(Instant, RunId, u32)>,
+    /// System jobs with a run that is not over.
+    pub(crate) system_jobs: BTreeSet<Name>,
+    /// Nodes whose standing may have changed for system jobs.
+    pub(crate) nodes_dirty: BTreeSet<usize>,
+    /// Tasks of system jobs that wait for their nodes.
+    pub(crate) pinned_waiting: BTreeMap<usize, BTreeSet<(RunId, u32)>>,
+    /// Nodes that may take one of these.
+    pub(crate) pinned_try: BTreeSet<usize>,
+    pub(crate) crons: BTreeMap<Name, Timer>,
+    /// Cron jobs that are to be looked at.
+    pub(crate) cron_dirty: BTreeSet<Name>,
+    /// Next instants, Unix milliseconds.
+    pub(crate) cron_due: BTreeSet<(u64, Name)>,
+    /// Runs that wait for the end of a run.
+    pub(crate) dependents: BTreeMap<RunId, Vec<RunId>>,
+    /// Waiting runs that are to be looked at.
+    pub(crate) reviews: BTreeSet<RunId>,
+    /// When payloads are asked for again.
+    pub(crate) assemblies: BTreeSet<(Instant, RunId)>,
+    pub(crate) start_deadlines: BTreeSet<(Instant, RunId)>,
+    /// Outputs of this input that are still to be handed out.
+    pub(crate) effects: Vec<Output>,
     pub(crate) runs: BTreeMap<RunId, Run>,
     /// Runs in the order of submission.
     pub(crate) order: BTreeMap<u64, RunId>,
@@ -165,9 +204,14 @@ impl Scheduler {
             Input::NodeConnected { session, hello } => self.node_connected(session, &hello),
             Input::NodeMessage { session, message } => self.node_message(session, *message),
             Input::NodeDisconnected { session } => self.node_disconnected(session),
-            Input::NextInstant { .. } | Input::InputAssembled { .. } | Input::Tick => {}
+            Input::NextInstant { namespace, job, version, after_ms, at_ms } => {
+                self.next_instant((namespace, job), version, after_ms, at_ms);
+            }
+            Input::InputAssembled { run, result } => self.input_assembled(run, result),
+            Input::Tick => {}
         }
         self.run_timers();
+        self.run_kinds();
         self.place();
         self.preempt();
         self.flush();
@@ -216,7 +260,7 @@ impl Scheduler {
         tracing::warn!(term = leading.term.0, "leadership lost");
         let in_flight = leading.in_flight.into_iter().map(|in_flight| in_flight.batch);
         for batch in in_flight.chain(leading.batches) {
-            let submissions = batch.submissions.iter().map(|submission| submission.id);
+            let submissions = batch.submissions.iter().filter_map(|submission| submission.id);
             for id in submissions.chain(batch.replies.iter().map(|(id, _)| *id)) {
                 self.outputs.push_back(Output::Reply { id, result: Err(RequestError::Interrupted) });
             }
@@ -254,6 +298,14 @@ impl Scheduler {
             leading.node_freed(slot);
         }
         leading.claims_lapsed(now);
+        while let Some(&(at, run, index)) = leading.healths.first()
+            && at <= now
+        {
+            leading.healths.pop_first();
+            leading.maybe_healthy(at, run, index);
+        }
+        leading.pass_start_deadlines(now);
+        leading.retry_assemblies(now);
         while let Some(&(at, slot)) = self.leading.as_ref().and_then(|leading| leading.silences.first())
             && at <= now
         {
@@ -269,6 +321,16 @@ impl Scheduler {
         }
     }
 
+    /// What follows for the kinds of jobs from what was taken in.
+    fn run_kinds(&mut self) {
+        self.run_cron();
+        if let Some(leading) = self.leading.as_deref_mut() {
+            leading.review_waiting();
+            leading.step_long_running();
+            self.outputs.extend(leading.effects.drain(..));
+        }
+    }
+
     /// Places what can be placed, up to the turn's limit.
     fn place(&mut self) {
         let now = self.now.mono;
@@ -277,6 +339,11 @@ impl Scheduler {
         };
         leading.more_to_place = false;
         leading.settle_nodes();
+        self.place_pinned();
+        let Some(leading) = self.leading.as_deref_mut() else {
+            return;
+        };
+        let pinned_left = leading.more_to_place;
         for _ in 0..limits::GRANTS_PER_TURN_MAX {
             let Some(leading) = self.leading.as_deref_mut() else {
                 return;
@@ -295,12 +362,12 @@ impl Scheduler {
             }
         }
         if let Some(leading) = self.leading.as_deref_mut() {
-            leading.more_to_place = !leading.queue.is_idle();
+            leading.more_to_place = pinned_left || !leading.queue.is_idle();
         }
     }
 
     /// Carries out a planned grant: the only place where grants come into being.
-    fn apply(&mut self, plan: &PlannedGrant) {
+    pub(crate) fn apply(&mut self, plan: &PlannedGrant) {
         let Some(leading) = self.leading.as_deref_mut() else {
             return;
         };
@@ -343,6 +410,7 @@ impl Leading {
     /// Puts a run into its queue if it waits for a place and is not there, and takes it out if it does not wait.
     pub(crate) fn requeue(&mut self, id: RunId) {
         let held = self.reconcile_until.is_some();
+        self.expire(id);
         let Some(run) = self.runs.get_mut(&id) else { return };
         let waits = run.wants_lane() && !(run.restored && held) && !run.site.parked;
         if waits && run.ticket.is_none() {
@@ -427,6 +495,7 @@ impl Leading {
             return;
         }
         run.set_phase(index, crate::phase::Phase::Pending);
+        self.pinned_task_waits(id, index);
         self.requeue(id);
     }
 
@@ -436,6 +505,8 @@ impl Leading {
         let restored: Vec<RunId> = self.runs.values().filter(|run| run.restored).map(|run| run.id).collect();
         for id in restored {
             self.requeue(id);
+            self.long_changed(id);
         }
+        self.retry_all_pinned();
     }
 }

@@ -57,6 +57,7 @@ impl Leading {
     /// Something on a node became free, or it became ready: classes that fit there are tried again.
     pub(crate) fn node_freed(&mut self, slot: usize) {
         self.nodes.update_order(slot);
+        self.retry_pinned(slot);
         let node = self.nodes.get_mut(slot);
         if !core::mem::replace(&mut node.freed, true) {
             self.freed.push(slot);

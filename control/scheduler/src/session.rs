@@ -4,6 +4,7 @@ use alloc::{borrow::Cow, boxed::Box, format, vec::Vec};
 
 use weir_wire::{
     id::{RunId, Term},
+    kind::Kind,
     message::{RefuseCode, Renewed, ToControl, ToExecutor, WIRE_MAX, WIRE_MIN, Welcome},
     node::{Hello, NodeRecord},
     outcome::Failure,
@@ -236,6 +237,7 @@ impl Scheduler {
         }
         tracing::info!(node.id = %node.id(), grants = node.grants.len(), "node draining");
         leading.nodes.update_order(slot);
+        leading.node_changed(slot);
         self.changed();
     }
 
@@ -287,6 +289,15 @@ impl Leading {
         self.unfence(id, index);
         let Some(run) = self.runs.get_mut(&id) else { return };
         run.progress.remove(&index);
+        let system = matches!(run.job.kind, Kind::System);
+        if let Some(long) = run.long.as_deref().filter(|_| run.stop.is_none()) {
+            let phase = long.idle_phase(index, system);
+            run.stopping.remove(&index);
+            run.set_phase(index, phase);
+            self.pinned_task_waits(id, index);
+            self.long_changed(id);
+            return;
+        }
         let stop = run.stop.or_else(|| run.stopping.get(&index).copied());
         if stop.is_some() {
             run.set_phase(index, Phase::Staged(Status::Killed));

@@ -75,13 +75,11 @@ impl Site {
     }
 
     /// Has a task avoid a node, if there is another one.
-    #[expect(dead_code, reason = "called where attempts of long-running kinds fail")]
     pub(crate) fn avoid(&mut self, index: u32, slot: usize, until: Instant) {
         self.avoided.insert(index, (slot, until));
     }
 
     /// Forgets what a task avoids.
-    #[expect(dead_code, reason = "called where attempts of long-running kinds are healthy")]
     pub(crate) fn forgive(&mut self, index: u32) {
         self.avoided.remove(&index);
     }

@@ -5,7 +5,7 @@ use core::time::Duration;
 
 use weir_wire::{
     id::{Incarnation, JobName, JobVersion, Namespace, NodeId, RunId},
-    kind::{Pairs, Tier},
+    kind::{Condition, Pairs, Tier},
     outcome::Failure,
     record::UsageSum,
     resources::Resources,
@@ -63,6 +63,8 @@ pub struct Counts {
     pub stopping: u32,
     /// Their node does not answer.
     pub unknown: u32,
+    /// Of a long-running job, not wanted: above what it is scaled to, or of a node that is away.
+    pub dormant: u32,
     /// Ended well.
     pub succeeded: u32,
     /// Ended badly.
@@ -86,10 +88,26 @@ pub struct RunView {
     pub job: JobName,
     /// The version of the job.
     pub version: JobVersion,
+    /// The word for its job's kind.
+    pub kind: &'static str,
+    /// How firmly it holds its place.
+    pub tier: Tier,
     /// Its state.
     pub state: RunState,
-    /// The number of tasks.
+    /// The number of tasks; of a long-running job, those that are wanted.
     pub count: u32,
+    /// Of a service, how many tasks it is scaled to.
+    pub target: Option<u32>,
+    /// Of a service, how many tasks are kept at the moment: during an update not `target`, and none once it is stopped.
+    pub desired: Option<u32>,
+    /// Attempts of a long-running job that have ended: their tasks were started again.
+    pub restarts: u64,
+    /// The instant for which a cron job was fired, Unix milliseconds.
+    pub scheduled_ms: Option<u64>,
+    /// Its job is paused.
+    pub paused: bool,
+    /// The runs that it waits for.
+    pub waiting_for: Vec<DependencyView>,
     /// Tasks by state.
     pub counts: Counts,
     /// Usage of all ended attempts.
@@ -98,6 +116,49 @@ pub struct RunView {
     pub submitted_ms: u64,
     /// Unix milliseconds.
     pub ended_ms: Option<u64>,
+}
+
+/// A run that another one waits for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DependencyView {
+    /// Which one.
+    pub run: RunId,
+    /// Its job.
+    pub job: JobName,
+    /// How it has to end.
+    pub condition: Condition,
+    /// Its state; when it has ended, its results are being put together.
+    pub state: RunState,
+}
+
+/// A job beside its spec.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JobView {
+    /// Its newest version.
+    pub version: JobVersion,
+    /// How many versions there are.
+    pub versions: usize,
+    /// None of its tasks is started, and it is not fired.
+    pub paused: bool,
+    /// Of a cron job: all instants through this one are dealt with, Unix milliseconds.
+    pub cron_through_ms: Option<u64>,
+    /// Of a cron job: the next instant, Unix milliseconds, if it is known.
+    pub next_ms: Option<u64>,
+    /// The run that was submitted last.
+    pub newest_run: Option<RunId>,
+    /// Runs that are not over.
+    pub open_runs: usize,
+}
+
+/// What production runs of a namespace demand together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct QuotaUsage {
+    /// CPU, thousandths of a core.
+    pub cpu_millis: u64,
+    /// Memory, bytes.
+    pub memory_bytes: u64,
+    /// Tasks at one time.
+    pub tasks: u64,
 }
 
 /// A task.
@@ -256,6 +317,14 @@ pub struct WhyPending {
     /// Many nodes vanished at once, and tasks of this run may be on them: how many nodes. Nothing of it is replaced until
     /// enough are back, or an operator releases the brake.
     pub brake: Option<u32>,
+    /// Its job is paused.
+    pub paused: bool,
+    /// The runs that it waits for.
+    pub dependency: Vec<DependencyView>,
+    /// The results of one of them are being put together.
+    pub assembling: bool,
+    /// Of a system job, a task on one more node would exceed the namespace's quota.
+    pub over_quota: bool,
     /// Nodes known.
     pub nodes: u32,
     /// Nodes that are not ready.

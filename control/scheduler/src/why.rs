@@ -7,6 +7,7 @@ use weir_wire::{id::RunId, kind::Tier, units::Now, work::JobRecord};
 use crate::{
     class::ClassKey,
     constraint::{self, Test},
+    depend::Waiting,
     limits,
     node::Node,
     phase::Phase,
@@ -27,6 +28,10 @@ impl Scheduler {
             backoff: run.in_phase(Phase::Backoff),
             reconciling: run.restored && leading.reconcile_until.is_some(),
             brake: leading.brake_holds(run),
+            paused: run.paused,
+            dependency: leading.waiting_for(run),
+            assembling: run.waiting.is_some_and(|waiting| waiting != Waiting::Upstream),
+            over_quota: run.long.as_ref().is_some_and(|long| long.over_quota),
             ..WhyPending::default()
         };
         let next = run.backoff.values().min().map(|at| at.since(now.mono).as_millis());

@@ -130,7 +130,9 @@ impl Agent {
         let Some(run) = self.runs.get_mut(&grant.run) else {
             return Err("the run was not defined");
         };
-        let end = grant.first.checked_add(grant.len).filter(|end| *end <= run.spec.count);
+        // A service is scaled beyond what it was submitted with, and a system job grows with the cluster.
+        let count = if run.spec.long_running { shared::TASKS_PER_RUN_MAX } else { run.spec.count };
+        let end = grant.first.checked_add(grant.len).filter(|end| *end <= count);
         let fenced = run.spec.execution.is_fenced();
         let len_max = if fenced || run.spec.long_running { 1 } else { shared::GRANT_LEN_MAX };
         let Some(end) = end.filter(|_| (1..=len_max).contains(&grant.len)) else {

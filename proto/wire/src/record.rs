@@ -126,7 +126,9 @@ pub struct RunDelta {
     pub in_segment: bool,
     /// How many tasks of a service are kept running from here on; those above are not wanted.
     pub desired: Option<u32>,
-    /// Nodes of tasks of a system job: the table grows by these.
+    /// How many tasks of a service are to be kept running in the end: `desired` moves there during an update.
+    pub target: Option<u32>,
+    /// Nodes of tasks of a system job: the table grows by these, or a task moves from a node that was removed.
     pub pins: Vec<Pin>,
     /// Fenced grants, stored before they are sent.
     pub fenced: Vec<Fenced>,
@@ -134,7 +136,20 @@ pub struct RunDelta {
     /// ended and the task is tried again. Applied before `fenced`.
     pub unfenced: Vec<u32>,
 }
-wire_struct!(RunDelta { run, ended, exceptions, usage, stop, inline, in_segment, desired, pins, fenced, unfenced });
+wire_struct!(RunDelta {
+    run,
+    ended,
+    exceptions,
+    usage,
+    stop,
+    inline,
+    in_segment,
+    desired,
+    target,
+    pins,
+    fenced,
+    unfenced
+});
 
 /// The node of a task of a system job.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -270,10 +285,12 @@ pub struct RunMeta {
     pub segments: Vec<SegmentRef>,
     /// How many tasks of a service are kept running, if that was changed.
     pub desired: Option<u32>,
+    /// How many are to be kept running in the end, if that was changed.
+    pub target: Option<u32>,
     /// Nodes of tasks of a system job.
     pub pins: Vec<Pin>,
 }
-wire_struct!(RunMeta { applied, usage, stop, ended_ms, segments, desired, pins });
+wire_struct!(RunMeta { applied, usage, stop, ended_ms, segments, desired, target, pins });
 impl Document for RunMeta {
     const NAME: &'static str = "run checkpoint";
     const FORMAT: u8 = 1;

@@ -2,9 +2,9 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use weir_scheduler::{Config, Input, Output, PutJob, Request, RequestId, Scheduler, SessionId, Submit};
+use weir_scheduler::{Config, Input, Output, PutJob, Request, RequestId, RunView, Scheduler, SessionId, Submit};
 use weir_wire::{
-    id::{Digest, GrantSeq, Incarnation, JobVersion, NodeId, RunId, Term},
+    id::{Digest, GrantSeq, Incarnation, JobVersion, NodeId, RunId, TaskId, Term},
     kind::{Execution, Kind, Tier},
     message::{FullState, Grant, HeldGrant, OutcomeGroup, Renew, Report, Returned, ToControl},
     node::{Drain, Hello},
@@ -18,28 +18,30 @@ use weir_wire::{
 };
 
 use crate::{
+    kinds::shape,
     show::{self, Names},
     store::Store,
 };
 
 /// One scheduler with its store.
 pub(crate) struct Cluster {
-    scheduler: Scheduler,
+    pub(crate) scheduler: Scheduler,
     config: Config,
     store: Store,
     now: Instant,
+    /// How far the wall clock is ahead of where it was.
+    pub(crate) wall_ahead_ms: i64,
     in_flight: Option<Txn>,
     revision: u64,
-    wall_skew_ms: u64,
     requests: u64,
-    names: Names,
+    pub(crate) names: Names,
     trace: String,
 }
 
 /// The words of a command: `name=value` pairs and the rest.
-struct Words<'a> {
-    plain: Vec<&'a str>,
-    named: BTreeMap<&'a str, &'a str>,
+pub(crate) struct Words<'a> {
+    pub(crate) plain: Vec<&'a str>,
+    pub(crate) named: BTreeMap<&'a str, &'a str>,
 }
 
 impl<'a> Words<'a> {
@@ -48,20 +50,20 @@ impl<'a> Words<'a> {
         Self { plain, named: named.into_iter().filter_map(|word| word.split_once('=')).collect() }
     }
 
-    fn number(&self, name: &str, default: u64) -> u64 {
+    pub(crate) fn number(&self, name: &str, default: u64) -> u64 {
         self.named.get(name).map_or(default, |text| number(text))
     }
 
-    fn small(&self, name: &str, default: u32) -> u32 {
+    pub(crate) fn small(&self, name: &str, default: u32) -> u32 {
         u32::try_from(self.number(name, u64::from(default))).expect("a small number")
     }
 }
 
-fn number(text: &str) -> u64 {
+pub(crate) fn number(text: &str) -> u64 {
     text.trim_start_matches(['s', 'r']).parse().unwrap_or_else(|_| panic!("{text} is not a number"))
 }
 
-fn duration(text: &str) -> Duration {
+pub(crate) fn duration(text: &str) -> Duration {
     match text.strip_suffix("ms") {
         Some(ms) => Duration::from_millis(number(ms)),
         None => Duration::from_secs(number(text.strip_suffix('s').expect("a duration in s or ms"))),
@@ -77,9 +79,9 @@ impl Cluster {
             config,
             store: Store::default(),
             now: Instant(1_000_000_000_000),
+            wall_ahead_ms: 0,
             in_flight: None,
             revision: 100,
-            wall_skew_ms: 0,
             requests: 0,
             names: Names::default(),
             trace: String::new(),
@@ -91,15 +93,16 @@ impl Cluster {
     }
 
     fn now(&self) -> Now {
-        Now { mono: self.now, wall_ms: self.now.0 / 1_000_000 + self.wall_skew_ms }
+        let wall_ms = (self.now.0 / 1_000_000).checked_add_signed(self.wall_ahead_ms).expect("a time");
+        Now { mono: self.now, wall_ms }
     }
 
-    fn say(&mut self, line: &str) {
+    pub(crate) fn say(&mut self, line: &str) {
         self.trace.push_str(line);
         self.trace.push('\n');
     }
 
-    fn input(&mut self, input: Input) {
+    pub(crate) fn input(&mut self, input: Input) {
         self.scheduler.handle(self.now(), input);
         while let Some(output) = self.scheduler.poll_output() {
             if let Output::Commit { txn, .. } = &output {
@@ -108,16 +111,20 @@ impl Cluster {
             if let Some(line) = self.names.show(&output) {
                 self.say(&line);
             }
+            self.instant(&output);
         }
     }
 
     /// Carries out one line of a script.
     pub(crate) fn command(&mut self, line: &str) {
         let words = Words::new(line);
+        if self.kind_command(&words) {
+            return;
+        }
         match words.plain[0] {
             "config" => self.config.checkpoint_log_len = usize::try_from(words.number("checkpoint", 3)).expect("small"),
             "elect" => self.elect(Term(number(words.plain[1]))),
-            "clock" => self.wall_skew_ms = number(words.plain[1]),
+            "clock" => self.wall_ahead_ms = i64::try_from(number(words.plain[1])).expect("small"),
             "deposed" => self.input(Input::Deposed),
             "lead" => {
                 let until = self.now + duration(words.plain[1]);
@@ -242,9 +249,15 @@ impl Cluster {
                     .filter(|task| task.state.is_terminal())
                     .map(|task| (task.index, task.state, task.failures, task.failure.map(|failure| failure.reason)))
             };
-            runs.iter().map(|(_, run)| (run.run, ended(run.run).collect::<Vec<_>>(), run.usage)).collect()
+            // What is in flight may change how many are wanted.
+            let desired = |run: &RunView| run.desired.filter(|_| self.in_flight.is_none());
+            let long = |run: &RunView| (run.target, desired(run), run.restarts, run.paused);
+            runs.iter().map(|(_, run)| (run.run, ended(run.run).collect::<Vec<_>>(), run.usage, long(run))).collect()
         };
         assert_eq!(states(&other), states(&self.scheduler), "the store does not rebuild what was recorded");
+        assert_eq!(other.job_states(), self.scheduler.job_states(), "the store does not rebuild the states of jobs");
+        assert_eq!(other.quotas(), self.scheduler.quotas(), "the store does not rebuild the quotas");
+        let usage = |scheduler: &Scheduler| scheduler.quota_usage(&"default".parse().expect("a valid name"));
         let nodes = |scheduler: &Scheduler| -> Vec<_> {
             let nodes = scheduler.nodes(self.now()).into_iter();
             let drain = |drain: Option<weir_scheduler::DrainView>| drain.map(|drain| (drain.since_ms, drain.deadline));
@@ -252,6 +265,7 @@ impl Cluster {
         };
         if self.in_flight.is_none() {
             assert_eq!(nodes(&other), nodes(&self.scheduler), "the store does not rebuild the nodes");
+            assert_eq!(usage(&other), usage(&self.scheduler), "the store does not rebuild what counts for quotas");
         }
     }
 
@@ -275,7 +289,7 @@ impl Cluster {
         self.input(Input::NodeConnected { session: session(words.plain[1]), hello: Box::new(hello) });
     }
 
-    fn message(&mut self, to: &str, message: ToControl) {
+    pub(crate) fn message(&mut self, to: &str, message: ToControl) {
         self.input(Input::NodeMessage { session: session(to), message: Box::new(message) });
     }
 
@@ -326,51 +340,18 @@ impl Cluster {
         self.message(words.plain[1], ToControl::Report(report));
     }
 
-    fn request(&mut self, request: Request) {
+    pub(crate) fn request(&mut self, request: Request) {
         self.requests += 1;
         self.input(Input::Request { id: RequestId(self.requests), request });
     }
 
     fn job(&mut self, words: &Words<'_>) {
-        let zone = words.named.get("zone");
-        let memory = MemBytes(words.number("memory", 64) << 20);
-        let resources = Resources { cpu: CpuMillis(words.small("cpu", 500)), memory };
-        let zone = zone.map(|zone| Constraint::equal("zone", *zone));
-        let spec = JobRecord {
-            kind: Kind::Batch,
-            tier: Tier::Preemptible,
-            max_failed: None,
-            start_deadline: None,
-            after: Vec::new(),
-            input_from: None,
-            execution: execution(words.named.get("execution").unwrap_or(&"")),
-            namespace: "default".parse().expect("a valid name"),
-            job: words.plain[1].parse().expect("a valid name"),
-            version: JobVersion(0),
-            module: Digest([1; 32]),
-            args: Vec::new(),
-            env: Vec::new(),
-            budgets: Budgets { resources, fuel: Fuel(1), timeout: Some(Duration::from_secs(60)), output: 1000 },
-            dirs: Vec::new(),
-            count: 1,
-            max_running: words.small("max_running", 0),
-            priority: u8::try_from(words.number("priority", 50)).expect("small"),
-            retry: RetryPolicy {
-                attempts: words.small("attempts", 1),
-                backoff_min: Duration::from_secs(1),
-                backoff_max: Duration::from_secs(30),
-                retry_deterministic: false,
-            },
-            placement: Placement { constraints: zone.into_iter().collect(), ..Placement::default() },
-            created_ms: 0,
-            message: String::new(),
-        };
         let expected = words.named.get("expected").map(|version| JobVersion(number(version)));
-        self.request(Request::PutJob(Box::new(PutJob { spec, expected })));
+        self.request(Request::PutJob(Box::new(PutJob { spec: job_record(words), expected })));
     }
 
     fn submit(&mut self, words: &Words<'_>) {
-        let record = RunRecord {
+        let mut record = RunRecord {
             meta: Vec::new(),
             after: Vec::new(),
             input_from: None,
@@ -381,8 +362,9 @@ impl Cluster {
             count: words.small("count", 1),
             args: None,
             input: RunInput::None,
-            submitted_ms: 0,
+            submitted_ms: self.now().wall_ms,
         };
+        self.depend(words, &mut record);
         let key = words.named.get("key").map(|key| format!("default/{key}"));
         let runs = vec![record; usize::try_from(words.number("runs", 1)).expect("small")];
         self.request(Request::Submit(Submit { runs, key, fingerprint: words.number("fingerprint", 1) }));
@@ -399,6 +381,12 @@ impl Cluster {
         let failure =
             task.failure.map_or(String::new(), |failure| format!(", {} ({})", failure.reason, failure.source.as_str()));
         self.say(&format!("{name} {}{node}{failure}", task.state));
+    }
+
+    /// `r1.0`: a task.
+    pub(crate) fn task_of(&self, text: &str) -> TaskId {
+        let (run, index) = text.split_once('.').expect("a task");
+        TaskId { run: self.names.find(run), index: u32::try_from(number(index)).expect("small") }
     }
 
     fn show_run(&mut self, name: &str) {
@@ -422,12 +410,65 @@ fn name(words: &Words<'_>) -> NodeId {
     words.plain[1].parse().expect("a valid name")
 }
 
+/// The spec of a `job` command.
+fn job_record(words: &Words<'_>) -> JobRecord {
+    let zone = words.named.get("zone");
+    let memory = MemBytes(words.number("memory", 64) << 20);
+    let resources = Resources { cpu: CpuMillis(words.small("cpu", 500)), memory };
+    let zone = zone.map(|zone| Constraint::equal("zone", *zone));
+    let mut spec = JobRecord {
+        kind: Kind::Batch,
+        tier: Tier::Preemptible,
+        max_failed: None,
+        start_deadline: None,
+        after: Vec::new(),
+        input_from: None,
+        execution: execution(words.named.get("execution").unwrap_or(&"")),
+        namespace: "default".parse().expect("a valid name"),
+        job: words.plain[1].parse().expect("a valid name"),
+        version: JobVersion(0),
+        module: Digest([1; 32]),
+        args: Vec::new(),
+        env: Vec::new(),
+        budgets: Budgets { resources, fuel: Fuel(1), timeout: Some(Duration::from_secs(60)), output: 1000 },
+        dirs: Vec::new(),
+        count: 1,
+        max_running: words.small("max_running", 0),
+        priority: u8::try_from(words.number("priority", 50)).expect("small"),
+        retry: RetryPolicy {
+            attempts: words.small("attempts", 1),
+            backoff_min: Duration::from_secs(1),
+            backoff_max: Duration::from_secs(30),
+            retry_deterministic: false,
+        },
+        placement: Placement { constraints: zone.into_iter().collect(), ..Placement::default() },
+        created_ms: 0,
+        message: String::new(),
+    };
+    shape(words, &mut spec);
+    spec
+}
+
+/// A cron job whose firings all run, also beside each other.
+pub(crate) fn cron_job(name: &str, every_s: u64) -> JobRecord {
+    job_record(&Words::new(&format!("job {name} kind=cron overlap=allow schedule={every_s}")))
+}
+
+/// `5/1`: a term and the number of a grant.
+pub(crate) fn grant_of(text: &str) -> (Term, GrantSeq) {
+    let (term, grant) = text.split_once('/').expect("a grant");
+    (Term(number(term)), GrantSeq(number(grant)))
+}
+
 fn session(text: &str) -> SessionId {
     SessionId(number(text))
 }
 
+/// `ok`, `fast` or a reason; `exit_nonzero:20s` says how long the attempt ran.
 fn outcome(how: &str) -> Outcome {
-    let usage = Usage { fuel: Fuel(10), cpu_us: 5, wall_us: 50_000, peak_memory: MemBytes(1), output_bytes: 1 };
+    let (how, ran) = how.split_once(':').unwrap_or((how, "50ms"));
+    let wall_us = u64::try_from(duration(ran).as_micros()).expect("a short time");
+    let usage = Usage { fuel: Fuel(10), cpu_us: 5, wall_us, peak_memory: MemBytes(1), output_bytes: 1 };
     if how == "fast" {
         let usage = Usage { wall_us: 100, ..usage };
         return Outcome::succeeded(usage, Captured::inline(b"r"), Captured::Empty);

@@ -2,7 +2,9 @@
 //!
 //! `WEIR_BLESS=1 cargo test -p weir-scheduler` writes the answers anew; commit only differences that you can explain.
 
+mod chronos;
 mod cluster;
+mod kinds;
 mod show;
 mod store;
 

@@ -9,7 +9,7 @@ use weir_wire::{
     key,
     message::ToExecutor,
     node::NodeRecord,
-    record::{Block, Delta, RunDelta, RunMeta, SubmissionSegment},
+    record::{Block, Delta, JobState, Quota, RunDelta, RunMeta, SubmissionSegment},
     txn::Txn,
 };
 
@@ -76,6 +76,12 @@ impl Names {
                 let segment = SubmissionSegment::from_bytes(value).expect("a segment");
                 let keys: Vec<&str> = segment.keys.iter().map(|key| key.key.as_str()).collect();
                 format!("sub: {} runs, keys {keys:?}", segment.runs.len())
+            } else if name.starts_with(key::JOB_STATES) {
+                let JobState { job, paused, cron_through_ms, .. } = JobState::from_bytes(value).expect("a job state");
+                format!("state of {job}: paused {paused}, through {cron_through_ms}")
+            } else if name.starts_with(key::QUOTAS) {
+                let quota = Quota::from_bytes(value).expect("a quota");
+                format!("quota: weight {}, {:?} {:?} {:?}", quota.weight, quota.cpu, quota.memory, quota.running)
             } else {
                 match key::parse_checkpoint(name) {
                     Some(key::Checkpoint::Block(run, block)) => {
@@ -112,6 +118,9 @@ impl Names {
         if let Some(reason) = delta.stop {
             parts.push(format!("stop: {reason}"));
         }
+        parts.extend(delta.desired.map(|desired| format!("{desired} desired")));
+        parts.extend(delta.target.map(|target| format!("target {target}")));
+        parts.extend(delta.pins.iter().map(|pin| format!("{} on {}", pin.index, pin.node)));
         if delta.usage.attempts > 0 {
             parts.push(format!("{} attempts", delta.usage.attempts));
         }

@@ -8,7 +8,7 @@ use weir_wire::{
     id::Seq,
     key,
     node::NodeRecord,
-    record::{Block, Delta, RunMeta, SubmissionSegment},
+    record::{Block, Delta, JobState, Quota, RunMeta, SubmissionSegment},
     txn::Txn,
     work::JobRecord,
 };
@@ -34,6 +34,10 @@ impl Store {
         self.head = txn.seq;
     }
 
+    pub(crate) const fn head(&self) -> Seq {
+        self.head
+    }
+
     pub(crate) fn load(&self) -> Loaded {
         let mut loaded = Loaded { head: self.head, ..Loaded::default() };
         for (name, value) in &self.map {
@@ -46,6 +50,8 @@ impl Store {
                     loaded.log_bytes += value.len();
                     loaded.deltas.push((seq, read::<Delta>(value)));
                 }
+                "jobstate" => loaded.job_states.push(read::<JobState>(value)),
+                "quota" => loaded.quotas.push(read::<Quota>(value)),
                 "ckpt" => match key::parse_checkpoint(name) {
                     Some(key::Checkpoint::Block(run, block)) => {
                         loaded.blocks.push((run, block, read::<Block>(value)));

@@ -174,6 +174,7 @@ fn delta() -> Delta {
         inline: entries(),
         in_segment: true,
         desired: Some(7),
+        target: Some(8),
         pins: vec![Pin { index: 3, node: node_id() }],
         fenced: vec![fenced()],
         unfenced: vec![5, 6],
@@ -280,6 +281,7 @@ fn others() -> Vec<Case> {
         ended_ms: Some(1_795_000_000_003),
         segments: vec![SegmentRef { seq: Seq(80), term: Term(5), first: 3, last: 290 }],
         desired: Some(7),
+        target: Some(8),
         pins: vec![Pin { index: 3, node: node_id() }],
     };
     let block = Block {

@@ -1,0 +1,310 @@
+//! System jobs: one task on each node that matches, wherever that node is in its life.
+//!
+//! Which task belongs to which node is stored as a pin before it is granted, so that a task keeps its index through
+//! elections. A node that is away leaves its task dormant; a removed node's index goes to the next new one.
+
+use alloc::{collections::BTreeSet, vec::Vec};
+
+use weir_wire::{
+    id::{JobName, Namespace, NodeId, RunId},
+    kind::Tier,
+    record::Pin,
+    task::Reason,
+};
+
+use crate::{
+    check, limits,
+    long::LongRunning,
+    phase::Phase,
+    plan::{Plan, PlannedGrant},
+    scheduler::{Leading, Scheduler},
+};
+
+/// How a node stands to a system job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    /// It matches, and takes new work.
+    Here,
+    /// It matches, and takes no new work: what runs on it goes on.
+    Closed,
+    /// It is silent: nothing is decided.
+    Silent,
+    /// It is gone, or does not match.
+    Away,
+}
+
+impl Scheduler {
+    /// Grants the tasks of system jobs whose nodes may take them.
+    pub(crate) fn place_pinned(&mut self) {
+        let Some(leading) = self.leading.as_deref_mut() else {
+            return;
+        };
+        let mut grants = 0;
+        for slot in core::mem::take(&mut leading.pinned_try) {
+            let Some(leading) = self.leading.as_deref_mut() else {
+                return;
+            };
+            if grants >= limits::GRANTS_PER_TURN_MAX {
+                leading.pinned_try.insert(slot);
+                leading.more_to_place = true;
+                continue;
+            }
+            for plan in leading.pinned_plans(slot) {
+                let Some(leading) = self.leading.as_deref_mut() else {
+                    return;
+                };
+                // Each one is looked at anew: the one before it may have filled the node.
+                if !leading.takes_pinned(&plan) {
+                    continue;
+                }
+                if cfg!(debug_assertions) {
+                    let verdict = check::grant(&plan, leading);
+                    assert_eq!(verdict, Ok(()), "placement is wrong: {}", Plan::Grant(plan));
+                }
+                grants += 1;
+                self.apply(&plan);
+            }
+        }
+    }
+}
+
+impl Leading {
+    /// A task of a system job waits for its node.
+    pub(crate) fn pinned_task_waits(&mut self, id: RunId, index: u32) {
+        let Some(run) = self.runs.get(&id) else { return };
+        let node = run.long.as_ref().and_then(|long| long.pins.get(index as usize));
+        if let Some(slot) = node.and_then(|node| self.nodes.slot(node)) {
+            self.pinned_waiting.entry(slot).or_default().insert((id, index));
+            self.pinned_try.insert(slot);
+        }
+    }
+
+    /// A node may take what it did not take before.
+    pub(crate) fn retry_pinned(&mut self, slot: usize) {
+        if self.pinned_waiting.contains_key(&slot) {
+            self.pinned_try.insert(slot);
+        }
+    }
+
+    fn pinned_plans(&mut self, slot: usize) -> Vec<PlannedGrant> {
+        let Some(waiting) = self.pinned_waiting.get_mut(&slot) else { return Vec::new() };
+        let runs = &self.runs;
+        let node = self.nodes.get(slot).id();
+        // The place in the table may have been another node's.
+        let here = |index: u32, long: &LongRunning| long.pins.get(index as usize) == Some(node);
+        waiting.retain(|(id, index)| {
+            let run = runs.get(id).filter(|run| run.phase(*index) == Phase::Pending);
+            run.and_then(|run| run.long.as_deref()).is_some_and(|long| here(*index, long))
+        });
+        let plan = |(id, index): &(RunId, u32)| {
+            let ordinal = runs.get(id).map_or(1, |run| run.ordinal(*index));
+            PlannedGrant { run: *id, first: *index, len: 1, ordinal, slot, claimed: false }
+        };
+        let plans = waiting.iter().map(plan).collect();
+        if waiting.is_empty() {
+            self.pinned_waiting.remove(&slot);
+        }
+        plans
+    }
+
+    fn takes_pinned(&self, plan: &PlannedGrant) -> bool {
+        let Some(run) = self.runs.get(&plan.run) else { return false };
+        let node = self.nodes.get(plan.slot);
+        let class = &self.queue.get(run.class).key;
+        let allowed = run.job.tier != Tier::Production || self.shares.allows(run.site.space, &class.resources);
+        run.may_start()
+            && self.reconcile_until.is_none()
+            && node.is_ready()
+            && allowed
+            && node.room(class.book).takes(&class.want())
+    }
+
+    /// A node came, left, or takes work or does not: system jobs follow it.
+    pub(crate) fn node_changed(&mut self, slot: usize) {
+        self.nodes_dirty.insert(slot);
+    }
+
+    /// Looks at the nodes that changed, for all system jobs.
+    pub(crate) fn follow_nodes(&mut self) {
+        if self.reconcile_until.is_some() {
+            return;
+        }
+        let dirty = core::mem::take(&mut self.nodes_dirty);
+        if dirty.is_empty() || self.system_jobs.is_empty() {
+            return;
+        }
+        for name in self.system_jobs.clone() {
+            self.follow(&name, dirty.iter().copied());
+        }
+    }
+
+    /// Looks at all nodes for one system job.
+    pub(crate) fn step_system(&mut self, name: &(Namespace, JobName)) {
+        if self.reconcile_until.is_none() {
+            let slots = self.nodes.by_name().collect::<Vec<_>>();
+            self.follow(name, slots.into_iter());
+        } else {
+            self.charge_system(name);
+        }
+    }
+
+    fn follow(&mut self, name: &(Namespace, JobName), slots: impl Iterator<Item = usize>) {
+        let active = self.active_runs(name);
+        let Some((&newest, olds)) = active.split_last() else { return };
+        let mut pins = Vec::new();
+        for slot in slots {
+            let node = self.nodes.get(slot).id().clone();
+            let mut held = false;
+            for (place, id) in active.iter().enumerate() {
+                held |= self.review_pin(*id, &active[place + 1..], &node, held);
+            }
+            if !held && self.standing(newest, &node) == Standing::Here && !self.has_pin(newest, &node) {
+                pins.push(node);
+            }
+        }
+        if !olds.is_empty() {
+            self.take_over(newest, olds, &mut pins);
+        }
+        self.pin(newest, pins);
+        self.charge_system(name);
+    }
+
+    pub(crate) fn has_pin(&self, id: RunId, node: &NodeId) -> bool {
+        let long = self.runs.get(&id).and_then(|run| run.long.as_ref());
+        long.is_some_and(|long| long.pinned.contains_key(node))
+    }
+
+    /// Decides whether a run's task on a node is wanted; true if it is, or still runs there.
+    fn review_pin(&mut self, id: RunId, newer: &[RunId], node: &NodeId, held: bool) -> bool {
+        let pinned = self.runs.get(&id).and_then(|run| run.long.as_ref()).and_then(|long| long.pinned.get(node));
+        let Some(&index) = pinned else { return false };
+        let superseded = newer.iter().any(|newer| self.has_pin(*newer, node));
+        let standing = self.standing(id, node);
+        let Some(run) = self.runs.get(&id) else { return false };
+        let granted = run.phase(index).is_busy();
+        let wanted = match standing {
+            _ if superseded || (held && !granted) => false,
+            Standing::Here => true,
+            Standing::Silent => return run.phase(index) != Phase::Dormant,
+            Standing::Closed => granted,
+            Standing::Away => false,
+        };
+        self.want(id, index, wanted);
+        wanted || granted
+    }
+
+    fn standing(&self, id: RunId, node: &NodeId) -> Standing {
+        let Some(run) = self.runs.get(&id) else { return Standing::Away };
+        let Some(slot) = self.nodes.slot(node) else { return Standing::Away };
+        let node = self.nodes.get(slot);
+        if node.lost || !run.long.as_ref().is_some_and(|long| long.matches(node)) {
+            Standing::Away
+        } else if node.session.is_none() || !node.presented {
+            Standing::Silent
+        } else if node.draining || node.record.cordoned {
+            Standing::Closed
+        } else {
+            Standing::Here
+        }
+    }
+
+    /// An update: the newest run takes over one node after the other, each time that all of its tasks are healthy; at the
+    /// end the old runs are stopped.
+    fn take_over(&mut self, newest: RunId, olds: &[RunId], pins: &mut Vec<NodeId>) {
+        let run = self.runs.get(&newest).expect("active runs exist");
+        let Some(long) = run.long.as_deref() else { return };
+        if run.stop.is_some() || run.waiting.is_some() || run.paused || long.staged {
+            return;
+        }
+        let settled = (0..run.count()).all(|index| run.phase(index) == Phase::Dormant || long.is_healthy(index));
+        let mut left = None;
+        let mut busy = false;
+        for old in olds {
+            let Some(run) = self.runs.get(old) else { continue };
+            let Some(long) = run.long.as_deref() else { continue };
+            busy |= (0..run.count())
+                .any(|index| run.phase(index).is_busy() && self.has_pin(newest, &long.pins[index as usize]));
+            left = left.or_else(|| {
+                let stays = |node: &&NodeId| {
+                    matches!(self.standing(newest, node), Standing::Here | Standing::Closed | Standing::Silent)
+                        && !self.has_pin(newest, node)
+                };
+                long.pins.iter().find(stays).cloned()
+            });
+        }
+        match left {
+            Some(node) if settled && !busy && self.standing(newest, &node) == Standing::Here => pins.push(node),
+            Some(_) => {}
+            None if busy || !settled => {}
+            None => {
+                let old = olds.iter().find(|old| self.runs.get(old).is_some_and(|run| run.stop.is_none()));
+                if let Some(old) = old.copied() {
+                    self.end_run(old, Reason::Cancelled);
+                }
+            }
+        }
+    }
+
+    /// Stages pins for nodes; the indices of removed nodes are used again.
+    fn pin(&mut self, id: RunId, nodes: Vec<NodeId>) {
+        let Some(run) = self.runs.get(&id) else { return };
+        let Some(long) = run.long.as_deref() else { return };
+        if nodes.is_empty() || long.staged || run.stop.is_some() || run.waiting.is_some() {
+            return;
+        }
+        let gone = |node: &NodeId| self.nodes.slot(node).is_none();
+        let dormant = |index: &u32| run.phase(*index) == Phase::Dormant;
+        let free = (0..run.count()).filter(dormant).filter(|index| gone(&long.pins[*index as usize]));
+        let room = self.quota_room(&run.record.namespace, &run.job);
+        let indices: Vec<u32> = free
+            .chain(run.count()..weir_wire::limits::TASKS_PER_RUN_MAX)
+            .take(nodes.len().min(limits::PINS_PER_COMMIT_MAX).min(room))
+            .collect();
+        let over_quota = indices.len() < nodes.len().min(limits::PINS_PER_COMMIT_MAX);
+        let long = self.long_mut(id);
+        long.over_quota = over_quota;
+        if indices.is_empty() {
+            return;
+        }
+        long.staged = true;
+        for (index, node) in indices.into_iter().zip(nodes) {
+            self.open_batch().pin(id, Pin { index, node });
+        }
+    }
+
+    /// Pins are durable.
+    pub(crate) fn pins_committed(&mut self, id: RunId, pins: Vec<Pin>) {
+        if pins.is_empty() {
+            return;
+        }
+        self.long_mut(id).staged = false;
+        for pin in pins {
+            self.set_pin(id, pin);
+        }
+        self.end_added(id);
+        self.long_changed(id);
+    }
+
+    /// Binds a task to a node.
+    pub(crate) fn set_pin(&mut self, id: RunId, pin: Pin) {
+        let Some(run) = self.runs.get_mut(&id) else { return };
+        let added = run.grow(pin.index.saturating_add(1));
+        let count = run.count() as usize;
+        let Some(long) = run.long.as_deref_mut().filter(|_| (pin.index as usize) < count) else { return };
+        self.open_tasks += u64::from(added);
+        // Pins come in the order of their indices, so this repeats a name only where a stored table has a gap.
+        long.pins.resize(count, pin.node.clone());
+        let place = &mut long.pins[pin.index as usize];
+        let before = core::mem::replace(place, pin.node.clone());
+        if long.pinned.get(&before) == Some(&pin.index) {
+            long.pinned.remove(&before);
+        }
+        long.pinned.insert(pin.node, pin.index);
+    }
+
+    /// Runs of a paused job may go on.
+    pub(crate) fn retry_all_pinned(&mut self) {
+        let slots: BTreeSet<usize> = self.pinned_waiting.keys().copied().collect();
+        self.pinned_try.extend(slots);
+    }
+}
