@@ -228,3 +228,125 @@ pub(crate) fn run_size(run: &RunRecord) -> usize {
     let meta: usize = run.meta.iter().map(|(name, value)| name.len() + value.len() + 4).sum();
     192 + input + args + meta + run.after.len() * 12
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec;
+    use core::time::Duration;
+
+    use weir_wire::{
+        id::{Digest, JobVersion},
+        kind::{Cron, Dependency, Execution, Overlap, Service, Tier},
+        placement::Placement,
+        resources::Resources,
+        units::{CpuMillis, Fuel, MemBytes},
+        work::{Budgets, RetryPolicy},
+    };
+
+    use super::*;
+
+    fn job(kind: Kind) -> JobRecord {
+        let resources = Resources { cpu: CpuMillis(100), memory: MemBytes(1 << 20) };
+        JobRecord {
+            namespace: "default".parse().expect("a valid name"),
+            job: "j".parse().expect("a valid name"),
+            version: JobVersion(1),
+            kind,
+            module: Digest([0; 32]),
+            args: Vec::new(),
+            env: Vec::new(),
+            budgets: Budgets { resources, fuel: Fuel(1), timeout: None, output: 1 },
+            dirs: Vec::new(),
+            count: 1,
+            max_running: 0,
+            priority: 50,
+            tier: Tier::Preemptible,
+            max_failed: None,
+            start_deadline: None,
+            after: Vec::new(),
+            input_from: None,
+            execution: Execution::default(),
+            retry: RetryPolicy {
+                attempts: 1,
+                backoff_min: Duration::from_secs(1),
+                backoff_max: Duration::from_secs(30),
+                retry_deterministic: false,
+            },
+            placement: Placement::default(),
+            created_ms: 0,
+            message: String::new(),
+        }
+    }
+
+    fn service() -> Kind {
+        Kind::Service(Service { healthy_after: Duration::from_secs(10) })
+    }
+
+    fn cron(schedule: &str) -> Kind {
+        Kind::Cron(Cron {
+            schedule: schedule.into(),
+            time_zone: "UTC".into(),
+            overlap: Overlap::Forbid,
+            start_deadline: Duration::from_secs(60),
+        })
+    }
+
+    fn after(job: &str, condition: Condition) -> Dependency {
+        Dependency { job: job.parse().expect("a valid name"), condition }
+    }
+
+    type Change = fn(&mut JobRecord);
+
+    #[test]
+    fn what_every_kind_may_have_is_taken() {
+        for kind in [Kind::Batch, service(), Kind::System, Kind::Function, cron("@hourly")] {
+            assert_eq!(spec(&job(kind.clone())), Ok(()), "{kind:?}");
+        }
+        let changes: [(Kind, Change); 5] = [
+            (Kind::Batch, |job| job.count = weir_wire::limits::TASKS_PER_RUN_MAX),
+            (Kind::Batch, |job| job.execution.at_most_once = true),
+            (Kind::Function, |job| job.start_deadline = Some(Duration::from_secs(1))),
+            (service(), |job| job.execution.fenced = true),
+            (service(), |job| job.count = 0),
+        ];
+        for (kind, change) in changes {
+            let mut job = job(kind);
+            change(&mut job);
+            assert_eq!(spec(&job), Ok(()), "{job:?}");
+        }
+    }
+
+    #[test]
+    fn contradictions_are_refused() {
+        let changes: [(Kind, Change); 20] = [
+            (Kind::Batch, |job| job.priority = 101),
+            (Kind::Batch, |job| job.retry.attempts = 0),
+            (Kind::Batch, |job| job.count = 0),
+            (Kind::Batch, |job| job.count = weir_wire::limits::TASKS_PER_RUN_MAX + 1),
+            (Kind::Batch, |job| (job.execution.at_most_once, job.retry.attempts) = (true, 2)),
+            (Kind::Batch, |job| job.after = vec![after("j", Condition::Any)]),
+            (Kind::Batch, |job| job.after = vec![after("a", Condition::Any), after("a", Condition::Success)]),
+            (Kind::Batch, |job| job.after = (0..17).map(|n| after(&format!("a{n}"), Condition::Any)).collect()),
+            (Kind::Batch, |job| job.input_from = "a".parse().ok()),
+            (Kind::Batch, |job| {
+                job.after = vec![after("a", Condition::Any)];
+                job.input_from = "a".parse().ok();
+            }),
+            (service(), |job| job.execution.at_most_once = true),
+            (service(), |job| job.max_failed = Some(1)),
+            (service(), |job| job.start_deadline = Some(Duration::from_secs(1))),
+            (service(), |job| job.count = limits::SERVICE_TASKS_MAX + 1),
+            (Kind::System, |job| job.max_running = 1),
+            (Kind::System, |job| job.max_failed = Some(1)),
+            (Kind::Function, |job| job.count = 2),
+            (Kind::Function, |job| job.after = vec![after("a", Condition::Any)]),
+            (cron(""), |_| ()),
+            (cron("@hourly"), |job| job.count = 0),
+        ];
+        for (kind, change) in changes {
+            let mut job = job(kind);
+            change(&mut job);
+            assert!(matches!(spec(&job), Err(RequestError::Invalid(_))), "{job:?}");
+        }
+    }
+}

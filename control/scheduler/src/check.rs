@@ -59,12 +59,12 @@ pub(crate) fn eviction(plan: &Eviction, leading: &Leading) -> Result<(), &'stati
         }
         lanes += 1;
         if owner.job.tier != Tier::Revocable {
-            cpu += u64::from(owner.work.budgets.resources.cpu.0);
-            memory += owner.work.budgets.resources.memory.0;
+            cpu += u64::from(owner.job.budgets.resources.cpu.0);
+            memory += owner.job.budgets.resources.memory.0;
         }
     }
-    cpu += u64::from(node.books.claimed.cpu.0) + u64::from(run.work.budgets.resources.cpu.0);
-    memory += node.books.claimed.memory.0 + run.work.budgets.resources.memory.0;
+    cpu += u64::from(node.books.claimed.cpu.0) + u64::from(run.job.budgets.resources.cpu.0);
+    memory += node.books.claimed.memory.0 + run.job.budgets.resources.memory.0;
     lanes += node.books.claims as usize + 1;
     let fits = cpu <= u64::from(node.capacity.cpu.0) && memory <= node.capacity.memory.0;
     if plan.victims.iter().any(|victim| !node.grants.contains(victim)) {
@@ -145,13 +145,13 @@ fn books(run: &Run, node: &Node, plan: &PlannedGrant, leading: &Leading) -> Resu
             return Err("the node holds a grant of another one");
         }
         let owner = leading.runs.get(&held.run).ok_or("a grant belongs to no run")?;
-        let resources = &owner.work.budgets.resources;
+        let resources = &owner.job.budgets.resources;
         let book = if owner.job.tier == Tier::Revocable { &mut revocable } else { &mut firm };
         book[0] += u64::from(resources.cpu.0);
         book[1] += resources.memory.0;
         same += u32::from(held.run == plan.run);
     }
-    let wanted = [u64::from(run.work.budgets.resources.cpu.0), run.work.budgets.resources.memory.0];
+    let wanted = [u64::from(run.job.budgets.resources.cpu.0), run.job.budgets.resources.memory.0];
     let capacity = [u64::from(node.capacity.cpu.0), node.capacity.memory.0];
     let kept = |at: usize| match plan.claimed {
         true => 0,
@@ -196,8 +196,8 @@ fn quota(run: &Run, leading: &Leading) -> Result<(), &'static str> {
     let owners = leading.grants.iter().filter_map(|(_, grant)| leading.runs.get(&grant.run));
     let counted = owners.filter(|owner| owner.job.tier == Tier::Production && owner.job.namespace == run.job.namespace);
     for owner in wanted.chain(counted) {
-        cpu += u64::from(owner.work.budgets.resources.cpu.0);
-        memory += owner.work.budgets.resources.memory.0;
+        cpu += u64::from(owner.job.budgets.resources.cpu.0);
+        memory += owner.job.budgets.resources.memory.0;
         number += 1;
     }
     let exceeded = quota.cpu.is_some_and(|limit| cpu > u64::from(limit.0))

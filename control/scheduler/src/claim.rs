@@ -223,7 +223,7 @@ impl Scheduler {
 impl Leading {
     fn claim(&mut self, eviction: &Eviction, until: Instant) {
         let Some(run) = self.runs.get(&eviction.run) else { return };
-        let claim = Claim { run: eviction.run, resources: run.work.budgets.resources, until };
+        let claim = Claim { run: eviction.run, resources: run.job.budgets.resources, until };
         self.add_claim(eviction.slot, claim);
         // It may be free already.
         self.node_freed(eviction.slot);

@@ -1,6 +1,6 @@
 //! Runs that wait for other runs: how those end, and the payload that is made from their results.
 
-use alloc::{string::String, vec::Vec};
+use alloc::{boxed::Box, string::String, vec::Vec};
 use core::time::Duration;
 
 use weir_wire::{
@@ -59,7 +59,8 @@ impl Scheduler {
         let Some(Waiting::Input { failures }) = run.waiting else { return };
         match result {
             Ok(blob) => {
-                run.work.input = if items { Input::Items(blob) } else { Input::Blob(blob) };
+                let input = if items { Input::Items(blob) } else { Input::Blob(blob) };
+                run.assembled = Some(Box::new(input));
                 leading.start_waiting(id);
             }
             Err(error) if failures + 1 >= limits::ASSEMBLY_TRIES_MAX => {

@@ -196,7 +196,7 @@ impl Scheduler {
         assert!(!held.sent, "a fenced grant of {id}.{index} was to be sent twice");
         held.sent = true;
         run.defined_on.insert(slot);
-        let define = node.defined.insert(id).then(|| Box::new(run.work.clone()));
+        let define = node.defined.insert(id).then(|| Box::new(run.work()));
         let ordinal = run.ordinal(index);
         if let Some(work) = define {
             self.send(session, ToExecutor::Define(work));

@@ -46,7 +46,7 @@ struct Victim {
 
 impl Victim {
     fn new(key: GrantKey, owner: &Run) -> Self {
-        let resources = &owner.work.budgets.resources;
+        let resources = &owner.job.budgets.resources;
         // The room of a revocable task is in the other book: its end frees a lane.
         let booked = i128::from(owner.job.tier != Tier::Revocable);
         let frees = [booked * i128::from(resources.cpu.0), booked * i128::from(resources.memory.0), 1];
@@ -102,7 +102,7 @@ impl Leading {
             0 => u32::MAX,
             limit => limit.saturating_sub(run.lanes_taken()),
         };
-        let quota = self.shares.room_in_quota(run.site.space, &run.work.budgets.resources);
+        let quota = self.shares.room_in_quota(run.site.space, &run.job.budgets.resources);
         pending.min(lanes).min(quota).saturating_sub(run.site.claims) as usize
     }
 

@@ -285,8 +285,8 @@ impl Scheduler {
             return false;
         };
         let needs = |run: &Run| {
-            run.work.module == *digest
-                || match &run.work.input {
+            run.job.module == *digest
+                || match run.input() {
                     Input::Blob(blob) | Input::Items(blob) => blob.digest == *digest,
                     Input::None | Input::Inline(_) => false,
                 }

@@ -110,6 +110,25 @@ mod tests {
     }
 
     #[test]
+    fn crashes_wait_longer_each_time_and_the_platforms_failures_do_not_count() {
+        let mut rng = Rng::new(1, 1);
+        let mut delay = |counted, free, class| restart(&POLICY, Tries { counted, free }, class, &mut rng);
+        let within = |delay: Duration, upper: u64| {
+            let upper = Duration::from_secs(upper);
+            (upper / 2..=upper).contains(&delay)
+        };
+        for (crashes, upper) in [(0, 1), (1, 2), (4, 16), (5, 30), (50, 30)] {
+            for class in [RetryClass::Counted, RetryClass::Deterministic, RetryClass::Final] {
+                let (delay, counted) = delay(crashes, 0, class);
+                assert!(counted && within(delay, upper), "{crashes} crashes: {delay:?}");
+            }
+        }
+        assert_eq!(delay(9, 0, RetryClass::Free), (Duration::ZERO, false));
+        let (delay, counted) = delay(0, 3, RetryClass::Free);
+        assert!(!counted && within(delay, 8), "{delay:?}");
+    }
+
+    #[test]
     fn delays_double_up_to_the_maximum_with_jitter() {
         let mut rng = Rng::new(7, 1);
         for (failures, upper) in [(0, 1), (1, 2)] {

@@ -16,7 +16,7 @@ use weir_wire::{
     segment::Entry,
     task::{Reason, Status},
     units::Instant,
-    work::{JobRecord, RunRecord, WorkSpec},
+    work::{Input, JobRecord, RunRecord, WorkSpec},
 };
 
 use crate::{
@@ -46,7 +46,8 @@ pub(crate) struct Run {
     pub(crate) id: RunId,
     pub(crate) record: RunRecord,
     pub(crate) job: Arc<JobRecord>,
-    pub(crate) work: WorkSpec,
+    /// The payload that was made from another run's results, in place of its own.
+    pub(crate) assembled: Option<Box<Input>>,
     pub(crate) class: ClassId,
     pub(crate) site: Site,
     /// Its place in the order of submission.
@@ -107,7 +108,6 @@ impl Run {
         site: Site,
         position: u64,
     ) -> Self {
-        let work = WorkSpec::new(id, &record, &job);
         let long = LongRunning::new(&job, record.count).map(Box::new);
         // Tasks of long-running jobs are added as they are wanted.
         let count = if long.is_some() { 0 } else { record.count };
@@ -117,7 +117,7 @@ impl Run {
             id,
             record,
             job,
-            work,
+            assembled: None,
             class,
             site,
             position,
@@ -150,6 +150,20 @@ impl Run {
             dirty_blocks: BTreeSet::new(),
             meta_dirty: false,
         }
+    }
+
+    /// All that an executor needs: made when it is sent, since a million runs would keep a million copies.
+    pub(crate) fn work(&self) -> WorkSpec {
+        let mut work = WorkSpec::new(self.id, &self.record, &self.job);
+        if let Some(input) = &self.assembled {
+            work.input.clone_from(input);
+        }
+        work
+    }
+
+    /// The payload of its tasks.
+    pub(crate) fn input(&self) -> &Input {
+        self.assembled.as_deref().unwrap_or(&self.record.input)
     }
 
     /// The number of tasks; of long-running jobs, it grows.
@@ -285,7 +299,7 @@ impl Run {
     /// The next tasks to grant: neighbours with the same ordinal, at most `len_max` of them.
     pub(crate) fn next_range(&self, len_max: u32) -> Option<(u32, u32)> {
         // Fenced grants are stored one by one, and behind a task that never ends nothing would be started.
-        let len_max = if self.work.execution.is_fenced() || self.work.long_running { 1 } else { len_max };
+        let len_max = if self.job.execution.is_fenced() || self.job.kind.is_long_running() { 1 } else { len_max };
         if let Some(&first) = self.requeued.first() {
             let ordinal = self.ordinal(first);
             let mut end = first + 1;

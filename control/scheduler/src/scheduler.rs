@@ -378,13 +378,13 @@ impl Scheduler {
         run.take_range(first, len, key);
         let node = leading.nodes.get_mut(plan.slot);
         let session = node.session.expect("ready nodes are connected");
-        let fenced = run.work.execution.is_fenced();
+        let fenced = run.job.execution.is_fenced();
         // What a node knows ends with its session: another start of its executor knows nothing.
         let mut define = None;
         if !fenced && node.defined.insert(plan.run) {
             run.defined_on.insert(plan.slot);
             node.add_module(run.site.module);
-            define = Some(Box::new(run.work.clone()));
+            define = Some(Box::new(run.work()));
         }
         leading.add_grant(key, Grant::new(plan.run, plan.slot, first, first + len));
         leading.served(plan.run);

@@ -26,7 +26,7 @@ impl Leading {
             let (class, id, ticket) = self.queue.first(&mut self.shares)?;
             let run = self.runs.get_mut(&id).expect("queued runs exist");
             if ticket.lane.band.tier == Tier::Production
-                && !self.shares.allows(ticket.lane.space, &run.work.budgets.resources)
+                && !self.shares.allows(ticket.lane.space, &run.job.budgets.resources)
             {
                 self.park(id);
                 continue;
@@ -87,7 +87,7 @@ impl Leading {
     /// Counts a grant in, or out, of everything that sums over grants; gives a run that waited for the quota.
     pub(crate) fn count_grant(&mut self, grant: &Grant, more: bool) -> Option<RunId> {
         let run = self.runs.get_mut(&grant.run)?;
-        let (tier, resources) = (run.job.tier, run.work.budgets.resources);
+        let (tier, resources) = (run.job.tier, run.job.budgets.resources);
         self.nodes.get_mut(grant.node).books.count(tier, &resources, more);
         let class = self.queue.get(run.class);
         if class.key.placement.max_per_node > 0 {
