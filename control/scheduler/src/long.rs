@@ -100,6 +100,11 @@ impl LongRunning {
     }
 
     /// Whether a task has run for long enough.
+    /// How many tasks are healthy.
+    pub(crate) fn healthy_count(&self) -> u32 {
+        u32::try_from(self.healthy.len()).unwrap_or(u32::MAX)
+    }
+
     pub(crate) fn is_healthy(&self, index: u32) -> bool {
         self.healthy.contains(&index)
     }

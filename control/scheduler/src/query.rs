@@ -397,6 +397,7 @@ impl Leading {
             count: run.count() - counts.dormant,
             target: service.map(|long| long.target),
             desired: service.map(|long| if run.stop_recorded { 0 } else { long.desired }),
+            healthy: run.long.as_ref().map(|long| long.healthy_count()),
             restarts: run.long.as_ref().map_or(0, |_| run.usage.attempts),
             scheduled_ms: run.record.scheduled_ms,
             paused: run.paused && !run.is_over(),

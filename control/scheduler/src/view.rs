@@ -100,6 +100,8 @@ pub struct RunView {
     pub target: Option<u32>,
     /// Of a service, how many tasks are kept at the moment: during an update not `target`, and none once it is stopped.
     pub desired: Option<u32>,
+    /// Of a long-running job, the tasks that are wanted and have run for as long as makes them healthy.
+    pub healthy: Option<u32>,
     /// Attempts of a long-running job that have ended: their tasks were started again.
     pub restarts: u64,
     /// The instant for which a cron job was fired, Unix milliseconds.

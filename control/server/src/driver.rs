@@ -7,6 +7,7 @@ use tokio::{
     time::sleep,
 };
 use tokio_util::sync::CancellationToken;
+use weir_api::schedule::Schedule;
 use weir_scheduler::{Input, Output, Reply, Request, RequestError, RequestId, Scheduler};
 use weir_wire::{
     id::{RunId, Term},
@@ -15,6 +16,7 @@ use weir_wire::{
 };
 
 use crate::{
+    assemble::{Assembled, Assembler},
     clock,
     commit::{Committer, Done},
     followers::Followers,
@@ -34,6 +36,7 @@ pub(crate) struct Inbox {
     pub(crate) leader: mpsc::Receiver<LeaderEvent>,
     pub(crate) sessions: mpsc::Receiver<SessionEvent>,
     pub(crate) calls: mpsc::Receiver<Call>,
+    pub(crate) assembled: mpsc::Receiver<Assembled>,
 }
 
 /// What other parts of the process learn from the driver.
@@ -64,6 +67,7 @@ pub(crate) struct Driver {
     inbox: Inbox,
     signals: Signals,
     committer: Committer,
+    assembler: Assembler,
     outlets: Outlets,
     followers: Followers,
     waiting: BTreeMap<RequestId, Waiting>,
@@ -71,12 +75,19 @@ pub(crate) struct Driver {
 }
 
 impl Driver {
-    pub(crate) fn new(scheduler: Scheduler, inbox: Inbox, signals: Signals, committer: Committer) -> Self {
+    pub(crate) fn new(
+        scheduler: Scheduler,
+        inbox: Inbox,
+        signals: Signals,
+        committer: Committer,
+        assembler: Assembler,
+    ) -> Self {
         Self {
             scheduler,
             inbox,
             signals,
             committer,
+            assembler,
             outlets: Outlets::default(),
             followers: Followers::default(),
             waiting: BTreeMap::new(),
@@ -93,6 +104,7 @@ impl Driver {
                 () = stop.cancelled() => return self.outlets.close_all("this replica stops").await,
                 Some(done) = self.inbox.commits.recv() => self.committed(&done),
                 Some(event) = self.inbox.leader.recv() => self.leadership(event),
+                Some(assembled) = self.inbox.assembled.recv() => self.assembled(assembled),
                 Some(event) = self.inbox.sessions.recv() => self.session(event),
                 Some(call) = self.inbox.calls.recv() => self.call(call),
                 () = sleep(pause) => self.input(Input::Tick),
@@ -144,6 +156,13 @@ impl Driver {
         self.input(Input::CommitDone { seq, result });
     }
 
+    fn assembled(&mut self, assembled: Assembled) {
+        if self.assembler.accept(&assembled) {
+            let Assembled { run, result, .. } = assembled;
+            self.input(Input::InputAssembled { run, result });
+        }
+    }
+
     fn leadership(&mut self, event: LeaderEvent) {
         match event {
             LeaderEvent::Until(until) => self.input(Input::LeadershipUntil(until)),
@@ -157,6 +176,7 @@ impl Driver {
                 // A transaction of the old term that was not begun yet must not be begun later.
                 self.carry_out();
                 self.committer.give_up();
+                self.assembler.give_up();
                 self.input(Input::Deposed);
                 self.carry_out();
                 self.outlets.refuse_all("this replica is no longer the leader");
@@ -217,8 +237,11 @@ impl Driver {
                 Output::Close { session } => self.outlets.close(session),
                 Output::Reply { id, result } => self.reply(id, result),
                 Output::TaskOutput(output) => self.deliver(&output),
-                // No job of a kind that needs these is accepted yet.
-                Output::NextInstant { .. } | Output::AssembleInput { .. } => {}
+                Output::AssembleInput { run, from, items } => self.assembler.begin(&self.scheduler, run, from, items),
+                Output::NextInstant { namespace, job, version, schedule, time_zone, after_ms } => {
+                    let at_ms = next_instant(&schedule, &time_zone, after_ms);
+                    self.input(Input::NextInstant { namespace, job, version, after_ms, at_ms });
+                }
                 Output::Changed { revision } => drop(self.signals.revision.send_replace(revision)),
             }
         }
@@ -241,6 +264,17 @@ impl Driver {
         if !self.followers.deliver(output) && !output.last {
             let (run, index) = (output.run, output.index);
             self.request(Request::Follow { run, index, on: false }, Waiting::Nobody);
+        }
+    }
+}
+
+/// When a cron job fires next; never, if its schedule cannot be read, which is checked before it is stored.
+fn next_instant(schedule: &str, time_zone: &str, after_ms: u64) -> Option<u64> {
+    match Schedule::parse(schedule, time_zone) {
+        Ok(schedule) => schedule.next(after_ms),
+        Err(error) => {
+            tracing::error!(%error, schedule, time_zone, "a stored schedule cannot be read");
+            None
         }
     }
 }

@@ -3,9 +3,11 @@
 //!
 //! One thread owns the scheduler (`driver`); everything else talks to it through bounded channels. `store` is the only
 //! place that knows etcd and redb, `sessions` and `outlets` the only ones that know the link, `api` the only one that
-//! knows HTTP. `leader` campaigns and keeps the lease, `commit` makes transactions durable.
+//! knows HTTP. `leader` campaigns and keeps the lease, `commit` makes transactions durable,
+//! `assemble` makes payloads of results.
 
 mod api;
+mod assemble;
 mod blobs;
 mod clock;
 mod commit;
@@ -14,6 +16,7 @@ mod driver;
 mod followers;
 mod handle;
 mod https;
+mod index_set;
 mod leader;
 mod metrics;
 mod outlets;

@@ -28,6 +28,8 @@ pub(crate) struct Metrics {
     open_tasks: Gauge,
     grants: Gauge,
     batches_waiting: Gauge,
+    brake: Gauge,
+    nodes_held: Gauge,
     log_len: Gauge,
     outcomes_ignored: Gauge,
 }
@@ -57,6 +59,9 @@ impl Metrics {
             open_tasks: r.gauge("weir_open_tasks", "Tasks that have not ended"),
             grants: r.gauge("weir_grants", "Grants held by nodes"),
             batches_waiting: r.gauge("weir_batches_waiting", "Transactions that wait for the one in flight"),
+            brake: r
+                .gauge("weir_brake", "1 while many nodes vanished at once and their work is not replaced, otherwise 0"),
+            nodes_held: r.gauge("weir_nodes_held", "Vanished nodes that are not given up because of the brake"),
             log_len: r.gauge("weir_log_deltas", "Deltas in the log since the last checkpoint"),
             outcomes_ignored: r
                 .gauge("weir_outcomes_ignored", "Outcomes of superseded attempts that changed nothing in this term"),
@@ -94,6 +99,8 @@ impl Metrics {
         self.open_tasks.set(float(stats.open_tasks));
         self.grants.set(float(stats.grants as u64));
         self.batches_waiting.set(float(stats.batches_waiting as u64));
+        self.brake.set(if stats.brake_on { 1.0 } else { 0.0 });
+        self.nodes_held.set(float(stats.nodes_held as u64));
         self.log_len.set(float(stats.log_len as u64));
         self.outcomes_ignored.set(float(stats.outcomes_ignored));
         // Drains the samples of the histogram, which would otherwise pile up.

@@ -15,6 +15,7 @@ use weir_wire::{id::Term, record::Leader};
 
 use crate::{
     api,
+    assemble::{self, Assembler},
     blobs::Blobs,
     commit::Committer,
     config::{ApiConfig, Config, StoreConfig},
@@ -185,14 +186,17 @@ impl Wiring {
         let (events_tx, sessions) = mpsc::channel(EVENTS_MAX);
         let (leader_tx, leader) = mpsc::channel(LEADER_EVENTS_MAX);
         let (done_tx, commits) = mpsc::channel(COMMITS_MAX);
+        let (assembled_tx, assembled) = mpsc::channel(assemble::WAITING_MAX);
         let (revision, revision_rx) = watch::channel(0);
         let (leading, leading_rx) = watch::channel(false);
         let (refused, refused_rx) = watch::channel(Term(0));
         let handle = ControlHandle::new(calls_tx, revision_rx, Arc::clone(&shared));
         let committer = Committer::new(store.clone(), Arc::clone(&shared), Handle::current(), done_tx);
         let scheduler = Scheduler::new(weir_scheduler::Config::new(config.cluster.clone()), seed());
-        let inbox = Inbox { commits, leader, sessions, calls };
-        let driver = Driver::new(scheduler, inbox, Signals { revision, leading, refused }, committer);
+        let assembler = Assembler::new(Arc::clone(&shared), Handle::current(), assembled_tx);
+        let inbox = Inbox { commits, leader, sessions, calls, assembled };
+        let signals = Signals { revision, leading, refused };
+        let driver = Driver::new(scheduler, inbox, signals, committer, assembler);
         let candidate = Candidate {
             store,
             blobs: shared.blobs.clone(),

@@ -10,6 +10,8 @@ pub const REVISION_HEADER: &str = "x-weir-revision";
 pub const IDEMPOTENCY_HEADER: &str = "idempotency-key";
 /// The version of a job that a write expects, as a quoted number; `"0"` means that the job must not exist.
 pub const IF_MATCH_HEADER: &str = "if-match";
+/// The run behind an answer that is not an object, such as the result of a function.
+pub const RUN_HEADER: &str = "x-weir-run";
 /// The media type of errors.
 pub const PROBLEM_TYPE: &str = "application/problem+json";
 /// The media type of logs and of the results of a run.
@@ -43,6 +45,26 @@ routes! {
     JOBS, jobs(ns) = "/v1/namespaces/{ns}/jobs";
     /// `PUT`: creates or updates a job from its spec. `GET`: its latest version, or `?version=`.
     JOB, job(ns, job) = "/v1/namespaces/{ns}/jobs/{job}";
+    /// `GET`: the jobs of a namespace and what they wait for.
+    JOBS_GRAPH, jobs_graph(ns) = "/v1/namespaces/{ns}/jobs:graph";
+    /// `GET`: the versions of a job, newest first.
+    JOB_VERSIONS, job_versions(ns, job) = "/v1/namespaces/{ns}/jobs/{job}/versions";
+    /// `GET`: what differs between two versions of a job.
+    JOB_DIFF, job_diff(ns, job) = "/v1/namespaces/{ns}/jobs/{job}/diff";
+    /// `POST`: what putting a spec would change and where its tasks would go.
+    JOB_PLAN, job_plan(ns, job) = "/v1/namespaces/{ns}/jobs/{job}/plan";
+    /// `POST`: makes an earlier version the latest one.
+    JOB_REVERT, job_revert(ns, job) = "/v1/namespaces/{ns}/jobs/{job}/revert";
+    /// `POST`: keeps another number of tasks of a service running.
+    JOB_SCALE, job_scale(ns, job) = "/v1/namespaces/{ns}/jobs/{job}/scale";
+    /// `POST`: starts none of a job's tasks and does not fire it.
+    JOB_PAUSE, job_pause(ns, job) = "/v1/namespaces/{ns}/jobs/{job}/pause";
+    /// `POST`: ends a pause.
+    JOB_RESUME, job_resume(ns, job) = "/v1/namespaces/{ns}/jobs/{job}/resume";
+    /// `POST`: starts the tasks of a service or system job anew, a few at a time.
+    JOB_RESTART, job_restart(ns, job) = "/v1/namespaces/{ns}/jobs/{job}/restart";
+    /// `POST`: calls a function and waits for its result.
+    JOB_DISPATCH, job_dispatch(ns, job) = "/v1/namespaces/{ns}/jobs/{job}/dispatch";
     /// `GET`: the runs of a namespace. `POST`: starts one.
     RUNS, runs(ns) = "/v1/namespaces/{ns}/runs";
     /// `POST`: many submissions in one request.
@@ -63,14 +85,32 @@ routes! {
     TASK_RESULT, task_result(ns, run, index) = "/v1/namespaces/{ns}/runs/{run}/tasks/{index}/result";
     /// `GET`: a task's log as NDJSON.
     TASK_LOGS, task_logs(ns, run, index) = "/v1/namespaces/{ns}/runs/{run}/tasks/{index}/logs";
+    /// `GET`: why a task is pending.
+    TASK_WHY, task_why(ns, run, index) = "/v1/namespaces/{ns}/runs/{run}/tasks/{index}/why";
     /// `POST`: stops a task.
     TASK_STOP, task_stop(ns, run, index) = "/v1/namespaces/{ns}/runs/{run}/tasks/{index}/stop";
     /// `GET`: the nodes.
     NODES, nodes() = "/v1/nodes";
-    /// `GET`: one node.
+    /// `GET`: one node. `DELETE`: forgets one that is not connected.
     NODE, node(node) = "/v1/nodes/{node}";
+    /// `POST`: gives a node no new work.
+    NODE_CORDON, node_cordon(node) = "/v1/nodes/{node}/cordon";
+    /// `POST`: gives a node new work again; ends a drain.
+    NODE_UNCORDON, node_uncordon(node) = "/v1/nodes/{node}/uncordon";
+    /// `POST`: cordons a node and empties it.
+    NODE_DRAIN, node_drain(node) = "/v1/nodes/{node}/drain";
+    /// `POST`: sets and removes labels of a node.
+    NODE_LABELS, node_labels(node) = "/v1/nodes/{node}/labels";
+    /// `GET`: the namespaces.
+    NAMESPACES, namespaces() = "/v1/namespaces";
+    /// `GET`: the quotas.
+    QUOTAS, quotas() = "/v1/quotas";
+    /// `PUT`: sets the quota and weight of a namespace. `GET`: what they are. `DELETE`: removes them.
+    QUOTA, quota(ns) = "/v1/quotas/{ns}";
     /// `GET`: what the cluster is and how it is doing.
     CLUSTER, cluster() = "/v1/cluster";
+    /// `POST`: starts the work of vanished nodes elsewhere although many vanished at once.
+    RELEASE_BRAKE, release_brake() = "/v1/cluster/release-brake";
     /// `GET`: objects by the start of their id.
     SEARCH, search() = "/v1/search";
     /// `GET`: the OpenAPI document.

@@ -31,26 +31,33 @@ pub enum Error {
 /// # Errors
 /// [`Error::TooLarge`].
 pub fn encode<'a>(items: impl Iterator<Item = &'a [u8]> + Clone) -> Result<Vec<u8>, Error> {
+    let mut blob = prefix(items.clone().map(|item| item.len() as u64))?;
+    for item in items {
+        blob.extend_from_slice(item);
+    }
+    Ok(blob)
+}
+
+/// Builds what comes before the content of an items blob, from the lengths of its items.
+///
+/// # Errors
+/// [`Error::TooLarge`].
+pub fn prefix(lengths: impl Iterator<Item = u64> + Clone) -> Result<Vec<u8>, Error> {
     let (mut count, mut total) = (0u32, 0u64);
-    for item in items.clone() {
+    for length in lengths.clone() {
         count = count.checked_add(1).filter(|count| *count <= limits::TASKS_PER_RUN_MAX).ok_or(Error::TooLarge)?;
-        total += item.len() as u64;
+        total = total.checked_add(length).filter(|total| *total <= limits::ITEMS_LEN_MAX).ok_or(Error::TooLarge)?;
     }
-    if total > limits::ITEMS_LEN_MAX {
-        return Err(Error::TooLarge);
-    }
-    let mut blob = Vec::with_capacity(HEAD_LEN + (count as usize + 1) * 8 + usize::try_from(total).unwrap_or(0));
+    let len = HEAD_LEN + (count as usize + 1) * 8;
+    let mut blob = Vec::with_capacity(len + usize::try_from(total).unwrap_or(0));
     blob.extend_from_slice(MAGIC);
     blob.push(FORMAT);
     blob.extend_from_slice(&count.to_le_bytes());
     let mut offset = 0u64;
     blob.extend_from_slice(&offset.to_le_bytes());
-    for item in items.clone() {
-        offset += item.len() as u64;
+    for length in lengths {
+        offset += length;
         blob.extend_from_slice(&offset.to_le_bytes());
-    }
-    for item in items {
-        blob.extend_from_slice(item);
     }
     Ok(blob)
 }

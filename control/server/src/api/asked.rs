@@ -16,6 +16,8 @@ use super::refusal::Refusal;
 
 /// The longest silence inside a body.
 pub(super) const BODY_IDLE_MAX: Duration = Duration::from_secs(30);
+/// Longest body of a change to something that exists, bytes.
+pub(super) const CHANGE_BYTES_MAX: usize = 64 << 10;
 /// The longest idempotency key, bytes.
 const IDEMPOTENCY_KEY_LEN_MAX: usize = 128;
 

@@ -1,11 +1,19 @@
 //! The cluster as a whole.
 
-use axum::{extract::State, response::Response};
-use weir_api::{ClusterInfo, ClusterTotals, NodeState, Problem, StoreInfo, StoreStatus, Versioned, routes};
-use weir_scheduler::Scheduler;
+use axum::{body::Body, extract::State, http::HeaderMap, response::Response};
+use weir_api::{
+    ChangeRequest, ClusterInfo, ClusterTotals, NodeState, Problem, StoreInfo, StoreStatus, Versioned, routes,
+};
+use weir_scheduler::{Request, Scheduler};
 use weir_wire::units::Now;
 
-use super::{Api, refusal::Refusal, reply::Reply, show};
+use super::{
+    Api,
+    asked::{self, CHANGE_BYTES_MAX},
+    refusal::Refusal,
+    reply::Reply,
+    show,
+};
 use crate::status::{ClusterStatus, Health};
 
 /// Reads what the cluster is and how it is doing. Answers at once, also while nobody leads or the store is away.
@@ -16,6 +24,16 @@ pub(super) async fn read(State(api): State<Api>) -> Result<Response, Refusal> {
     let (revision, totals) = asked.unwrap_or_default();
     let info = info(api.handle.status(), revision, totals);
     Ok(Reply::object(info)?.revision(revision).done())
+}
+
+/// Starts the work of vanished nodes elsewhere although many vanished at once.
+#[utoipa::path(post, path = routes::RELEASE_BRAKE, tag = "cluster", request_body = ChangeRequest,
+    responses((status = 200, body = Versioned<ClusterInfo>), (status = "default", body = Problem, content_type = "application/problem+json")))]
+pub(super) async fn release_brake(State(api): State<Api>, headers: HeaderMap, body: Body) -> Result<Response, Refusal> {
+    let request: ChangeRequest = asked::json_or_default(&headers, body, CHANGE_BYTES_MAX).await?;
+    api.change(Request::ReleaseBrake).await?;
+    tracing::warn!(message = request.message, "the brake is released");
+    read(State(api)).await
 }
 
 fn info(status: ClusterStatus, revision: u64, totals: ClusterTotals) -> ClusterInfo {

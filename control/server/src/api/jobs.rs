@@ -27,9 +27,6 @@ use super::{
     show,
 };
 
-/// Most runs among which the latest one of each listed job is looked for: the scheduler waits meanwhile.
-const RECENT_RUNS_MAX: usize = 1000;
-
 /// Which version of a job is wanted.
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -49,21 +46,33 @@ pub(super) async fn list(
     let namespace = asked::namespace(&ns)?;
     let limit = asked::limit(query.limit)?;
     let after = query.cursor.as_deref().map(asked::job_name).transpose()?;
+    let only = query.job.as_deref().map(asked::job_name).transpose()?;
+    let wanted = move |job: &JobName| {
+        after.as_ref().is_none_or(|after| job > after) && only.as_ref().is_none_or(|only| job == only)
+    };
     let (revision, page) =
-        api.ask(move |scheduler, _| (scheduler.revision(), page(scheduler, &namespace, after.as_ref(), limit))).await?;
+        api.ask(move |scheduler, _| (scheduler.revision(), page(scheduler, &namespace, wanted, limit))).await?;
     Ok(Reply::object(page)?.revision(revision).done())
 }
 
-fn page(scheduler: &Scheduler, namespace: &Namespace, after: Option<&JobName>, limit: usize) -> Page<Job> {
+fn page(scheduler: &Scheduler, namespace: &Namespace, wanted: impl Fn(&JobName) -> bool, limit: usize) -> Page<Job> {
     let mut jobs = scheduler.jobs(namespace);
-    jobs.retain(|job| after.is_none_or(|after| job.job > *after));
+    jobs.retain(|job| wanted(&job.job));
     let more = jobs.len() > limit;
     jobs.truncate(limit);
     let next = jobs.last().filter(|_| more).map(|job| job.job.to_string());
-    let recent = scheduler.runs(Some(namespace), None, None, RECENT_RUNS_MAX);
-    let last = |job: &JobRecord| recent.iter().map(|(_, view)| view).find(|view| view.job == job.job);
-    let items = jobs.into_iter().map(|job| show::job::summary(job, last(job))).collect();
+    let items = jobs.into_iter().map(|job| show::job::summary(scheduler, job)).collect();
     Page { items, next }
+}
+
+/// A job as lists show it.
+pub(super) async fn summary(api: &Api, namespace: Namespace, job: JobName) -> Result<(u64, Job), Refusal> {
+    let found = api.ask(move |scheduler, _| {
+        let record = scheduler.job(&namespace, &job, None);
+        (scheduler.revision(), record.map(|record| show::job::summary(scheduler, record)))
+    });
+    let (revision, summary) = found.await?;
+    Ok((revision, summary.ok_or_else(|| Refusal::internal("read a job", &"it is gone"))?))
 }
 
 /// Reads a job: its latest version, or the one that is named.
@@ -96,22 +105,32 @@ pub(super) async fn put(
     let expected = asked::if_match(&headers)?.map(id::JobVersion);
     let body = asked::bytes(&headers, body, limits::SPEC_BYTES_MAX).await?;
     let spec = JobSpec::from_json(&body)?;
-    if spec.name != job.as_str() {
-        return Err(refuse_key("job.name", format!("is `{}`", spec.name), format!("`{job}`, as in the path")));
-    }
+    check_name(&spec, &job)?;
     let module = asked::digest(spec.module_digest()?)?;
     check_module(&api, &module).await?;
     let record = record::record(namespace.clone(), job.clone(), module, &spec, leader::wall_ms())?;
-    let request = Request::PutJob(Box::new(PutJob { spec: record, expected }));
-    let (version, created) = match api.request(request).await? {
-        Done::Job { version, created } => (version, created),
-        other @ (Done::Runs { .. } | Done::Stopping | Done::Following(_) | Done::Done) => {
-            return Err(Refusal::internal("store a job", &format!("{other:?} came back")));
-        }
-    };
+    let (version, created) = put_record(&api, PutJob { spec: record, expected }).await?;
     tracing::info!(job.namespace = %namespace, job.name = %job, job.version = version.0, created, "a job was put");
     let (revision, record) = find(&api, namespace, job, u32::try_from(version.0).ok()).await?;
     reply(&record, created, revision)
+}
+
+/// Stores a version of a job, unless its latest one asks for the same.
+pub(super) async fn put_record(api: &Api, put: PutJob) -> Result<(id::JobVersion, bool), Refusal> {
+    match api.request(Request::PutJob(Box::new(put))).await? {
+        Done::Job { version, created } => Ok((version, created)),
+        other @ (Done::Runs { .. } | Done::Stopping | Done::Following(_) | Done::Done) => {
+            Err(Refusal::internal("store a job", &format!("{other:?} came back")))
+        }
+    }
+}
+
+/// The name in the spec has to be the one in the path.
+pub(super) fn check_name(spec: &JobSpec, job: &JobName) -> Result<(), Refusal> {
+    if spec.name == job.as_str() {
+        return Ok(());
+    }
+    Err(refuse_key("job.name", format!("is `{}`", spec.name), format!("`{job}`, as in the path")))
 }
 
 /// The module has to be there before anything can name it, so that a job can always start.

@@ -8,7 +8,9 @@ mod asked;
 mod auth;
 mod blobs;
 mod cluster;
+mod dispatch;
 mod entry;
+mod graph;
 mod health;
 mod items;
 mod jobs;
@@ -16,8 +18,12 @@ mod leader;
 mod lines;
 mod logs;
 mod modules;
+mod namespaces;
 mod nodes;
 mod openapi;
+mod operate;
+mod plan;
+mod quotas;
 mod record;
 mod refusal;
 mod reply;
@@ -28,6 +34,7 @@ mod search;
 mod show;
 mod submit;
 mod tasks;
+mod versions;
 mod wait;
 
 #[cfg(test)]
@@ -87,6 +94,16 @@ pub(crate) fn router(handle: ControlHandle, auth: Auth, closing: CancellationTok
         .route(routes::BLOB, put(blobs::put))
         .route(routes::JOBS, get(jobs::list))
         .route(routes::JOB, put(jobs::put).get(jobs::read))
+        .route(routes::JOBS_GRAPH, get(graph::read))
+        .route(routes::JOB_VERSIONS, get(versions::list))
+        .route(routes::JOB_DIFF, get(versions::diff))
+        .route(routes::JOB_PLAN, post(plan::plan))
+        .route(routes::JOB_REVERT, post(versions::revert))
+        .route(routes::JOB_SCALE, post(operate::scale))
+        .route(routes::JOB_PAUSE, post(operate::pause))
+        .route(routes::JOB_RESUME, post(operate::resume))
+        .route(routes::JOB_RESTART, post(operate::restart))
+        .route(routes::JOB_DISPATCH, post(dispatch::dispatch))
         .route(routes::RUNS, get(runs::list).post(submit::one))
         .route(routes::RUNS_BATCH, post(submit::batch))
         .route(routes::RUN, get(runs::read))
@@ -97,10 +114,19 @@ pub(crate) fn router(handle: ControlHandle, auth: Auth, closing: CancellationTok
         .route(routes::TASK, get(tasks::read))
         .route(routes::TASK_RESULT, get(tasks::result))
         .route(routes::TASK_LOGS, get(logs::read))
+        .route(routes::TASK_WHY, get(tasks::why))
         .route(routes::TASK_STOP, post(tasks::stop))
         .route(routes::NODES, get(nodes::list))
-        .route(routes::NODE, get(nodes::read))
+        .route(routes::NODE, get(nodes::read).delete(nodes::remove))
+        .route(routes::NODE_CORDON, post(nodes::cordon))
+        .route(routes::NODE_UNCORDON, post(nodes::uncordon))
+        .route(routes::NODE_DRAIN, post(nodes::drain))
+        .route(routes::NODE_LABELS, post(nodes::labels))
+        .route(routes::NAMESPACES, get(namespaces::list))
+        .route(routes::QUOTAS, get(quotas::list))
+        .route(routes::QUOTA, get(quotas::read).put(quotas::put).delete(quotas::remove))
         .route(routes::CLUSTER, get(cluster::read))
+        .route(routes::RELEASE_BRAKE, post(cluster::release_brake))
         .route(routes::SEARCH, get(search::read))
         .route(routes::OPENAPI, get(openapi::read))
         .route(routes::HEALTH, get(health::alive))

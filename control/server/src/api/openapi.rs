@@ -11,8 +11,8 @@ use utoipa::{
 use weir_api::{FoundKind, LogRecord, Problem, Until, routes, spec::Document};
 
 use super::{
-    blobs, cluster, health, jobs, logs, modules, nodes, refusal::Refusal, reply::Reply, results, runs, search, submit,
-    tasks,
+    blobs, cluster, dispatch, graph, health, jobs, logs, modules, namespaces, nodes, operate, plan, quotas,
+    refusal::Refusal, reply::Reply, results, runs, search, submit, tasks, versions,
 };
 
 #[derive(OpenApi)]
@@ -24,10 +24,13 @@ use super::{
     ),
     paths(
         modules::put, modules::list, modules::read, blobs::put,
-        jobs::list, jobs::read, jobs::put,
+        jobs::list, jobs::read, jobs::put, graph::read, versions::list, versions::diff, versions::revert,
+        plan::plan,
+        operate::scale, operate::pause, operate::resume, operate::restart, dispatch::dispatch,
         runs::list, submit::one, submit::batch, runs::read, runs::stop, runs::why, results::read,
-        tasks::list, tasks::read, tasks::result, tasks::stop, logs::read,
-        nodes::list, nodes::read, cluster::read, search::read,
+        tasks::list, tasks::read, tasks::result, tasks::why, tasks::stop, logs::read,
+        nodes::list, nodes::read, nodes::cordon, nodes::uncordon, nodes::drain, nodes::labels, nodes::remove,
+        namespaces::list, quotas::list, quotas::read, quotas::put, quotas::remove, cluster::read, cluster::release_brake, search::read,
         read, health::alive, health::leader, health::metrics,
     ),
     components(schemas(Problem, LogRecord, Document, FoundKind, Until)),

@@ -81,7 +81,7 @@ impl From<RequestError> for Refusal {
             RequestError::KeyReused => Self::new(Code::IdempotencyMismatch, detail),
             RequestError::Busy(_) => Self::new(Code::BackPressure, detail).retry_after(RETRY_AFTER_S),
             RequestError::Limit(_) | RequestError::Invalid(_) => Self::invalid(detail),
-            RequestError::Quota(_) => Self::new(Code::BackPressure, detail),
+            RequestError::Quota(_) => Self::new(Code::QuotaExceeded, detail),
         }
     }
 }

@@ -31,6 +31,13 @@ impl Reply {
         Self { response }
     }
 
+    /// Nothing to say but that it is done.
+    pub(super) fn empty() -> Response {
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = StatusCode::NO_CONTENT;
+        response
+    }
+
     #[must_use]
     pub(super) fn status(mut self, status: StatusCode) -> Self {
         *self.response.status_mut() = status;

@@ -1,16 +1,17 @@
 //! From what a submission names to what is recorded.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use weir_api::{
-    PAYLOAD_INLINE_BYTES_MAX, Payload, RunRequest,
+    Code, META_BYTES_MAX, META_MAX, PAYLOAD_INLINE_BYTES_MAX, Payload, RunRequest,
     spec::limits::{ARGS_AND_ENV_BYTES_MAX, ARGS_MAX},
 };
 use weir_wire::{
-    id::{Digest, JobName, JobVersion, Namespace},
+    id::{Digest, JobName, Namespace, RunId},
+    kind::{Kind, Pairs, RunDependency, Upstream},
     limits,
     outcome::BlobRef,
-    work::{Input, RunRecord},
+    work::{Input, JobRecord, RunRecord},
 };
 
 use super::{Api, asked, items, jobs, leader::wall_ms, refusal::Refusal};
@@ -19,26 +20,28 @@ use super::{Api, asked, items, jobs, leader::wall_ms, refusal::Refusal};
 pub(super) struct Resolver<'a> {
     api: &'a Api,
     namespace: &'a Namespace,
-    jobs: BTreeMap<(JobName, Option<u32>), Found>,
+    jobs: BTreeMap<(JobName, Option<u32>), Arc<JobRecord>>,
+    /// The newest run of each job that another one waits for.
+    newest: BTreeMap<JobName, Upstream>,
     blobs: BTreeMap<Digest, BlobRef>,
     items: BTreeMap<Digest, (BlobRef, u32)>,
 }
 
-#[derive(Clone, Copy)]
-struct Found {
-    version: JobVersion,
-    count: u32,
-}
-
 impl<'a> Resolver<'a> {
-    pub(super) const fn new(api: &'a Api, namespace: &'a Namespace) -> Self {
-        Self { api, namespace, jobs: BTreeMap::new(), blobs: BTreeMap::new(), items: BTreeMap::new() }
+    pub(super) fn new(api: &'a Api, namespace: &'a Namespace) -> Self {
+        let (jobs, newest) = (BTreeMap::new(), BTreeMap::new());
+        Self { api, namespace, jobs, newest, blobs: BTreeMap::new(), items: BTreeMap::new() }
     }
 
-    /// The record of one submission.
-    pub(super) async fn record(&mut self, request: &RunRequest) -> Result<RunRecord, Refusal> {
-        let job = asked::job_name(&request.job)?;
-        let found = self.job(&job, request.version).await?;
+    /// The record of one submission, and the version of the job that it is of.
+    pub(super) async fn record(&mut self, request: &RunRequest) -> Result<(RunRecord, Arc<JobRecord>), Refusal> {
+        let name = asked::job_name(&request.job)?;
+        let job = self.job(&name, request.version).await?;
+        if job.input_from.is_some() && (request.payload.is_some() || request.items.is_some()) {
+            let from = job.input_from.as_ref().map(ToString::to_string).unwrap_or_default();
+            let reason = format!("the job takes its input from the results of `{from}`");
+            return Err(Refusal::invalid_key("payload", reason, Some("nothing".to_owned())));
+        }
         let (input, item_count) = self.input(request).await?;
         let count = match (request.count, item_count) {
             (Some(count), Some(items)) if count != items => {
@@ -47,36 +50,82 @@ impl<'a> Resolver<'a> {
             }
             (_, Some(items)) => items,
             (Some(count), None) => count,
-            (None, None) => found.count,
+            (None, None) => job.count,
         };
-        if !(1..=limits::TASKS_PER_RUN_MAX).contains(&count) {
-            let allowed = Some(format!("1 to {}", limits::TASKS_PER_RUN_MAX));
-            return Err(Refusal::invalid_key("count", format!("{count} tasks"), allowed));
-        }
-        Ok(RunRecord {
-            meta: Vec::new(),
-            after: Vec::new(),
-            input_from: None,
-            scheduled_ms: None,
+        check_count(&job, count)?;
+        let after = self.after(&job).await?;
+        let place = job.input_from.as_ref().and_then(|from| job.after.iter().position(|after| after.job == *from));
+        let record = RunRecord {
             namespace: self.namespace.clone(),
-            job,
-            version: found.version,
+            job: name,
+            version: job.version,
             count,
             args: args(request)?,
             input,
+            meta: meta(request)?,
+            after,
+            input_from: place.and_then(|place| u32::try_from(place).ok()),
+            scheduled_ms: None,
             submitted_ms: wall_ms(),
-        })
+        };
+        Ok((record, job))
     }
 
-    async fn job(&mut self, job: &JobName, version: Option<u32>) -> Result<Found, Refusal> {
+    /// Says that a job has a newer run: item `item` of the submission that is being put together.
+    pub(super) fn submits(&mut self, job: &JobName, item: usize) {
+        if let Ok(item) = u32::try_from(item) {
+            self.newest.insert(job.clone(), Upstream::Item(item));
+        }
+    }
+
+    /// Says what became of the items of a submission: `runs` are in their order, and none if it was refused.
+    pub(super) fn submitted(&mut self, runs: &[RunId]) {
+        self.newest.retain(|_, newest| match *newest {
+            Upstream::Run(_) => true,
+            Upstream::Item(item) => {
+                let run = runs.get(item as usize);
+                if let Some(run) = run {
+                    *newest = Upstream::Run(*run);
+                }
+                run.is_some()
+            }
+        });
+    }
+
+    async fn job(&mut self, job: &JobName, version: Option<u32>) -> Result<Arc<JobRecord>, Refusal> {
         let key = (job.clone(), version);
         if let Some(found) = self.jobs.get(&key) {
-            return Ok(*found);
+            return Ok(Arc::clone(found));
         }
         let (_, record) = jobs::find(self.api, self.namespace.clone(), job.clone(), version).await?;
-        let found = Found { version: record.version, count: record.count };
-        self.jobs.insert(key, found);
+        let found = Arc::new(record);
+        self.jobs.insert(key, Arc::clone(&found));
         Ok(found)
+    }
+
+    /// The runs that have to end first: the newest one of each job that the job waits for.
+    async fn after(&mut self, job: &JobRecord) -> Result<Vec<RunDependency>, Refusal> {
+        let mut all = Vec::with_capacity(job.after.len());
+        for dependency in &job.after {
+            let upstream = match self.newest.get(&dependency.job) {
+                Some(newest) => *newest,
+                None => self.newest_run(&job.job, &dependency.job).await?,
+            };
+            all.push(RunDependency { upstream, condition: dependency.condition });
+        }
+        Ok(all)
+    }
+
+    async fn newest_run(&mut self, job: &JobName, upstream: &JobName) -> Result<Upstream, Refusal> {
+        let (namespace, name) = (self.namespace.clone(), upstream.clone());
+        let newest = self.api.ask(move |scheduler, _| scheduler.newest_run(&namespace, &name).map(Upstream::Run));
+        let none = || {
+            let detail = format!("job `{job}` runs after `{upstream}`, which has no run yet; start one first");
+            Refusal::new(Code::Conflict, detail)
+        };
+        let newest = newest.await?.ok_or_else(none)?;
+        self.newest.insert(upstream.clone(), newest);
+        Ok(newest)
     }
 
     async fn input(&mut self, request: &RunRequest) -> Result<(Input, Option<u32>), Refusal> {
@@ -116,6 +165,37 @@ impl<'a> Resolver<'a> {
     }
 }
 
+/// Only batches, cron jobs and services have as many tasks as somebody says.
+fn check_count(job: &JobRecord, count: u32) -> Result<(), Refusal> {
+    let fixed = match job.kind {
+        Kind::Batch | Kind::Cron(_) | Kind::Service(_) => !(1..=limits::TASKS_PER_RUN_MAX).contains(&count),
+        Kind::System | Kind::Function => count != job.count,
+    };
+    if !fixed {
+        return Ok(());
+    }
+    let allowed = match job.kind {
+        Kind::Batch | Kind::Cron(_) | Kind::Service(_) => format!("1 to {}", limits::TASKS_PER_RUN_MAX),
+        Kind::System | Kind::Function => format!("nothing: the job is of kind {}", job.kind.as_str()),
+    };
+    Err(Refusal::invalid_key("count", format!("{count} tasks"), Some(allowed)))
+}
+
+/// Names and values for the tasks, within their limits.
+fn meta(request: &RunRequest) -> Result<Pairs, Refusal> {
+    let bytes: usize = request.meta.iter().map(|(name, value)| name.len() + value.len()).sum();
+    if request.meta.len() > META_MAX || bytes > META_BYTES_MAX {
+        let allowed = Some(format!("at most {META_MAX} of {META_BYTES_MAX} bytes together"));
+        return Err(Refusal::invalid_key("meta", format!("{} of {bytes} bytes", request.meta.len()), allowed));
+    }
+    let named = |name: &str| !name.is_empty() && name.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'_');
+    if let Some((name, _)) = request.meta.iter().find(|(name, value)| !named(name) || value.contains('\0')) {
+        let allowed = Some("names of letters, digits and `_`; values without NUL".to_owned());
+        return Err(Refusal::invalid_key(&format!("meta.{name}"), "cannot be in an environment", allowed));
+    }
+    Ok(request.meta.clone().into_iter().collect())
+}
+
 /// Arguments in place of the job's, within the limits of a spec.
 fn args(request: &RunRequest) -> Result<Option<Vec<String>>, Refusal> {
     let Some(args) = &request.args else { return Ok(None) };
@@ -139,4 +219,4 @@ fn inline(base64: &str) -> Result<Input, Refusal> {
     Ok(if bytes.is_empty() { Input::None } else { Input::Inline(bytes.into_boxed_slice()) })
 }
 
-const _: () = assert!(PAYLOAD_INLINE_BYTES_MAX <= limits::INLINE_PAYLOAD_MAX);
+const _: () = assert!(PAYLOAD_INLINE_BYTES_MAX <= limits::INLINE_PAYLOAD_MAX && META_MAX <= limits::META_MAX);

@@ -20,6 +20,7 @@ use super::{
     reply::Reply,
     runs,
 };
+use crate::index_set::IndexSet;
 
 /// What is still to be sent.
 struct Rest {
@@ -28,11 +29,8 @@ struct Rest {
     inline: Vec<Entry>,
     /// Names, newest first: where a task is in several, the newest counts.
     segments: VecDeque<String>,
-    sent: Sent,
+    sent: IndexSet,
 }
-
-/// The tasks whose result was sent, one bit each.
-struct Sent(Vec<u64>);
 
 /// Reads the results of all ended tasks as NDJSON, in no order; of a run that has not ended, those that are there.
 #[utoipa::path(get, path = routes::RUN_RESULTS, tag = "runs", params(("ns" = String, Path, description = "The namespace"), ("run" = String, Path, description = "The run")),
@@ -55,7 +53,7 @@ pub(super) async fn read(
         })
         .await?;
     let (inline, segments, count) = found.ok_or_else(|| runs::missing(&namespace, id))?;
-    let rest = Rest { api, run: id, inline, segments, sent: Sent::new(count) };
+    let rest = Rest { api, run: id, inline, segments, sent: IndexSet::new(count) };
     let lines = stream::try_unfold(rest, Rest::next);
     Ok(Reply::body(Body::from_stream(lines), routes::NDJSON_TYPE).revision(revision).done())
 }
@@ -104,34 +102,5 @@ impl Rest {
         serde_json::to_writer(&mut *lines, &line)?;
         lines.push(b'\n');
         Ok(())
-    }
-}
-
-impl Sent {
-    fn new(count: u32) -> Self {
-        Self(vec![0; count.div_ceil(64) as usize])
-    }
-
-    /// Whether the task was not there before; an index past the end counts as there.
-    fn insert(&mut self, index: u32) -> bool {
-        let Some(word) = self.0.get_mut(index as usize / 64) else { return false };
-        let bit = 1 << (index % 64);
-        let fresh = *word & bit == 0;
-        *word |= bit;
-        fresh
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_task_is_sent_once() {
-        let mut sent = Sent::new(130);
-        for index in [0, 63, 64, 129] {
-            assert!(sent.insert(index) && !sent.insert(index), "{index}");
-        }
-        assert!(!sent.insert(192), "there is no such task");
     }
 }

@@ -26,7 +26,7 @@ use super::{
 };
 
 /// Longest body of one submission, bytes: an inline payload in base64 and room for the rest.
-const RUN_BYTES_MAX: usize = 256 << 10;
+pub(super) const RUN_BYTES_MAX: usize = 256 << 10;
 /// Longest body of a batch, bytes.
 const BATCH_BYTES_MAX: usize = 32 << 20;
 /// A batch is committed in parts of about this many bytes of payload: a part has to fit one transaction.
@@ -49,7 +49,7 @@ pub(super) async fn one(
     let namespace = asked::namespace(&ns)?;
     let key = asked::idempotency_key(&headers, &namespace)?;
     let request: RunRequest = asked::json(&headers, body, RUN_BYTES_MAX).await?;
-    let record = Resolver::new(&api, &namespace).record(&request).await?;
+    let (record, _) = Resolver::new(&api, &namespace).record(&request).await?;
     let fingerprint = fingerprint(&namespace, &request, &[])?;
     let submit = Submit { runs: vec![record], key, fingerprint };
     let (ids, repeated) = submitted(&api, submit).await?;
@@ -142,26 +142,31 @@ async fn submit_part(
     part: &[RunRequest],
     key: Option<String>,
 ) -> Result<Vec<Result<RunId, Refusal>>, Refusal> {
-    let mut outcomes: Vec<Result<RunRecord, Refusal>> = Vec::with_capacity(part.len());
+    let mut outcomes: Vec<Result<(), Refusal>> = Vec::with_capacity(part.len());
+    let mut runs: Vec<RunRecord> = Vec::with_capacity(part.len());
     for item in part {
-        outcomes.push(resolver.record(item).await);
+        let outcome = resolver.record(item).await;
+        outcomes.push(outcome.map(|(record, _)| {
+            resolver.submits(&record.job, runs.len());
+            runs.push(record);
+        }));
     }
-    let runs: Vec<RunRecord> = outcomes.iter().filter_map(|outcome| outcome.as_ref().ok().cloned()).collect();
     if runs.is_empty() {
-        return Ok(outcomes.into_iter().map(|outcome| outcome.map(|_| RunId(0))).collect());
+        return Ok(outcomes.into_iter().map(|outcome| outcome.map(|()| RunId(0))).collect());
     }
     // What is valid may change, for example when a blob arrives: the key then no longer stands for the same request.
     let valid: Vec<u8> = outcomes.iter().map(|outcome| u8::from(outcome.is_ok())).collect();
     let fingerprint = fingerprint(namespace, &part, &valid)?;
-    let (ids, _) = submitted(api, Submit { runs, key, fingerprint }).await?;
-    let mut ids = ids.into_iter();
-    let take = |outcome: Result<RunRecord, Refusal>| {
-        outcome.and_then(|_| ids.next().ok_or_else(|| Refusal::internal("start a run", &"fewer ids than runs")))
+    let submitted = submitted(api, Submit { runs, key, fingerprint }).await;
+    resolver.submitted(submitted.as_ref().map_or(&[], |(ids, _)| ids));
+    let mut ids = submitted?.0.into_iter();
+    let take = |outcome: Result<(), Refusal>| {
+        outcome.and_then(|()| ids.next().ok_or_else(|| Refusal::internal("start a run", &"fewer ids than runs")))
     };
     Ok(outcomes.into_iter().map(take).collect())
 }
 
-async fn submitted(api: &Api, submit: Submit) -> Result<(Vec<RunId>, bool), Refusal> {
+pub(super) async fn submitted(api: &Api, submit: Submit) -> Result<(Vec<RunId>, bool), Refusal> {
     match api.request(Request::Submit(submit)).await? {
         Done::Runs { runs, repeated } => Ok((runs, repeated)),
         other @ (Done::Job { .. } | Done::Stopping | Done::Following(_) | Done::Done) => {
@@ -179,7 +184,11 @@ async fn shown(api: &Api, ids: Vec<RunId>) -> Result<(u64, Vec<Option<Run>>), Re
 }
 
 /// Tells a repeated request from a re-used key: a hash of what was asked for, however it was written.
-fn fingerprint(namespace: &Namespace, request: &impl serde::Serialize, valid: &[u8]) -> Result<u64, Refusal> {
+pub(super) fn fingerprint(
+    namespace: &Namespace,
+    request: &impl serde::Serialize,
+    valid: &[u8],
+) -> Result<u64, Refusal> {
     let request = serde_json::to_vec(request).map_err(|error| Refusal::internal("hash the request", &error))?;
     let mut hash = Sha256::new();
     for field in [namespace.as_str().as_bytes(), &request, valid] {

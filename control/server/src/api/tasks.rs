@@ -6,7 +6,7 @@ use axum::{
     http::{HeaderMap, header},
     response::Response,
 };
-use weir_api::{Code, Page, Problem, StopRequest, Task, TaskState, TasksQuery, Versioned, routes};
+use weir_api::{Code, Page, Problem, StopRequest, Task, TaskState, TaskWhy, TasksQuery, Versioned, routes};
 use weir_scheduler::{EntryLocation, Request, RunView, Scheduler};
 use weir_wire::{
     id::{Namespace, RunId},
@@ -18,6 +18,7 @@ use weir_wire::{
 use super::{
     Api,
     asked::{self, Asked, Segments},
+    leader,
     refusal::Refusal,
     reply::Reply,
     runs, show,
@@ -105,7 +106,13 @@ pub(super) async fn result(
     Segments((ns, run, index)): Segments<(String, String, String)>,
 ) -> Result<Response, Refusal> {
     let (namespace, id, index) = path(&ns, &run, &index)?;
-    let Found { revision, task, at } = find(&api, &namespace, id, index).await?;
+    let found = find(&api, &namespace, id, index).await?;
+    Ok(result_of(&api, id, index, found).await?.done())
+}
+
+/// The bytes of a task's result.
+pub(super) async fn result_of(api: &Api, id: RunId, index: u32, found: Found) -> Result<Reply, Refusal> {
+    let Found { revision, task, at } = found;
     if !task.state.is_terminal() {
         let detail = format!("task {} is {} and has no result yet", task.id, task.state);
         return Err(Refusal::new(Code::Conflict, detail));
@@ -125,7 +132,22 @@ pub(super) async fn result(
             Body::from_stream(content.stream)
         }
     };
-    Ok(Reply::body(body, BYTES).revision(revision).header(header::CONTENT_LENGTH, &len.to_string()).done())
+    Ok(Reply::body(body, BYTES).revision(revision).header(header::CONTENT_LENGTH, &len.to_string()))
+}
+
+/// Explains why a task is pending, or what it does instead.
+#[utoipa::path(get, path = routes::TASK_WHY, tag = "tasks",
+    params(("ns" = String, Path, description = "The namespace"), ("run" = String, Path, description = "The run"), ("index" = u32, Path, description = "The task")),
+    responses((status = 200, body = Versioned<TaskWhy>), (status = "default", body = Problem, content_type = "application/problem+json")))]
+pub(super) async fn why(
+    State(api): State<Api>,
+    Segments((ns, run, index)): Segments<(String, String, String)>,
+) -> Result<Response, Refusal> {
+    let (namespace, id, index) = path(&ns, &run, &index)?;
+    let Found { revision, task, .. } = find(&api, &namespace, id, index).await?;
+    let why = api.ask(move |scheduler, now| scheduler.why(now, id).map(|why| show::why::why(id, &why))).await?;
+    let why = show::why::task(&task, why.unwrap_or_default(), leader::wall_ms());
+    Ok(Reply::object(why)?.revision(revision).done())
 }
 
 /// Stops a task.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
-use weir_api::{Run, RunQuery, RunState, Until, units};
+use weir_api::{Run, RunQuery, Until, units};
 use weir_wire::id::{Namespace, RunId};
 
 use super::{Api, refusal::Refusal, runs};
@@ -16,6 +16,9 @@ pub(super) const WAIT_MAX: Duration = Duration::from_secs(60);
 const PAUSE_STEP: Duration = Duration::from_millis(1);
 /// The longest pause between two looks.
 const PAUSE_MAX: Duration = Duration::from_millis(50);
+
+/// How often a run that is to become healthy is looked at: that takes time, and no change of what is stored.
+const HEALTH_LOOK: Duration = Duration::from_millis(200);
 
 /// Wakes when something changed, ever more lazily.
 pub(super) struct Changes {
@@ -63,32 +66,46 @@ impl Changes {
 
 /// Reads a run, once it is as far as the query wants it.
 pub(super) async fn run(api: &Api, namespace: &Namespace, id: RunId, query: &RunQuery) -> Result<(u64, Run), Refusal> {
-    let deadline = Instant::now() + wait(query.wait.as_deref())?;
+    run_for(api, namespace, id, query, wait(query.wait.as_deref())?).await
+}
+
+/// As [`run`], for another time than the query's.
+pub(super) async fn run_for(
+    api: &Api,
+    namespace: &Namespace,
+    id: RunId,
+    query: &RunQuery,
+    longest: Duration,
+) -> Result<(u64, Run), Refusal> {
+    let deadline = Instant::now() + longest;
     let mut changes = Changes::new(api);
     loop {
         let (revision, found) = runs::find(api, namespace.clone(), id).await?;
         let new_enough = query.min_revision.is_none_or(|wanted| revision >= wanted);
         let far_enough = match &found {
-            Some(run) => query.until.is_none_or(|until| has_come(run.state, until)),
+            Some(run) => query.until.is_none_or(|until| has_come(run, until)),
             None => true,
         };
         if (new_enough && far_enough) || Instant::now() >= deadline {
             return Ok((revision, found.ok_or_else(|| runs::missing(namespace, id))?));
         }
-        if changes.next(deadline).await == Woken::Closed {
+        let look = if query.until == Some(Until::Healthy) { Instant::now() + HEALTH_LOOK } else { deadline };
+        if changes.next(look.min(deadline)).await == Woken::Closed {
             return Ok((revision, found.ok_or_else(|| runs::missing(namespace, id))?));
         }
     }
 }
 
-fn has_come(state: RunState, until: Until) -> bool {
+fn has_come(run: &Run, until: Until) -> bool {
     match until {
-        Until::Terminal => state.is_terminal(),
-        Until::Running => state != RunState::Pending,
+        Until::Terminal => run.state.is_terminal(),
+        Until::Running => run.is_running(),
+        Until::Healthy => run.is_healthy(),
     }
 }
 
-fn wait(text: Option<&str>) -> Result<Duration, Refusal> {
+/// The longest wait that a query asks for.
+pub(super) fn wait(text: Option<&str>) -> Result<Duration, Refusal> {
     let Some(text) = text else { return Ok(Duration::ZERO) };
     let allowed = || Some(format!("a duration of at most {} s, such as `30s`", WAIT_MAX.as_secs()));
     let wait = units::parse_duration_ms(text)

@@ -5,6 +5,7 @@
 
 mod constraint;
 mod defaults;
+mod diff;
 mod document;
 mod error;
 mod fields;
@@ -15,6 +16,7 @@ mod read;
 mod section;
 
 pub use constraint::{Comparison, Constraint, Operator};
+pub use diff::Change;
 pub use document::{
     AffinityDocument, AfterDocument, CronDocument, DirDocument, Document, ExecutionDocument, GrantsDocument,
     JobDocument, PlacementDocument, ResourcesDocument, RetryDocument, UpdateDocument,

@@ -2,7 +2,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::RunState;
-use crate::spec::Document;
+use crate::spec::{Change, Document};
 
 /// A job as lists show it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -11,7 +11,7 @@ pub struct Job {
     pub namespace: String,
     /// The name, unique in the namespace.
     pub name: String,
-    /// The kind: `batch`.
+    /// The kind: `batch`, `service`, `cron`, `system` or `function`.
     pub kind: String,
     /// The latest version of its spec, from 1.
     pub version: u32,
@@ -21,6 +21,15 @@ pub struct Job {
     pub count: u32,
     /// When the latest version was made, in milliseconds since 1970.
     pub updated_ms: u64,
+    /// None of its tasks is started, and it is not fired.
+    #[serde(default)]
+    pub paused: bool,
+    /// The schedule of a cron job with its time zone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<String>,
+    /// When a cron job fires next, in milliseconds since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_ms: Option<u64>,
     /// Its latest run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_run: Option<String>,
@@ -46,4 +55,19 @@ pub struct JobVersion {
     /// The spec with every default written out.
     #[schema(value_type = crate::spec::Document)]
     pub spec: Document,
+}
+
+/// What differs between two versions of a job.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct JobDiff {
+    /// The namespace.
+    pub namespace: String,
+    /// The job.
+    pub job: String,
+    /// The older version; 0 when the job does not exist.
+    pub from: u32,
+    /// The newer version; 0 when it is not stored.
+    pub to: u32,
+    /// The keys that differ.
+    pub changes: Vec<Change>,
 }

@@ -3,13 +3,17 @@
 //! Every body that is an object is sent as [`Versioned`], which puts `"api": "v1"` at its top level. Clients ignore
 //! fields that they do not know; fields are only ever added.
 
+mod change;
 mod cluster;
+mod graph;
 mod job;
 mod log;
 mod module;
 mod node;
 mod page;
+mod plan;
 mod problem;
+mod quota;
 mod result;
 mod run;
 mod search;
@@ -18,19 +22,24 @@ mod task;
 mod version;
 mod why;
 
+pub use change::{ChangeRequest, DrainRequest, LabelsRequest, RevertRequest, ScaleRequest};
 pub use cluster::{ClusterInfo, ClusterTotals, StoreInfo, StoreKind, StoreStatus};
-pub use job::{Job, JobVersion};
+pub use graph::{GraphEdge, GraphJob, JobGraph};
+pub use job::{Job, JobDiff, JobVersion};
 pub use log::{LogLevel, LogRecord, LogStream};
 pub use module::{Blob, Import, Module, ModuleKind};
-pub use node::{Node, NodeState, NodeTotals};
+pub use node::{Node, NodeDrain, NodeState, NodeTotals};
 pub use page::{LIMIT_DEFAULT, LIMIT_MAX, Page, PageQuery};
+pub use plan::{JobPlan, PlannedPlace, PlannedQuota, PlannedVictim};
 pub use problem::{Code, Detail, Problem};
+pub use quota::{NamespaceInfo, Quota, QuotaLimits, QuotaUse};
 pub use result::TaskResult;
-pub use run::{Run, RunQuery, RunState, RunUsage, TaskCounts, Until, UsageMax};
+pub use run::{Run, RunQuery, RunState, RunUsage, TaskCounts, Until, UsageMax, WaitingFor};
 pub use search::{Found, FoundKind, SearchQuery, SearchResult};
 pub use submit::{
-    BATCH_ITEMS_MAX, BatchItem, BatchRequest, BatchResult, PAYLOAD_INLINE_BYTES_MAX, Payload, RunRequest, StopRequest,
+    BATCH_ITEMS_MAX, BatchItem, BatchRequest, BatchResult, DispatchRequest, META_BYTES_MAX, META_MAX,
+    PAYLOAD_INLINE_BYTES_MAX, Payload, RunRequest, StopRequest,
 };
 pub use task::{LogsQuery, Reason, Source, Task, TaskState, TasksQuery, Trap, Usage};
 pub use version::{ApiVersion, Versioned};
-pub use why::{Dimension, WhyPending};
+pub use why::{Dimension, TaskWhy, WhyPending};

@@ -32,6 +32,15 @@ pub struct Node {
     pub incarnation: u64,
     /// What it says about itself, such as `arch` and `os`, and its labels.
     pub attributes: BTreeMap<String, String>,
+    /// The labels that its operator gave it here; each replaces an attribute of that name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// Its operator wants no new work on it.
+    #[serde(default)]
+    pub cordoned: bool,
+    /// How it is being emptied, if it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drain: Option<NodeDrain>,
     /// The directories that it publishes, by name.
     #[serde(default)]
     pub published: Vec<String>,
@@ -57,4 +66,23 @@ pub struct NodeTotals {
     pub memory_bytes: u64,
     /// Attempts at one time; 0 in the capacity of a node that has not connected yet.
     pub slots: u64,
+}
+
+/// How a node is emptied, and how far that is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct NodeDrain {
+    /// When it was asked for, in milliseconds since 1970.
+    pub since_ms: u64,
+    /// When tasks that may end by themselves are stopped, in milliseconds since 1970; never without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until_ms: Option<u64>,
+    /// The tasks of system jobs stay.
+    #[serde(default)]
+    pub ignore_system: bool,
+    /// Why, as its operator said.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub message: String,
+    /// Nothing is left that has to go.
+    #[serde(default)]
+    pub done: bool,
 }

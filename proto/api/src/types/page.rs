@@ -26,7 +26,7 @@ pub struct PageQuery {
     /// The most entries; 1 to 10,000, default 100.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<u32>,
-    /// Only entries that belong to this job, where the list is one of runs.
+    /// Only entries that belong to this job, where the list is one of jobs or runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub job: Option<String>,
 }

@@ -86,6 +86,8 @@ codes! {
     Conflict = "conflict", 409, "conflict";
     /// The idempotency key was used for a different request.
     IdempotencyMismatch = "idempotency_mismatch", 409, "idempotency key reused";
+    /// The function that was called did not succeed.
+    TaskFailed = "task_failed", 424, "task failed";
     /// The credentials are missing or wrong.
     Unauthenticated = "unauthenticated", 401, "not authenticated";
     /// The credentials do not allow this.

@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -52,6 +54,30 @@ pub struct Run {
     /// Failed attempts that were tried again.
     #[serde(default)]
     pub retries: u64,
+    /// The kind of its job.
+    #[serde(default)]
+    pub kind: String,
+    /// The tier of its job.
+    #[serde(default)]
+    pub tier: String,
+    /// Of a service: how many tasks it is scaled to; during an update, fewer or more are kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<u32>,
+    /// Of a service or system job: the tasks that have run for as long as makes them healthy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub healthy: Option<u32>,
+    /// Its job is paused: none of its tasks is started.
+    #[serde(default)]
+    pub paused: bool,
+    /// The instant for which a cron job was fired, in milliseconds since 1970; absent when it was triggered by hand.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scheduled_ms: Option<u64>,
+    /// The runs that have to end before it starts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub waiting_for: Vec<WaitingFor>,
+    /// Names and values of its submitter.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub meta: BTreeMap<String, String>,
     /// When it was accepted, in milliseconds since 1970.
     pub created_ms: u64,
     /// When its last task ended.
@@ -65,6 +91,43 @@ pub struct Run {
     /// The store revision of this state.
     #[serde(default)]
     pub revision: u64,
+}
+
+impl Run {
+    /// Whether its tasks are started again whenever they end.
+    pub fn is_long_running(&self) -> bool {
+        self.kind == "service" || self.kind == "system"
+    }
+
+    /// Whether it has started, all of it if it is of a service or system job, or has ended.
+    pub fn is_running(&self) -> bool {
+        let wanted = self.target.unwrap_or(self.count);
+        let all = !self.is_long_running() || self.tasks.running >= wanted.into();
+        self.state.is_terminal() || (all && self.state != RunState::Pending)
+    }
+
+    /// Whether all of a service or system job has run for long enough; any other run, and one that has been replaced,
+    /// has ended.
+    pub fn is_healthy(&self) -> bool {
+        let wanted = self.target.unwrap_or(self.count);
+        let active = self.tasks.assigned + self.tasks.running + self.tasks.stopping + self.tasks.unknown;
+        let all = self.is_long_running() && self.healthy.is_some_and(|healthy| healthy >= wanted);
+        let all = all && active <= u64::from(wanted);
+        self.state.is_terminal() || all
+    }
+}
+
+/// A run that another one waits for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct WaitingFor {
+    /// Which one.
+    pub run: String,
+    /// Its job.
+    pub job: String,
+    /// How it has to end: `success`, `failure` or `any`.
+    pub when: String,
+    /// Its state.
+    pub state: RunState,
 }
 
 /// Tasks of a run by state.
@@ -152,7 +215,10 @@ words! {
     Until {
         /// The run has ended.
         Terminal = "terminal",
-        /// Some task executes, or the run has ended.
+        /// All tasks of a service or system job have run long enough and no earlier run of it is left; any other run has
+        /// ended.
+        Healthy = "healthy",
+        /// Some task executes, or of a service or system job all that are wanted; or the run has ended.
         Running = "running",
     }
 }

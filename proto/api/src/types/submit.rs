@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -5,6 +7,10 @@ use super::{Problem, Run};
 
 /// The most items of one batch.
 pub const BATCH_ITEMS_MAX: usize = 10_000;
+/// The most names of one run's metadata.
+pub const META_MAX: usize = 64;
+/// The most bytes of one run's metadata, names and values together.
+pub const META_BYTES_MAX: usize = 16 << 10;
 /// The most bytes of an inline payload, before base64; larger ones are uploaded as a blob first.
 pub const PAYLOAD_INLINE_BYTES_MAX: usize = 64 << 10;
 
@@ -30,6 +36,9 @@ pub struct RunRequest {
     /// It decides the number of tasks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub items: Option<String>,
+    /// Names and values that tasks see as `WEIR_META_NAME`; at most 64 of 16 KiB together.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub meta: BTreeMap<String, String>,
     /// Why, for the record.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
@@ -43,6 +52,27 @@ pub enum Payload {
     Base64(String),
     /// The digest of an uploaded blob.
     Blob(String),
+}
+
+/// Calls a function: starts a run of one task whose result is waited for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DispatchRequest {
+    /// A version of the function; the latest by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<u32>,
+    /// Arguments in place of the job's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub args: Option<Vec<String>>,
+    /// What the task gets as input.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub payload: Option<Payload>,
+    /// Names and values that the task sees as `WEIR_META_NAME`; at most 64 of 16 KiB together.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub meta: BTreeMap<String, String>,
+    /// Why, for the record.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
 }
 
 /// Many submissions under one idempotency key.

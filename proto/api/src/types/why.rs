@@ -1,6 +1,8 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::TaskState;
+
 /// Why tasks of a run are pending.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct WhyPending {
@@ -32,4 +34,20 @@ pub struct Dimension {
     /// What is asked for and what is there.
     #[serde(default)]
     pub detail: String,
+}
+
+/// Why a task does not run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct TaskWhy {
+    /// The task.
+    pub task: String,
+    /// Its state.
+    pub state: TaskState,
+    /// One sentence.
+    pub summary: String,
+    /// When its next attempt may start, in milliseconds since 1970, if it has to wait for that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_retry_ms: Option<u64>,
+    /// Why tasks of its run are pending.
+    pub run: WhyPending,
 }

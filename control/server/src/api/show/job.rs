@@ -1,11 +1,14 @@
 use weir_api::{Job, JobVersion};
-use weir_scheduler::RunView;
-use weir_wire::work::JobRecord;
+use weir_scheduler::Scheduler;
+use weir_wire::{kind::Kind, work::JobRecord};
 
 use crate::api::record;
 
 /// A job as lists show it.
-pub(crate) fn summary(record: &JobRecord, last: Option<&RunView>) -> Job {
+pub(crate) fn summary(scheduler: &Scheduler, record: &JobRecord) -> Job {
+    let view = scheduler.job_view(&record.namespace, &record.job);
+    let view = view.as_ref();
+    let last = view.and_then(|view| view.newest_run).and_then(|run| scheduler.run(run));
     Job {
         namespace: record.namespace.to_string(),
         name: record.job.to_string(),
@@ -14,8 +17,19 @@ pub(crate) fn summary(record: &JobRecord, last: Option<&RunView>) -> Job {
         module: record.module.to_string(),
         count: record.count,
         updated_ms: record.created_ms,
-        last_run: last.map(|view| view.run.to_string()),
-        last_run_state: last.map(super::run::state),
+        paused: view.is_some_and(|view| view.paused),
+        schedule: schedule(&record.kind),
+        next_ms: view.and_then(|view| view.next_ms).filter(|_| !view.is_some_and(|view| view.paused)),
+        last_run: last.as_ref().map(|view| view.run.to_string()),
+        last_run_state: last.as_ref().map(super::run::state),
+    }
+}
+
+/// When a cron job fires, in words.
+fn schedule(kind: &Kind) -> Option<String> {
+    match kind {
+        Kind::Cron(cron) => Some(format!("{} {}", cron.schedule, cron.time_zone)),
+        Kind::Batch | Kind::Service(_) | Kind::System | Kind::Function => None,
     }
 }
 

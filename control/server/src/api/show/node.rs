@@ -1,5 +1,7 @@
-use weir_api::{Node, NodeState, NodeTotals};
-use weir_scheduler::{self as scheduler, NodeView};
+use std::time::Duration;
+
+use weir_api::{Node, NodeDrain, NodeState, NodeTotals};
+use weir_scheduler::{self as scheduler, DrainView, NodeView};
 use weir_wire::{resources::Resources, units::Now};
 
 /// The attributes that name a published directory begin with this.
@@ -15,11 +17,25 @@ pub(crate) fn node(now: Now, view: &NodeView) -> Node {
         incarnation: view.incarnation.0,
         published: published.collect(),
         attributes: view.attributes.iter().cloned().collect(),
+        labels: view.labels.iter().cloned().collect(),
+        cordoned: view.cordoned,
+        drain: view.drain.as_ref().map(|drain| self::drain(now, drain)),
         capacity: totals(&view.capacity, view.lanes_max.into()),
         allocated: totals(&view.reserved, view.grants as u64),
         running: view.grants as u64,
         last_seen_ms: now.wall_ms.saturating_sub(view.silent_ms),
         version: Some(view.version.clone()).filter(|version| !version.is_empty()),
+    }
+}
+
+fn drain(now: Now, view: &DrainView) -> NodeDrain {
+    let until = |left: Duration| now.wall_ms.saturating_add(u64::try_from(left.as_millis()).unwrap_or(u64::MAX));
+    NodeDrain {
+        since_ms: view.since_ms,
+        until_ms: view.left.map(until),
+        ignore_system: view.ignore_system,
+        message: view.message.clone(),
+        done: view.drained,
     }
 }
 

@@ -1,13 +1,11 @@
-use weir_api::{Run, RunState, RunUsage, TaskCounts, Usage, UsageMax};
-use weir_scheduler::{self as scheduler, Counts, RunView, Scheduler};
+use weir_api::{Run, RunState, RunUsage, TaskCounts, Usage, UsageMax, WaitingFor};
+use weir_scheduler::{self as scheduler, Counts, DependencyView, RunView, Scheduler};
 use weir_wire::record::UsageSum;
 
 /// A run, with the module of its job's version.
 pub(crate) fn run(scheduler: &Scheduler, view: &RunView) -> Run {
-    let module = scheduler
-        .job(&view.namespace, &view.job, Some(view.version))
-        .map(|job| job.module.to_string())
-        .unwrap_or_default();
+    let job = scheduler.job(&view.namespace, &view.job, Some(view.version));
+    let record = scheduler.run_record(view.run);
     let tasks = counts(&view.counts);
     Run {
         id: view.run.to_string(),
@@ -16,20 +14,45 @@ pub(crate) fn run(scheduler: &Scheduler, view: &RunView) -> Run {
         version: super::version(view.version),
         state: state(view),
         count: view.count,
-        retries: view.usage.attempts.saturating_sub(tasks.terminal()),
+        retries: if view.healthy.is_some() {
+            view.restarts
+        } else {
+            view.usage.attempts.saturating_sub(tasks.terminal())
+        },
         tasks,
+        kind: view.kind.to_owned(),
+        tier: view.tier.as_str().to_owned(),
+        target: view.target,
+        healthy: view.healthy,
+        paused: view.paused,
+        scheduled_ms: view.scheduled_ms,
+        waiting_for: view.waiting_for.iter().map(waiting_for).collect(),
+        meta: record.map(|record| record.meta.iter().cloned().collect()).unwrap_or_default(),
         created_ms: view.submitted_ms,
         ended_ms: view.ended_ms,
         usage: usage(&view.usage),
-        module,
+        module: job.map(|job| job.module.to_string()).unwrap_or_default(),
         revision: scheduler.revision(),
+    }
+}
+
+/// A run that another one waits for.
+pub(crate) fn waiting_for(view: &DependencyView) -> WaitingFor {
+    WaitingFor {
+        run: view.run.to_string(),
+        job: view.job.to_string(),
+        when: view.condition.as_str().to_owned(),
+        state: of(view.state),
     }
 }
 
 /// The state of a run; an active one is pending until something of it was seen to run.
 pub(crate) fn state(view: &RunView) -> RunState {
-    match view.state {
-        scheduler::RunState::Active if started(view) => RunState::Running,
+    if view.state == scheduler::RunState::Active && started(view) { RunState::Running } else { of(view.state) }
+}
+
+fn of(state: scheduler::RunState) -> RunState {
+    match state {
         scheduler::RunState::Active => RunState::Pending,
         scheduler::RunState::Stopping => RunState::Stopping,
         scheduler::RunState::Succeeded => RunState::Succeeded,
@@ -46,6 +69,7 @@ fn started(view: &RunView) -> bool {
 /// Tasks by state.
 pub(crate) fn counts(counts: &Counts) -> TaskCounts {
     TaskCounts {
+        // What is not wanted does not wait.
         pending: counts.pending.into(),
         assigned: counts.assigned.into(),
         running: counts.running.into(),

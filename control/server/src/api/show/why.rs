@@ -1,6 +1,6 @@
-use weir_api::{Dimension, WhyPending};
+use weir_api::{Dimension, Task, TaskState, TaskWhy, WhyPending};
 use weir_scheduler as scheduler;
-use weir_wire::id::RunId;
+use weir_wire::{id::RunId, kind::Condition};
 
 /// Why tasks of a run wait.
 pub(crate) fn why(run: RunId, why: &scheduler::WhyPending) -> WhyPending {
@@ -24,6 +24,30 @@ pub(crate) fn why(run: RunId, why: &scheduler::WhyPending) -> WhyPending {
     }
 }
 
+/// Why a task does not run, given why tasks of its run are pending.
+pub(crate) fn task(task: &Task, run: WhyPending, wall_ms: u64) -> TaskWhy {
+    let on = task.node.as_deref().map(|node| format!(" on {node}")).unwrap_or_default();
+    let summary = match task.state {
+        TaskState::Pending => match task.next_retry_ms {
+            Some(at) => {
+                let seconds = at.saturating_sub(wall_ms).div_ceil(1000);
+                let after = task.reason.map(|reason| format!(" after {reason}")).unwrap_or_default();
+                format!("the task waits {seconds} s for attempt {}{after}", task.attempt)
+            }
+            None => run.summary.clone(),
+        },
+        TaskState::Assigned => format!("the task is granted to a node and about to start{on}"),
+        TaskState::Running => format!("the task runs{on}"),
+        TaskState::Stopping => format!("the task was asked to stop and still runs{on}"),
+        TaskState::Unknown => format!("the node of the task does not answer{on}"),
+        TaskState::Succeeded | TaskState::Failed | TaskState::Killed | TaskState::Lost | TaskState::Rejected => {
+            let reason = task.reason.map(|reason| format!(": {reason}")).unwrap_or_default();
+            format!("the task has ended as {}{reason}", task.state)
+        }
+    };
+    TaskWhy { task: task.id.clone(), state: task.state, summary, next_retry_ms: task.next_retry_ms, run }
+}
+
 fn dimensions(why: &scheduler::WhyPending) -> Vec<Dimension> {
     let one = |dimension: &str, nodes: u32, detail: &str| Dimension {
         dimension: dimension.to_owned(),
@@ -40,12 +64,34 @@ fn dimensions(why: &scheduler::WhyPending) -> Vec<Dimension> {
     all.extend(too_small.map(|(name, nodes)| one(name, *nodes, "too small for the task even when empty")));
     let exhausted = why.exhausted.iter();
     all.extend(exhausted.map(|(name, nodes)| one(name, *nodes, "in use by other tasks")));
+    if why.other_pool > 0 {
+        all.push(one("pool", why.other_pool, "dedicated to another pool, or to none"));
+    }
+    if why.max_per_node > 0 {
+        all.push(one("max_per_node", why.max_per_node, "as many tasks of the run as one node may have"));
+    }
     all.sort_by_key(|dimension| std::cmp::Reverse(dimension.nodes));
     if let Some(max) = why.max_running {
         let detail = format!("the run has its {max} tasks running already");
         all.insert(0, one("max_running", 0, &detail));
     }
+    for part in &why.quota {
+        let detail = format!("{} of the namespace's {} are used by its production tasks", part.used, part.limit);
+        all.insert(0, one(&format!("quota {}", part.part), 0, &detail));
+    }
+    for ahead in &why.ahead_of {
+        let detail = format!(
+            "{} tasks of {} runs of namespace {} with priority {} are served first",
+            ahead.tasks, ahead.runs, ahead.namespace, ahead.priority
+        );
+        all.push(one(&format!("ahead {}", ahead.tier.as_str()), 0, &detail));
+    }
     all
+}
+
+/// One sentence about a run that is only planned.
+pub(crate) fn summary_of(why: &scheduler::WhyPending) -> String {
+    summary(why, why.nodes.saturating_sub(why.nodes_not_ready))
 }
 
 /// One sentence, by what has to change first.
@@ -54,12 +100,36 @@ fn summary(why: &scheduler::WhyPending, ready: u32) -> String {
     if why.pending == 0 {
         return "no task is pending".to_owned();
     }
+    if why.paused {
+        return "its job is paused; `resume` starts its tasks again".to_owned();
+    }
+    if let Some(waits) = dependencies(why) {
+        return waits;
+    }
+    if why.over_quota {
+        return "a task on one more node would exceed the quota of the namespace".to_owned();
+    }
     if why.reconciling {
         return "the control plane has just started and waits for its nodes to say what they run".to_owned();
+    }
+    if let Some(nodes) = why.brake {
+        return format!(
+            "{nodes} nodes vanished at once, so their work is not replaced until enough of them are back or an operator \
+             releases the brake"
+        );
     }
     if waiting == 0 {
         let seconds = why.next_retry_ms.unwrap_or(0).div_ceil(1000);
         return format!("{} tasks wait for their next attempt, the first for {seconds} s", why.backoff);
+    }
+    if why.evicting > 0 {
+        return format!("{} tasks wait for others that were asked to make room", why.evicting);
+    }
+    if let Some(part) = why.quota.first() {
+        return format!(
+            "{waiting} tasks wait because production tasks of the namespace use {} of its quota of {} ({})",
+            part.used, part.limit, part.part
+        );
     }
     if let Some(max) = why.max_running {
         return format!("{waiting} tasks wait because max_running = {max} is reached");
@@ -71,6 +141,7 @@ fn summary(why: &scheduler::WhyPending, ready: u32) -> String {
         return format!("{waiting} tasks wait because none of the {} nodes is ready", why.nodes);
     }
     let never: u32 = why.excluded.iter().map(|(_, nodes)| *nodes).max().unwrap_or(0);
+    let never = never.max(why.other_pool);
     let small: u32 = why.too_small.iter().map(|(_, nodes)| *nodes).max().unwrap_or(0);
     if never.max(small) >= ready {
         return format!("{waiting} tasks wait because none of the {ready} ready nodes can ever run them");
@@ -79,6 +150,23 @@ fn summary(why: &scheduler::WhyPending, ready: u32) -> String {
         return format!("{waiting} tasks wait for room behind {} other runs", why.ahead);
     }
     format!("{waiting} tasks wait for room on {ready} ready nodes")
+}
+
+/// What the run waits for, if that is what holds it back.
+fn dependencies(why: &scheduler::WhyPending) -> Option<String> {
+    if why.assembling {
+        return Some("the results that are its input are being put together".to_owned());
+    }
+    let one = |up: &scheduler::DependencyView| {
+        let how = match up.condition {
+            Condition::Success => "to succeed",
+            Condition::Failure => "to fail",
+            Condition::Any => "to end",
+        };
+        format!("run {} of `{}` {how}, which is {}", up.run, up.job, up.state.as_str())
+    };
+    let all: Vec<String> = why.dependency.iter().map(one).collect();
+    (!all.is_empty()).then(|| format!("it waits for {}", all.join(", and for ")))
 }
 
 #[cfg(test)]
@@ -93,6 +181,10 @@ mod tests {
             (scheduler::WhyPending { nodes: 0, ..base.clone() }, "no node has joined"),
             (scheduler::WhyPending { nodes_not_ready: 2, ..base.clone() }, "none of the 2 nodes is ready"),
             (scheduler::WhyPending { reconciling: true, ..base.clone() }, "has just started"),
+            (scheduler::WhyPending { paused: true, ..base.clone() }, "is paused"),
+            (scheduler::WhyPending { assembling: true, ..base.clone() }, "put together"),
+            (scheduler::WhyPending { over_quota: true, ..base.clone() }, "exceed the quota"),
+            (scheduler::WhyPending { brake: Some(9), ..base.clone() }, "9 nodes vanished at once"),
             (scheduler::WhyPending { backoff: 5, next_retry_ms: Some(1500), ..base.clone() }, "the first for 2 s"),
             (scheduler::WhyPending { max_running: Some(1), ..base.clone() }, "max_running = 1"),
             (scheduler::WhyPending { too_small: vec![("memory", 2)], ..base.clone() }, "can ever run"),

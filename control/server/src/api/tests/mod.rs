@@ -1,6 +1,7 @@
 //! The router over a real scheduler, with a store that is always durable at once and a scripted executor.
 
 mod contract;
+mod kinds;
 mod logs;
 mod refusals;
 mod runs;

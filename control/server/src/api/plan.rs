@@ -1,0 +1,106 @@
+//! What a deploy would do, without doing it.
+
+use axum::{body::Body, extract::State, http::HeaderMap, response::Response};
+use weir_api::{
+    JobPlan, JobSpec, PlannedPlace, PlannedQuota, PlannedVictim, Problem, Versioned, routes,
+    spec::{Document, limits},
+};
+use weir_scheduler::{PlanView, Scheduler};
+use weir_wire::{
+    id::{Namespace, TaskId},
+    kind::Tier,
+    units::Now,
+    work::JobRecord,
+};
+
+use super::{
+    Api,
+    asked::{self, Segments},
+    jobs, leader, quotas, record,
+    refusal::Refusal,
+    reply::Reply,
+    show,
+};
+
+/// Tells what putting a spec and starting a run of it would do at this moment. The module need not be stored yet.
+#[utoipa::path(post, path = routes::JOB_PLAN, tag = "jobs", request_body = Document,
+    params(("ns" = String, Path, description = "The namespace"), ("job" = String, Path, description = "The job")),
+    responses((status = 200, body = Versioned<JobPlan>), (status = "default", body = Problem, content_type = "application/problem+json")))]
+pub(super) async fn plan(
+    State(api): State<Api>,
+    Segments((ns, job)): Segments<(String, String)>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Refusal> {
+    let (namespace, job) = (asked::namespace(&ns)?, asked::job_name(&job)?);
+    let body = asked::bytes(&headers, body, limits::SPEC_BYTES_MAX).await?;
+    let spec = JobSpec::from_json(&body)?;
+    jobs::check_name(&spec, &job)?;
+    let module = asked::digest(spec.module_digest()?)?;
+    let record = record::record(namespace, job, module, &spec, leader::wall_ms())?;
+    let document = spec.to_document();
+    let (revision, plan) =
+        api.ask(move |scheduler, now| (scheduler.revision(), planned(scheduler, now, &record, &document))).await?;
+    Ok(Reply::object(plan)?.revision(revision).done())
+}
+
+fn planned(scheduler: &Scheduler, now: Now, record: &JobRecord, document: &Document) -> JobPlan {
+    let latest = scheduler.job(&record.namespace, &record.job, None);
+    let version = latest.map_or(0, |latest| show::version(latest.version));
+    let changes = match latest {
+        Some(latest) => show::job::version(latest, false).spec.changes(document),
+        None => document.all(),
+    };
+    let next_version = if changes.is_empty() { version } else { version.saturating_add(1) };
+    let view = scheduler.plan(now, record, record.count).unwrap_or_default();
+    let waiting = view.tried.saturating_sub(view.placed).saturating_sub(view.placed_by_eviction);
+    JobPlan {
+        namespace: record.namespace.to_string(),
+        job: record.job.to_string(),
+        version,
+        next_version,
+        changes,
+        count: record.count,
+        tried: view.tried,
+        placed: view.nodes.iter().map(|(node, tasks)| PlannedPlace { node: node.to_string(), tasks: *tasks }).collect(),
+        nodes_unnamed: view.nodes_unnamed,
+        by_eviction: view.placed_by_eviction,
+        victims: victims(&view),
+        waiting,
+        why: (waiting > 0).then(|| show::why::summary_of(&view.why)),
+        quota: quota(scheduler, &record.namespace, record),
+    }
+}
+
+fn victims(view: &PlanView) -> Vec<PlannedVictim> {
+    let victim = |victim: &weir_scheduler::VictimView| PlannedVictim {
+        task: TaskId { run: victim.run, index: victim.index }.to_string(),
+        namespace: victim.namespace.to_string(),
+        job: victim.job.to_string(),
+        node: victim.node.to_string(),
+    };
+    view.victims.iter().map(victim).collect()
+}
+
+/// What a run would do to the quota of its namespace; the runs of the job that are open stay, unless it is a service.
+fn quota(scheduler: &Scheduler, namespace: &Namespace, record: &JobRecord) -> Option<PlannedQuota> {
+    let quota = scheduler.quotas().into_iter().find(|quota| quota.namespace == *namespace)?;
+    if record.tier != Tier::Production {
+        return None;
+    }
+    let limits = quotas::limits(quota);
+    let before = quotas::used(scheduler, namespace);
+    let at_once = if record.max_running == 0 { record.count } else { record.count.min(record.max_running) };
+    let at_once = u64::from(at_once);
+    let (cpu, memory) = (u64::from(record.budgets.resources.cpu.0), record.budgets.resources.memory.0);
+    let after = weir_api::QuotaUse {
+        cpu_milli: before.cpu_milli.saturating_add(cpu.saturating_mul(at_once)),
+        memory_bytes: before.memory_bytes.saturating_add(memory.saturating_mul(at_once)),
+        running: before.running.saturating_add(at_once),
+    };
+    let over = |limit: Option<u64>, used: u64| limit.is_some_and(|limit| used > limit);
+    let exceeded = over(limits.cpu_milli.map(u64::from), after.cpu_milli)
+        || over(limits.memory_bytes, after.memory_bytes)
+        || over(limits.running.map(u64::from), after.running);
+    Some(PlannedQuota { limits, before, after, exceeded })
+}
