@@ -27,6 +27,8 @@ pub enum Exit {
     TimedOut,
     /// 9: accepted but not placed, or held back by quota or back-pressure.
     NotPlaced,
+    /// 10: `plan` or `diff --exit-code` found changes.
+    Changes,
     /// 11: the tasks failed.
     TasksFailed,
     /// 130: interrupted.
@@ -37,7 +39,7 @@ pub enum Exit {
 
 impl Exit {
     /// Every code but the guest's, for the documentation and its test.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Ok,
         Self::Failed,
         Self::Usage,
@@ -48,6 +50,7 @@ impl Exit {
         Self::Unreachable,
         Self::TimedOut,
         Self::NotPlaced,
+        Self::Changes,
         Self::TasksFailed,
         Self::Interrupted,
     ];
@@ -65,6 +68,7 @@ impl Exit {
             Self::Unreachable => 7,
             Self::TimedOut => 8,
             Self::NotPlaced => 9,
+            Self::Changes => 10,
             Self::TasksFailed => 11,
             Self::Interrupted => 130,
             Self::Guest(code) => code,
@@ -79,6 +83,7 @@ impl Exit {
                 Self::Invalid
             }
             Code::NotFound => Self::NotFound,
+            Code::TaskFailed => Self::TasksFailed,
             Code::Conflict | Code::IdempotencyMismatch => Self::Conflict,
             Code::Unauthenticated | Code::Forbidden => Self::Denied,
             Code::BackPressure | Code::QuotaExceeded => Self::NotPlaced,
@@ -113,7 +118,7 @@ mod tests {
     #[test]
     fn the_table_is_the_documented_one() {
         let codes = Exit::ALL.map(Exit::code);
-        assert_eq!(codes, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 130]);
+        assert_eq!(codes, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 130]);
         assert_eq!(Exit::Guest(42).code(), 42);
     }
 
@@ -129,6 +134,7 @@ mod tests {
             (Code::NotFound, 4),
             (Code::Conflict, 5),
             (Code::IdempotencyMismatch, 5),
+            (Code::TaskFailed, 11),
             (Code::Unauthenticated, 6),
             (Code::Forbidden, 6),
             (Code::NoLeader, 7),

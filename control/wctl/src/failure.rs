@@ -159,6 +159,7 @@ const fn hint_of(code: Code) -> Option<&'static str> {
         }
         Code::BlobStore | Code::Internal => Some("the control plane's log says more"),
         Code::InvalidRequest
+        | Code::TaskFailed
         | Code::InvalidSpec
         | Code::InvalidModule
         | Code::Unsupported

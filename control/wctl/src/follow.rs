@@ -77,7 +77,8 @@ pub(crate) async fn timed_out(session: &Session, run: &str) -> Failure {
 pub(crate) fn has_come(run: &Run, until: Until) -> bool {
     match until {
         Until::Terminal => run.state.is_terminal(),
-        Until::Running => run.state != RunState::Pending,
+        Until::Running => run.is_running(),
+        Until::Healthy => run.is_healthy(),
     }
 }
 

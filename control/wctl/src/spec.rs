@@ -98,7 +98,7 @@ fn beside(source: &str, path: &str) -> PathBuf {
 }
 
 /// `Word Count.wasm` → `word-count`.
-fn name_from(source: &str) -> Option<String> {
+pub(crate) fn name_from(source: &str) -> Option<String> {
     let stem = Path::new(source).file_stem()?.to_str().filter(|_| source != "-")?;
     let name: String = stem
         .chars()
@@ -112,11 +112,21 @@ fn name_from(source: &str) -> Option<String> {
 
 /// Sets the fields that flags name; the values are checked with the rest of the spec.
 fn overlay(value: &mut Value, flags: &SpecArgs) -> Result<()> {
+    overlay_texts(value, flags)?;
+    overlay_lists(value, flags)
+}
+
+fn overlay_texts(value: &mut Value, flags: &SpecArgs) -> Result<()> {
+    let cron = flags.schedule.as_ref().map(|_| "cron".to_owned());
     let texts = [
         ("job", "name", &flags.name),
+        ("job", "kind", &cron),
         ("job", "kind", &flags.kind),
         ("job", "count", &flags.count),
         ("job", "max_running", &flags.max_running),
+        ("job", "max_failed", &flags.max_failed),
+        ("job", "start_deadline", &flags.start_deadline),
+        ("job", "input_from", &flags.input_from),
         ("job", "priority", &flags.priority),
         ("job", "tier", &flags.tier),
         ("resources", "cpu", &flags.cpu),
@@ -125,6 +135,14 @@ fn overlay(value: &mut Value, flags: &SpecArgs) -> Result<()> {
         ("resources", "timeout", &flags.timeout),
         ("resources", "output", &flags.output_limit),
         ("retry", "backoff", &flags.backoff),
+        ("cron", "schedule", &flags.schedule),
+        ("cron", "time_zone", &flags.tz),
+        ("cron", "overlap", &flags.overlap),
+        ("update", "healthy_after", &flags.healthy_after),
+        ("execution", "mode", &flags.mode),
+        ("placement", "spread", &flags.spread),
+        ("placement", "max_per_node", &flags.max_per_node),
+        ("placement", "pool", &flags.pool),
     ];
     for (section, key, text) in texts {
         if let Some(text) = text {
@@ -134,6 +152,10 @@ fn overlay(value: &mut Value, flags: &SpecArgs) -> Result<()> {
     if let Some(retries) = flags.retries {
         set(value, "retry", "attempts", (u64::from(retries) + 1).into())?;
     }
+    Ok(())
+}
+
+fn overlay_lists(value: &mut Value, flags: &SpecArgs) -> Result<()> {
     if !flags.arg.is_empty() {
         set(value, "job", "args", json!(flags.arg))?;
     }
@@ -148,8 +170,17 @@ fn overlay(value: &mut Value, flags: &SpecArgs) -> Result<()> {
         push(section(value, "grants")?, "dir", parse_grant(grant)?)?;
     }
     for constraint in &flags.constraint {
-        split(constraint, '=', "--constraint ATTRIBUTE=VALUE")?;
         push(section(value, "placement")?, "constraints", constraint.as_str().into())?;
+    }
+    for affinity in &flags.affinity {
+        push(section(value, "placement")?, "affinities", affinity.as_str().into())?;
+    }
+    for after in &flags.after {
+        let entry = match after.split_once(':') {
+            None => after.as_str().into(),
+            Some((job, when)) => json!({ "job": job, "when": when }),
+        };
+        push(section(value, "job")?, "after", entry)?;
     }
     Ok(())
 }

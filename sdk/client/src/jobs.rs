@@ -1,6 +1,6 @@
-use weir_api::{Job, JobVersion, Page, PageQuery, routes, spec::Document};
+use weir_api::{Code, Job, JobVersion, Page, PageQuery, Problem, routes, spec::Document};
 
-use crate::{Client, Result, transport::Call};
+use crate::{Client, Error, Result, transport::Call};
 
 /// The conditions of a write to a job.
 #[derive(Clone, Debug, Default)]
@@ -39,5 +39,16 @@ impl Client {
     /// Fails when the cluster does.
     pub async fn jobs(&self, namespace: &str, page: &PageQuery) -> Result<Page<Job>> {
         self.object(Call::get(routes::jobs(namespace)).query(page)).await
+    }
+
+    /// Reads a job as lists show it.
+    ///
+    /// # Errors
+    /// Fails with `not_found` when there is none.
+    pub async fn job_summary(&self, namespace: &str, name: &str) -> Result<Job> {
+        let page = PageQuery { job: Some(name.to_owned()), ..PageQuery::default() };
+        let found = self.jobs(namespace, &page).await?.items.into_iter().next();
+        let missing = || Problem::new(Code::NotFound, format!("there is no job `{name}` in namespace `{namespace}`"));
+        found.ok_or_else(|| Error::Api(Box::new(missing())))
     }
 }

@@ -52,6 +52,15 @@ impl Call {
         Self { method: Method::POST, repeatable: false, ..Self::get(path) }
     }
 
+    pub(crate) fn delete(path: String) -> Self {
+        Self { method: Method::DELETE, repeatable: false, ..Self::get(path) }
+    }
+
+    /// Says that the write has the same effect when it arrives twice.
+    pub(crate) fn repeatable(self) -> Self {
+        Self { repeatable: true, ..self }
+    }
+
     /// Adds the fields of `query` that are set.
     pub(crate) fn query(mut self, query: &impl Serialize) -> Self {
         if let Ok(serde_json::Value::Object(fields)) = serde_json::to_value(query) {
@@ -118,16 +127,23 @@ impl Client {
 
     /// Sends a call and reads the whole body, up to `len_max` bytes.
     pub(crate) async fn bytes(&self, call: Call, len_max: usize) -> Result<(String, Vec<u8>)> {
-        let (address, mut response) = self.send(call).await?;
+        let (address, response) = self.send(call).await?;
+        let bytes = Self::body(&address, response, len_max).await?;
+        Ok((address, bytes))
+    }
+
+    /// Reads the whole body of an answer, up to `len_max` bytes.
+    pub(crate) async fn body(address: &str, mut response: Response, len_max: usize) -> Result<Vec<u8>> {
+        let address = || address.to_owned();
         let mut bytes = Vec::new();
         loop {
             match response.chunk().await {
                 Ok(Some(chunk)) if bytes.len() + chunk.len() > len_max => {
-                    return Err(Error::Answer { address, reason: format!("longer than {len_max} bytes") });
+                    return Err(Error::Answer { address: address(), reason: format!("longer than {len_max} bytes") });
                 }
                 Ok(Some(chunk)) => bytes.extend_from_slice(&chunk),
-                Ok(None) => return Ok((address, bytes)),
-                Err(source) => return Err(Error::Exchange { address, source }),
+                Ok(None) => return Ok(bytes),
+                Err(source) => return Err(Error::Exchange { address: address(), source }),
             }
         }
     }

@@ -14,7 +14,7 @@ pub(crate) struct DeployArgs {
     pub(crate) input: InputArgs,
     #[command(flatten)]
     pub(crate) follow: FollowArgs,
-    /// Check everything locally and show the spec with its defaults; nothing is sent
+    /// Show what would change and where tasks would go, as `job plan` does; nothing is changed
     #[arg(long)]
     pub(crate) dry_run: bool,
     /// Update the job only if its latest version is this one; 0 means that it must not exist
@@ -52,7 +52,7 @@ pub(crate) struct SpecArgs {
     /// Name of the job [default: from the file's name]
     #[arg(long)]
     pub(crate) name: Option<String>,
-    /// Kind of the job [default: batch]
+    /// Kind of the job: batch, service, cron, system or function [default: batch]
     #[arg(long)]
     pub(crate) kind: Option<String>,
     /// Number of tasks [default: 1]
@@ -94,12 +94,51 @@ pub(crate) struct SpecArgs {
     /// Placement order, 0 to 100, higher first [default: 50]
     #[arg(long, value_name = "N")]
     pub(crate) priority: Option<String>,
-    /// Tier [default: preemptible]
+    /// Tier: production, preemptible or revocable [default: preemptible]
     #[arg(long)]
     pub(crate) tier: Option<String>,
-    /// Node attribute that is required (repeatable)
-    #[arg(long, value_name = "ATTRIBUTE=VALUE")]
+    /// Condition on nodes, such as `zone in [a, b]`, `arch == x86_64` or `gpu exists` (repeatable)
+    #[arg(long, value_name = "CONDITION")]
     pub(crate) constraint: Vec<String>,
+    /// Wish about nodes with a weight from -100 to 100, such as `disk == ssd : 50` (repeatable)
+    #[arg(long, value_name = "CONDITION : WEIGHT")]
+    pub(crate) affinity: Vec<String>,
+    /// Attribute over whose values tasks are spread
+    #[arg(long, value_name = "ATTRIBUTE")]
+    pub(crate) spread: Option<String>,
+    /// Most tasks of a run on one node
+    #[arg(long, value_name = "N")]
+    pub(crate) max_per_node: Option<String>,
+    /// Dedicated nodes to use
+    #[arg(long, value_name = "NAME")]
+    pub(crate) pool: Option<String>,
+    /// End a run early when more tasks than this have failed for good
+    #[arg(long, value_name = "N")]
+    pub(crate) max_failed: Option<String>,
+    /// How long after its submission a task may still be started
+    #[arg(long, value_name = "DURATION")]
+    pub(crate) start_deadline: Option<String>,
+    /// Job that has to end first: success (the default), failure or any (repeatable)
+    #[arg(long, value_name = "JOB[:WHEN]")]
+    pub(crate) after: Vec<String>,
+    /// The one of --after whose results are the input
+    #[arg(long, value_name = "JOB")]
+    pub(crate) input_from: Option<String>,
+    /// When a cron job fires: five or six fields, or a name such as @hourly; makes the job one
+    #[arg(long, value_name = "CRON")]
+    pub(crate) schedule: Option<String>,
+    /// Time zone of the schedule [default: UTC]
+    #[arg(long, value_name = "ZONE")]
+    pub(crate) tz: Option<String>,
+    /// What happens while an earlier firing runs: allow, forbid or replace [default: forbid]
+    #[arg(long)]
+    pub(crate) overlap: Option<String>,
+    /// How long a task of a service has to run before it counts as healthy [default: 5s]
+    #[arg(long, value_name = "DURATION")]
+    pub(crate) healthy_after: Option<String>,
+    /// How often an attempt may execute: at_least_once or at_most_once
+    #[arg(long)]
+    pub(crate) mode: Option<String>,
 }
 
 /// Where the tasks' input comes from.
@@ -118,10 +157,13 @@ pub(crate) struct InputArgs {
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Following")]
 pub(crate) struct FollowArgs {
+    /// Name and value that tasks see as WEIR_META_NAME (repeatable)
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub(crate) meta: Vec<String>,
     /// Only start the run and show it
     #[arg(long, conflicts_with = "wait")]
     pub(crate) detach: bool,
-    /// Follow the run to its end (the default)
+    /// Follow it (the default): a run to its end, a service until it is healthy
     #[arg(long)]
     pub(crate) wait: bool,
     /// Stop following after this time, with exit code 8; the run goes on

@@ -1,18 +1,26 @@
 //! The command line as types; one file for each group of commands.
 
 mod deploy;
+mod job;
+mod node;
 mod nouns;
+mod quota;
 
 use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand};
 pub(crate) use deploy::{DeployArgs, FollowArgs, InputArgs, RunArgs, SpecArgs};
+pub(crate) use job::{
+    ChangeArgs, CronCommand, DispatchArgs, JobCommand, JobDiffArgs, JobInitArgs, RevertArgs, TriggerArgs,
+};
+pub(crate) use node::{DrainArgs, NodeCommand};
 #[cfg(feature = "dev")]
 pub(crate) use nouns::DevArgs;
 pub(crate) use nouns::{
-    ClusterCommand, CompletionArgs, InitArgs, JobCommand, LogsArgs, ModuleCommand, NodeCommand, StatusArgs, StopArgs,
-    TaskCommand, WaitArgs, WaitFor,
+    ClusterCommand, CompletionArgs, InitArgs, LogsArgs, ModuleCommand, StatusArgs, StopArgs, TaskCommand, WaitArgs,
+    WaitFor,
 };
+pub(crate) use quota::{NamespaceCommand, QuotaCommand, QuotaSetArgs};
 
 use crate::output::Format;
 
@@ -74,12 +82,21 @@ pub(crate) enum Command {
     /// Jobs
     #[command(subcommand)]
     Job(JobCommand),
+    /// Cron jobs
+    #[command(subcommand)]
+    Cron(CronCommand),
     /// Tasks
     #[command(subcommand)]
     Task(TaskCommand),
     /// Nodes
     #[command(subcommand)]
     Node(NodeCommand),
+    /// Namespaces
+    #[command(subcommand)]
+    Namespace(NamespaceCommand),
+    /// Quotas and weights of namespaces
+    #[command(subcommand)]
+    Quota(QuotaCommand),
     /// The cluster itself
     #[command(subcommand)]
     Cluster(ClusterCommand),

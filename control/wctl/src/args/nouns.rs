@@ -81,8 +81,10 @@ pub(crate) enum WaitFor {
     /// The end; anything but success is exit code 11
     #[default]
     Succeeded,
-    /// The start of a task, or the end
+    /// The start of a task, or the end; of a service, that all of its tasks run
     Running,
+    /// That all tasks of a service have run long enough; the end of anything else
+    Healthy,
     /// The end, whatever it is
     Terminal,
 }
@@ -127,27 +129,6 @@ pub(crate) enum ModuleCommand {
     },
 }
 
-/// `wctl job`.
-#[derive(Clone, Debug, Subcommand)]
-pub(crate) enum JobCommand {
-    /// List the jobs of the namespace
-    List,
-    /// Show the spec of a job
-    Inspect {
-        /// The job
-        job: String,
-        /// A version [default: the latest]
-        #[arg(long, value_name = "N")]
-        version: Option<u32>,
-    },
-    /// Explain why tasks of a job's latest run, or of a run, are pending
-    Why {
-        /// The job or run
-        #[arg(value_name = "JOB|RUN")]
-        target: String,
-    },
-}
-
 /// `wctl task`.
 #[derive(Clone, Debug, Subcommand)]
 pub(crate) enum TaskCommand {
@@ -168,6 +149,11 @@ pub(crate) enum TaskCommand {
         /// The task: RUN.INDEX, or a run or job of one task
         task: String,
     },
+    /// Explain why a task is pending
+    Why {
+        /// The task: RUN.INDEX, or a run or job of one task
+        task: String,
+    },
     /// Write the result of a task to stdout
     Result {
         /// The task: RUN.INDEX, or a run or job of one task
@@ -178,18 +164,6 @@ pub(crate) enum TaskCommand {
     },
 }
 
-/// `wctl node`.
-#[derive(Clone, Debug, Subcommand)]
-pub(crate) enum NodeCommand {
-    /// List the nodes
-    List,
-    /// Show one node
-    Inspect {
-        /// The node
-        node: String,
-    },
-}
-
 /// `wctl cluster`.
 #[derive(Clone, Debug, Subcommand)]
 pub(crate) enum ClusterCommand {
@@ -197,6 +171,12 @@ pub(crate) enum ClusterCommand {
     Init(InitArgs),
     /// Show what the cluster is and how it is doing
     Info,
+    /// Start the work of vanished nodes elsewhere although many vanished at once
+    ReleaseBrake {
+        /// Why, for the record
+        #[arg(long, value_name = "TEXT")]
+        message: Option<String>,
+    },
 }
 
 /// `wctl cluster init`.

@@ -1,12 +1,15 @@
 //! The commands, one file a noun or verb.
 
 mod cluster;
+mod cron;
 mod deploy;
 mod init;
 mod job;
 mod logs;
 mod module;
+mod namespace;
 mod node;
+mod quota;
 mod run;
 mod status;
 mod stop;
@@ -38,11 +41,17 @@ pub(crate) fn dispatch(cli: Cli) -> Result<Exit> {
         Command::Wait(args) => block_on(async { wait::wait(&open()?, &args).await }),
         Command::Stop(args) => block_on(async { stop::stop(&open()?, &args).await }),
         Command::Module(command) => module::module(&global, command),
-        Command::Job(command) => block_on(async { job::job(&open()?, &command).await }),
+        Command::Job(command) => job::job(&global, &command),
+        Command::Cron(command) => block_on(async { cron::cron(&open()?, &command).await }),
         Command::Task(command) => block_on(async { task::task(&open()?, &command).await }),
         Command::Node(command) => block_on(async { node::node(&open()?, &command).await }),
+        Command::Namespace(command) => block_on(async { namespace::namespace(&open()?, &command).await }),
+        Command::Quota(command) => block_on(async { quota::quota(&open()?, &command).await }),
         Command::Cluster(ClusterCommand::Init(args)) => init::init(&args),
         Command::Cluster(ClusterCommand::Info) => block_on(async { cluster::info(&open()?).await }),
+        Command::Cluster(ClusterCommand::ReleaseBrake { message }) => {
+            block_on(async { cluster::release_brake(&open()?, message).await })
+        }
         Command::Completion(args) => {
             let mut script = Vec::new();
             clap_complete::generate(args.shell, &mut Cli::command(), "wctl", &mut script);

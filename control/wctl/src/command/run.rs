@@ -85,7 +85,7 @@ async fn job(session: &Session, args: &RunArgs, items: Option<u32>) -> Result<Jo
 }
 
 /// Fails before the run where its result could not be written after it.
-fn check_writable(file: &Path) -> Result<()> {
+pub(crate) fn check_writable(file: &Path) -> Result<()> {
     let failed = |error| Failure::new(Exit::Usage, format!("failed to write {}", file.display())).because(error);
     if file.exists() {
         return std::fs::OpenOptions::new().append(true).open(file).map(drop).map_err(failed);
@@ -125,11 +125,7 @@ async fn one_task(session: &Session, args: &RunArgs, run: Run, once: bool) -> Re
                         "what was shown as it came is not the beginning of the result, which follows as a whole",
                     );
                 }
-                write_stdout(rest.unwrap_or(&result))?;
-                // A prompt behind the last line would look like a part of the result.
-                if std::io::stdout().is_terminal() && !result.ends_with(b"\n") {
-                    write_stdout(b"\n")?;
-                }
+                show_result(rest.unwrap_or(&result))?;
             }
         }
     }
@@ -213,6 +209,16 @@ async fn results(session: &Session, args: &RunArgs, run: &Run) -> Result<()> {
         Some(file) => save(file, &all),
         None => write_stdout(&all),
     }
+}
+
+/// Writes a result to stdout.
+pub(crate) fn show_result(result: &[u8]) -> Result<()> {
+    write_stdout(result)?;
+    // A prompt behind the last line would look like a part of the result.
+    if std::io::stdout().is_terminal() && !result.is_empty() && !result.ends_with(b"\n") {
+        write_stdout(b"\n")?;
+    }
+    Ok(())
 }
 
 /// Writes a file.

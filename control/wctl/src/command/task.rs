@@ -23,6 +23,10 @@ pub(crate) async fn task(session: &Session, command: &TaskCommand) -> Result<Exi
             let (run, index) = resolve::task(session, task).await?;
             session.out.object(&session.client.task(&session.namespace, &run, index).await?)?;
         }
+        TaskCommand::Why { task } => {
+            let (run, index) = resolve::task(session, task).await?;
+            session.out.object(&session.client.task_why(&session.namespace, &run, index).await?)?;
+        }
         TaskCommand::Result { task, output } => {
             let (run, index) = resolve::task(session, task).await?;
             let result = session.client.task_result(&session.namespace, &run, index).await?;

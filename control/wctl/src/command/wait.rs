@@ -49,6 +49,7 @@ async fn one(session: &Session, target: Target, until: WaitFor, deadline: Option
 pub(crate) async fn run(session: &Session, run: &str, until: WaitFor, deadline: Option<Instant>) -> Result<Exit> {
     let stage = match until {
         WaitFor::Running => Until::Running,
+        WaitFor::Healthy => Until::Healthy,
         WaitFor::Succeeded | WaitFor::Terminal => Until::Terminal,
     };
     let Some(state) = follow::run(session, run, stage, deadline).await? else {
@@ -57,7 +58,7 @@ pub(crate) async fn run(session: &Session, run: &str, until: WaitFor, deadline: 
     session.out.object(&state)?;
     match until {
         WaitFor::Succeeded if state.state != RunState::Succeeded => deploy::outcome(session, &state).await,
-        WaitFor::Succeeded | WaitFor::Running | WaitFor::Terminal => Ok(Exit::Ok),
+        WaitFor::Succeeded | WaitFor::Running | WaitFor::Healthy | WaitFor::Terminal => Ok(Exit::Ok),
     }
 }
 
@@ -97,7 +98,7 @@ pub(crate) async fn one_task(
 
 fn has_come(task: &Task, until: WaitFor) -> bool {
     match until {
-        WaitFor::Running => task.state.is_terminal() || task.state == TaskState::Running,
+        WaitFor::Running | WaitFor::Healthy => task.state.is_terminal() || task.state == TaskState::Running,
         WaitFor::Succeeded | WaitFor::Terminal => task.state.is_terminal(),
     }
 }

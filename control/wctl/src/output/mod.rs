@@ -11,7 +11,7 @@ use std::io::{self, Write};
 use clap::ValueEnum;
 use serde::Serialize;
 use serde_json::{Value, json};
-use weir_api::Versioned;
+use weir_api::{Versioned, spec::Document};
 
 use crate::{
     exit::Exit,
@@ -80,6 +80,16 @@ impl Out {
     /// Whether people read it.
     pub(crate) const fn is_for_people(self) -> bool {
         matches!(self.format, Format::Table | Format::Wide)
+    }
+
+    /// Writes a spec; people get TOML.
+    pub(crate) fn spec(self, document: &Document) -> Result<()> {
+        if !self.is_for_people() {
+            return self.value(document, &document.job.name);
+        }
+        let text = toml::to_string(document)
+            .map_err(|error| Failure::new(Exit::Failed, "failed to write the spec").because(error))?;
+        write_stdout(text.as_bytes())
     }
 
     /// Writes any JSON; people get YAML.

@@ -53,13 +53,25 @@ pub(crate) fn micros(us: u64) -> String {
 
 /// How long ago a moment was.
 pub(crate) fn ago(ms: u64) -> String {
+    format!("{} ago", span(now_ms().saturating_sub(ms)))
+}
+
+/// How long it is until a moment.
+pub(crate) fn ahead(ms: u64) -> String {
+    format!("in {}", span(ms.saturating_sub(now_ms())))
+}
+
+fn now_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let now_ms = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
-    match now_ms.saturating_sub(ms) / 1_000 {
-        seconds @ 0..120 => format!("{seconds} s ago"),
-        seconds @ 120..7_200 => format!("{} min ago", seconds / 60),
-        seconds @ 7_200..172_800 => format!("{} h ago", seconds / 3_600),
-        seconds => format!("{} d ago", seconds / 86_400),
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn span(ms: u64) -> String {
+    match ms / 1_000 {
+        seconds @ 0..120 => format!("{seconds} s"),
+        seconds @ 120..7_200 => format!("{} min", seconds / 60),
+        seconds @ 7_200..172_800 => format!("{} h", seconds / 3_600),
+        seconds => format!("{} d", seconds / 86_400),
     }
 }
 

@@ -1,10 +1,14 @@
 //! How each object of the API is shown to people.
 
-use weir_api::{ClusterInfo, Job, JobVersion, Module, ModuleKind, Node, Run, Task, TaskState, Usage, WhyPending};
+use serde_json::Value;
+use weir_api::{
+    ClusterInfo, Job, JobDiff, JobPlan, JobVersion, Module, ModuleKind, NamespaceInfo, Node, NodeDrain, PlannedQuota,
+    Quota, Run, Task, TaskState, TaskWhy, Usage, WhyPending, spec::Change,
+};
 
 use super::{
     View,
-    text::{ago, bytes, cores, count, micros},
+    text::{ago, ahead, bytes, cores, count, micros},
     yaml,
 };
 
@@ -68,7 +72,7 @@ impl View for Job {
     }
 
     fn fields(&self, _wide: bool) -> Vec<(&'static str, String)> {
-        vec![
+        let mut fields = vec![
             ("job", self.name.clone()),
             ("namespace", self.namespace.clone()),
             ("kind", self.kind.clone()),
@@ -77,7 +81,13 @@ impl View for Job {
             ("module", self.module.clone()),
             ("updated", ago(self.updated_ms)),
             ("last run", self.last_run.clone().unwrap_or_default()),
-        ]
+        ];
+        fields.extend(self.schedule.clone().map(|schedule| ("schedule", schedule)));
+        fields.extend(self.next_ms.map(|at| ("next", ahead(at))));
+        if self.paused {
+            fields.push(("paused", "none of its tasks is started".to_owned()));
+        }
+        fields
     }
 }
 
@@ -137,8 +147,10 @@ impl View for Run {
             ("job", format!("{}/{} version {}", self.namespace, self.job, self.version)),
             ("state", self.state.to_string()),
             ("tasks", tasks(self)),
+            ("kind", format!("{}, {}", self.kind, self.tier)),
             ("created", ago(self.created_ms)),
         ];
+        fields.extend(circumstances(self));
         if let Some(ended) = self.ended_ms {
             fields.push(("took", micros(ended.saturating_sub(self.created_ms).saturating_mul(1_000))));
         }
@@ -169,6 +181,29 @@ fn usage(usage: &Usage) -> String {
         bytes(usage.output_bytes),
         bytes(usage.peak_memory)
     )
+}
+
+/// What a person has to know of a run beside its state.
+fn circumstances(run: &Run) -> Vec<(&'static str, String)> {
+    let mut fields = Vec::new();
+    if let Some(healthy) = run.healthy {
+        let wanted = run.target.unwrap_or(run.count);
+        fields.push(("healthy", format!("{healthy} of {wanted}")));
+    }
+    if run.paused {
+        fields.push(("paused", "its job is paused: none of its tasks is started".to_owned()));
+    }
+    fields.extend(run.scheduled_ms.map(|at| ("fired for", ago(at))));
+    let upstream = run.waiting_for.iter().map(|up| format!("{} ({}, {}): {}", up.run, up.job, up.when, up.state));
+    let upstream: Vec<String> = upstream.collect();
+    if !upstream.is_empty() {
+        fields.push(("waits for", upstream.join("\n")));
+    }
+    let meta: Vec<String> = run.meta.iter().map(|(name, value)| format!("{name} = {value}")).collect();
+    if !meta.is_empty() {
+        fields.push(("meta", meta.join("\n")));
+    }
+    fields
 }
 
 impl View for Task {
@@ -252,7 +287,7 @@ impl View for Node {
         let attributes: Vec<String> = self.attributes.iter().map(|(name, value)| format!("{name}={value}")).collect();
         vec![
             self.id.clone(),
-            self.state.to_string(),
+            node_state(self),
             self.running.to_string(),
             format!("{}/{}", cores(allocated.cpu_milli), cores(capacity.cpu_milli)),
             format!("{}/{}", bytes(allocated.memory_bytes), bytes(capacity.memory_bytes)),
@@ -271,10 +306,43 @@ impl View for Node {
         let names = ["state", "running", "cpu", "memory", "slots", "last seen", "version", "incarnation"];
         let mut fields = vec![("node", self.id.clone())];
         fields.extend(names.into_iter().zip(cells.by_ref()));
+        if let Some(drain) = &self.drain {
+            fields.push(("drain", drain_text(drain)));
+        }
+        let labels: Vec<String> = self.labels.iter().map(|(name, value)| format!("{name} = {value}")).collect();
+        fields.push(("labels", labels.join("\n")));
         fields.push(("published", self.published.join("\n")));
         fields.push(("attributes", attributes.join("\n")));
         fields
     }
+}
+
+/// What a node is, and what its operator has decided about it.
+fn node_state(node: &Node) -> String {
+    match &node.drain {
+        Some(drain) if drain.done => format!("{}, drained", node.state),
+        Some(_) => format!("{}, draining", node.state),
+        None if node.cordoned => format!("{}, cordoned", node.state),
+        None => node.state.to_string(),
+    }
+}
+
+fn drain_text(drain: &NodeDrain) -> String {
+    let mut text = format!("since {}", ago(drain.since_ms).trim_end_matches(" ago"));
+    text.push_str(&match drain.until_ms {
+        Some(until) => format!(", tasks that end by themselves may go on until {}", ahead(until)),
+        None => ", tasks that end by themselves may do so".to_owned(),
+    });
+    if drain.ignore_system {
+        text.push_str(", system tasks stay");
+    }
+    if drain.done {
+        text.push_str("; nothing is left");
+    }
+    if !drain.message.is_empty() {
+        text.push_str(&format!(": {}", drain.message));
+    }
+    text
 }
 
 /// A capacity of 0 is not known: the node has not connected yet.
@@ -357,11 +425,188 @@ impl View for WhyPending {
         ];
         let dimensions = self.dimensions.iter();
         let lines: Vec<String> = dimensions
-            .map(|d| format!("{}: excludes {} nodes {}", d.dimension, d.nodes, d.detail).trim_end().to_owned())
+            .map(|d| match d.nodes {
+                0 => format!("{}: {}", d.dimension, d.detail),
+                nodes => format!("{}: excludes {nodes} nodes {}", d.dimension, d.detail).trim_end().to_owned(),
+            })
             .collect();
         if !lines.is_empty() {
             fields.push(("excluded by", lines.join("\n")));
         }
         fields
+    }
+}
+
+impl View for TaskWhy {
+    const COLUMNS: &'static [&'static str] = &["TASK", "STATE", "SUMMARY"];
+    const WIDE_FROM: usize = 3;
+
+    fn name(&self) -> String {
+        self.task.clone()
+    }
+
+    fn cells(&self) -> Vec<String> {
+        vec![self.task.clone(), self.state.to_string(), self.summary.clone()]
+    }
+
+    fn fields(&self, wide: bool) -> Vec<(&'static str, String)> {
+        let mut fields =
+            vec![("task", self.task.clone()), ("state", self.state.to_string()), ("why", self.summary.clone())];
+        fields.extend(self.next_retry_ms.map(|at| ("next try", ahead(at))));
+        if self.state == TaskState::Pending {
+            let of_run = self.run.fields(wide).into_iter();
+            fields.extend(of_run.filter(|(name, _)| !matches!(*name, "run" | "why")));
+        }
+        fields
+    }
+}
+
+impl View for JobDiff {
+    const COLUMNS: &'static [&'static str] = &["JOB", "FROM", "TO", "CHANGES"];
+    const WIDE_FROM: usize = 4;
+
+    fn name(&self) -> String {
+        self.job.clone()
+    }
+
+    fn cells(&self) -> Vec<String> {
+        let changes = self.changes.len().to_string();
+        vec![self.job.clone(), self.from.to_string(), version_text(self.to), changes]
+    }
+
+    fn fields(&self, _wide: bool) -> Vec<(&'static str, String)> {
+        let versions = format!("version {} to {}", self.from, version_text(self.to));
+        vec![
+            ("job", format!("{}/{}", self.namespace, self.job)),
+            ("versions", versions),
+            ("changes", changes(&self.changes)),
+        ]
+    }
+}
+
+/// A version by its number; the spec in a file has none.
+fn version_text(version: u32) -> String {
+    if version == 0 { "the spec".to_owned() } else { version.to_string() }
+}
+
+/// One change a line, what was before and what is after.
+pub(super) fn changes(changes: &[Change]) -> String {
+    let text = |value: &Value| match value {
+        Value::Null => "nothing".to_owned(),
+        Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) | Value::Object(_) => value.to_string(),
+    };
+    let line = |change: &Change| format!("{}: {} → {}", change.path, text(&change.from), text(&change.to));
+    changes.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+impl View for NamespaceInfo {
+    const COLUMNS: &'static [&'static str] = &["NAMESPACE", "JOBS", "QUOTA"];
+    const WIDE_FROM: usize = 3;
+
+    fn name(&self) -> String {
+        self.name.clone()
+    }
+
+    fn cells(&self) -> Vec<String> {
+        let quota = if self.quota.is_some() { "yes" } else { "" };
+        vec![self.name.clone(), self.jobs.to_string(), quota.to_owned()]
+    }
+
+    fn fields(&self, _wide: bool) -> Vec<(&'static str, String)> {
+        vec![("namespace", self.name.clone()), ("jobs", self.jobs.to_string())]
+    }
+}
+
+impl View for JobPlan {
+    const COLUMNS: &'static [&'static str] = &["JOB", "VERSION", "NEXT", "TASKS", "PLACED", "WAITING", "VICTIMS"];
+    const WIDE_FROM: usize = 7;
+
+    fn name(&self) -> String {
+        self.job.clone()
+    }
+
+    fn cells(&self) -> Vec<String> {
+        let placed: u32 = self.placed.iter().map(|place| place.tasks).sum();
+        let counts = [self.version, self.next_version, self.count, placed, self.waiting].map(|count| count.to_string());
+        [vec![self.job.clone()], counts.to_vec(), vec![self.victims.len().to_string()]].concat()
+    }
+
+    fn fields(&self, _wide: bool) -> Vec<(&'static str, String)> {
+        let version = match (self.version, self.is_change()) {
+            (0, _) => "the job is new".to_owned(),
+            (version, true) => format!("{version}, which becomes {}", self.next_version),
+            (version, false) => format!("{version}, which has this spec already"),
+        };
+        let mut fields = vec![("job", format!("{}/{}", self.namespace, self.job)), ("version", version)];
+        // Of a new job, everything is a change.
+        if self.version > 0 && self.is_change() {
+            fields.push(("changes", changes(&self.changes)));
+        }
+        let mut placed: Vec<String> =
+            self.placed.iter().map(|place| format!("{} on {}", place.tasks, place.node)).collect();
+        if self.nodes_unnamed > 0 {
+            placed.push(format!("and on {} more nodes", self.nodes_unnamed));
+        }
+        fields.push(("tasks", self.count.to_string()));
+        fields.push(("placed", placed.join("\n")));
+        if self.waiting > 0 {
+            let why = self.why.as_deref().map(|why| format!(": {why}")).unwrap_or_default();
+            fields.push(("waiting", format!("{}{why}", self.waiting)));
+        }
+        if self.by_eviction > 0 {
+            fields.push(("by eviction", self.by_eviction.to_string()));
+            let victims = self.victims.iter().map(|v| format!("{} of {}/{} on {}", v.task, v.namespace, v.job, v.node));
+            fields.push(("victims", victims.collect::<Vec<_>>().join("\n")));
+        }
+        fields.extend(self.quota.as_ref().map(|quota| ("quota", quota_text(quota))));
+        fields
+    }
+}
+
+/// What is used, and of how much.
+fn of_limit(used: String, limit: Option<String>) -> String {
+    format!("{used}/{}", limit.unwrap_or_else(|| "unlimited".to_owned()))
+}
+
+/// What a run would do to its namespace's quota.
+fn quota_text(quota: &PlannedQuota) -> String {
+    let (before, after, limits) = (&quota.before, &quota.after, &quota.limits);
+    let line = |name: &str, before: String, after: String, limit: Option<String>| {
+        format!("{name}: {before} → {}", of_limit(after, limit))
+    };
+    let cpu = limits.cpu_milli.map(|cpu| cores(cpu.into()));
+    let mut lines = vec![
+        line("cpu", cores(before.cpu_milli), cores(after.cpu_milli), cpu),
+        line("memory", bytes(before.memory_bytes), bytes(after.memory_bytes), limits.memory_bytes.map(bytes)),
+        line("running", before.running.to_string(), after.running.to_string(), limits.running.map(|n| n.to_string())),
+    ];
+    if quota.exceeded {
+        lines.push("the run would be refused".to_owned());
+    }
+    lines.join("\n")
+}
+
+impl View for Quota {
+    const COLUMNS: &'static [&'static str] = &["NAMESPACE", "CPU", "MEMORY", "RUNNING", "WEIGHT"];
+    const WIDE_FROM: usize = 5;
+
+    fn name(&self) -> String {
+        self.namespace.clone()
+    }
+
+    fn cells(&self) -> Vec<String> {
+        let (limits, used) = (&self.limits, &self.used);
+        vec![
+            self.namespace.clone(),
+            of_limit(cores(used.cpu_milli), limits.cpu_milli.map(|cpu| cores(cpu.into()))),
+            of_limit(bytes(used.memory_bytes), limits.memory_bytes.map(bytes)),
+            of_limit(used.running.to_string(), limits.running.map(|running| running.to_string())),
+            limits.weight.to_string(),
+        ]
+    }
+
+    fn fields(&self, _wide: bool) -> Vec<(&'static str, String)> {
+        let names = ["namespace", "cpu", "memory", "running", "weight"];
+        names.into_iter().zip(self.cells()).collect()
     }
 }
