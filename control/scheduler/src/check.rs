@@ -183,7 +183,7 @@ fn books(run: &Run, node: &Node, plan: &PlannedGrant, leading: &Leading) -> Resu
     Ok(())
 }
 
-/// The namespace's quota, counted again from all grants.
+/// The namespace's quota, counted again from what its runs hold.
 fn quota(run: &Run, leading: &Leading) -> Result<(), &'static str> {
     let Some(quota) = &leading.shares.get(run.site.space).quota else {
         return Ok(());
@@ -192,14 +192,15 @@ fn quota(run: &Run, leading: &Leading) -> Result<(), &'static str> {
         return Ok(());
     }
     let (mut cpu, mut memory, mut number) = (0u64, 0u64, 0u64);
-    let wanted = core::iter::once(run);
-    let owners = leading.grants.iter().filter_map(|(_, grant)| leading.runs.get(&grant.run));
-    let counted = owners.filter(|owner| owner.job.tier == Tier::Production && owner.job.namespace == run.job.namespace);
-    for owner in wanted.chain(counted) {
-        cpu += u64::from(owner.job.budgets.resources.cpu.0);
-        memory += owner.job.budgets.resources.memory.0;
-        number += 1;
-    }
+    let mut count = |owner: &Run, grants: u64| {
+        cpu += u64::from(owner.job.budgets.resources.cpu.0) * grants;
+        memory += owner.job.budgets.resources.memory.0 * grants;
+        number += grants;
+    };
+    count(run, 1);
+    let owners = leading.runs.values().filter(|owner| owner.job.tier == Tier::Production);
+    let own = owners.filter(|owner| owner.job.namespace == run.job.namespace);
+    own.for_each(|owner| count(owner, owner.lanes.len() as u64));
     let exceeded = quota.cpu.is_some_and(|limit| cpu > u64::from(limit.0))
         || quota.memory.is_some_and(|limit| memory > limit.0)
         || quota.running.is_some_and(|limit| number > u64::from(limit));

@@ -212,7 +212,9 @@ impl Queue {
     /// The run that is to be served next, of all classes that are not blocked.
     pub(crate) fn first(&mut self, shares: &mut Shares) -> Option<(ClassId, RunId, Ticket)> {
         for space in shares.take_shrunk() {
-            let bands: Vec<Band> = self.bands.keys().copied().collect();
+            // A namespace that is alone in its band needs no place in an order.
+            let bands: Vec<Band> =
+                self.bands.iter().filter(|(_, spaces)| spaces.len() > 1).map(|(band, _)| *band).collect();
             bands.into_iter().for_each(|band| self.reorder(Lane { band, space }, shares.share(space)));
         }
         let (band, spaces) = self.bands.first_key_value()?;

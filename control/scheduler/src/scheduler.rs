@@ -350,6 +350,8 @@ impl Scheduler {
             };
             let plan = leading.next_claimed(&self.config).map(Plan::Grant);
             match plan.or_else(|| leading.next_plan(&self.config, now)) {
+                // Claims that were dropped have left room.
+                None if !leading.freed.is_empty() => leading.settle_nodes(),
                 None => return,
                 Some(Plan::Block(class)) => leading.block(class.0),
                 Some(Plan::Grant(grant)) => {

@@ -9,7 +9,7 @@ use weir_wire::{
     message::{FullState, Grant, HeldGrant, OutcomeGroup, Renew, Report, Returned, ToControl},
     node::{Drain, Hello},
     outcome::{Captured, Failure, Outcome, Usage},
-    placement::{Constraint, Placement},
+    placement::Placement,
     resources::Resources,
     task::{Reason, Source, Status},
     txn::{CommitResult, Txn},
@@ -19,6 +19,7 @@ use weir_wire::{
 
 use crate::{
     kinds::shape,
+    place,
     show::{self, Names},
     store::Store,
 };
@@ -26,12 +27,12 @@ use crate::{
 /// One scheduler with its store.
 pub(crate) struct Cluster {
     pub(crate) scheduler: Scheduler,
-    config: Config,
+    pub(crate) config: Config,
     store: Store,
     now: Instant,
     /// How far the wall clock is ahead of where it was.
     pub(crate) wall_ahead_ms: i64,
-    in_flight: Option<Txn>,
+    pub(crate) in_flight: Option<Txn>,
     revision: u64,
     requests: u64,
     pub(crate) names: Names,
@@ -92,7 +93,7 @@ impl Cluster {
         std::mem::take(&mut self.trace)
     }
 
-    fn now(&self) -> Now {
+    pub(crate) fn now(&self) -> Now {
         let wall_ms = (self.now.0 / 1_000_000).checked_add_signed(self.wall_ahead_ms).expect("a time");
         Now { mono: self.now, wall_ms }
     }
@@ -118,7 +119,7 @@ impl Cluster {
     /// Carries out one line of a script.
     pub(crate) fn command(&mut self, line: &str) {
         let words = Words::new(line);
-        if self.kind_command(&words) {
+        if self.kind_command(&words) || self.place_command(&words) {
             return;
         }
         match words.plain[0] {
@@ -270,7 +271,6 @@ impl Cluster {
     }
 
     fn hello(&mut self, words: &Words<'_>) {
-        let attributes = words.named.get("zone").map(|zone| ("zone".to_owned(), (*zone).to_owned()));
         let memory = MemBytes(words.number("memory", 1024) << 20);
         let hello = Hello {
             wire_min: words.small("wire", 1),
@@ -281,7 +281,7 @@ impl Cluster {
             incarnation: Incarnation(words.number("incarnation", 1)),
             boot: words.number("boot", 1),
             version: "1".to_owned(),
-            attributes: attributes.into_iter().collect(),
+            attributes: place::attributes(words),
             capacity: Resources { cpu: CpuMillis(words.small("cpu", 1000)), memory },
             lanes_max: words.small("lanes", 8),
             modules: Vec::new(),
@@ -356,7 +356,7 @@ impl Cluster {
             after: Vec::new(),
             input_from: None,
             scheduled_ms: None,
-            namespace: "default".parse().expect("a valid name"),
+            namespace: place::namespace(words),
             job: words.plain[1].parse().expect("a valid name"),
             version: JobVersion(words.number("version", 1)),
             count: words.small("count", 1),
@@ -412,10 +412,8 @@ fn name(words: &Words<'_>) -> NodeId {
 
 /// The spec of a `job` command.
 fn job_record(words: &Words<'_>) -> JobRecord {
-    let zone = words.named.get("zone");
     let memory = MemBytes(words.number("memory", 64) << 20);
     let resources = Resources { cpu: CpuMillis(words.small("cpu", 500)), memory };
-    let zone = zone.map(|zone| Constraint::equal("zone", *zone));
     let mut spec = JobRecord {
         kind: Kind::Batch,
         tier: Tier::Preemptible,
@@ -441,11 +439,12 @@ fn job_record(words: &Words<'_>) -> JobRecord {
             backoff_max: Duration::from_secs(30),
             retry_deterministic: false,
         },
-        placement: Placement { constraints: zone.into_iter().collect(), ..Placement::default() },
+        placement: Placement::default(),
         created_ms: 0,
         message: String::new(),
     };
     shape(words, &mut spec);
+    place::shape(words, &mut spec);
     spec
 }
 
@@ -477,7 +476,8 @@ fn outcome(how: &str) -> Outcome {
         return Outcome::succeeded(usage, Captured::inline(b"r"), Captured::Empty);
     }
     let reason = Reason::ALL.into_iter().find(|reason| reason.as_str() == how).expect("a reason");
-    let status = if reason == Reason::Cancelled { Status::Killed } else { Status::Failed };
+    let killed = matches!(reason, Reason::Cancelled | Reason::Preempted);
+    let status = if killed { Status::Killed } else { Status::Failed };
     let failure = Failure::new(reason, Source::Guest, how);
     Outcome { status, failure: Some(Box::new(failure)), usage, result: Captured::Empty, log: Captured::Empty }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use weir_scheduler::{Input, Output, Request};
 use weir_wire::{
     id::{Digest, JobName, Namespace},
-    kind::{Condition, Cron, Dependency, Kind, Overlap, RunDependency, Service, Tier, Upstream},
+    kind::{Condition, Cron, Dependency, Kind, Overlap, RunDependency, Service, Upstream},
     message::{Report, Started, ToControl},
     outcome::BlobRef,
     record::Quota,
@@ -33,7 +33,7 @@ fn quota(words: &Words<'_>) -> Quota {
     let limit = |name: &str| words.named.get(name).map(|text| number(text));
     let small = |limit: u64| u32::try_from(limit).expect("small");
     Quota {
-        namespace: namespace(),
+        namespace: crate::place::namespace(words),
         weight: words.small("weight", 100),
         cpu: limit("cpu").map(|cpu| CpuMillis(small(cpu))),
         memory: limit("memory").map(|memory| MemBytes(memory << 20)),
@@ -63,9 +63,6 @@ pub(crate) fn shape(words: &Words<'_>, spec: &mut JobRecord) {
         }),
         other => panic!("no such kind: {other}"),
     };
-    if text("tier") == Some("production") {
-        spec.tier = Tier::Production;
-    }
     spec.max_failed = text("max_failed").map(|most| u32::try_from(number(most)).expect("small"));
     spec.start_deadline = text("start_deadline").map(duration);
     spec.after = text("after").map_or(Vec::new(), |list| list.split(',').map(dependency).collect());

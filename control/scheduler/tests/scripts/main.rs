@@ -5,6 +5,7 @@
 mod chronos;
 mod cluster;
 mod kinds;
+mod place;
 mod show;
 mod store;
 

@@ -202,7 +202,7 @@ pub(crate) fn node(node: &NodeView) -> String {
 
 /// The fields of a debugged struct that say something.
 pub(crate) fn facts(debug: &str) -> String {
-    let inner = debug.split_once(" { ").map_or("", |(_, fields)| fields.trim_end_matches(" }"));
+    let inner = debug.split_once(" { ").map_or("", |(_, fields)| fields.strip_suffix(" }").unwrap_or(fields));
     let (mut fields, mut depth) = (vec![String::new()], 0);
     for c in inner.chars() {
         match c {
