@@ -33,6 +33,10 @@ pub struct Options {
     pub store: Store,
     /// The number of executors.
     pub executors: usize,
+    /// Executors that may be started later.
+    pub spare: usize,
+    /// What each executor offers, in cores and as a size; all of the machine where none is given.
+    pub offer: Option<(&'static str, &'static str)>,
     /// Directories that the executors publish, by name.
     pub publish: Vec<(String, PathBuf)>,
 }
@@ -79,7 +83,7 @@ impl Cluster {
         let dir = tempfile::Builder::new().prefix("weir-e2e-").tempdir().context("make a temporary directory")?;
         let mut init = Command::new(binaries::program("wctl")?);
         init.args(["cluster", "init"]).arg(dir.path().join("pki")).args(["--name", "e2e", "--host", "127.0.0.1"]);
-        for executor in 0..options.executors.max(1) {
+        for executor in 0..(options.executors + options.spare).max(1) {
             init.arg("--node").arg(node_name(executor));
         }
         let token = Answer::of(&mut init, b"")?.expect(0)?.text().trim().to_owned();
@@ -90,7 +94,7 @@ impl Cluster {
             http_port: free_port()?,
             link_port: free_port()?,
             control: None,
-            executors: (0..options.executors).map(|_| None).collect(),
+            executors: (0..options.executors + options.spare).map(|_| None).collect(),
             etcd: None,
             blobs: None,
         })
@@ -235,6 +239,9 @@ impl Cluster {
         command.arg("--cert").arg(identity.join("executor.pem"));
         command.arg("--key").arg(identity.join("executor.key"));
         command.arg("--data-dir").arg(self.dir.path().join(&name));
+        if let Some((cpus, memory)) = self.options.offer {
+            command.args(["--cpus", cpus, "--memory", memory]);
+        }
         for (name, dir) in &self.options.publish {
             command.arg("--publish").arg(format!("{name}={}", dir.display()));
         }
@@ -277,6 +284,20 @@ impl Cluster {
     pub fn logs(&self) -> String {
         let daemons = self.control.iter().chain(self.executors.iter().flatten());
         daemons.map(|daemon| format!("{daemon:?}\n{}", daemon.tail(30))).collect()
+    }
+}
+
+/// Runs a test on a cluster with a real etcd; where there is none, the test is counted as skipped.
+///
+/// # Panics
+/// The test fails; what the daemons wrote last is in the message.
+pub fn on_etcd(test: &str, options: Options, run: impl FnOnce(&mut Cluster) -> Result<()>) {
+    if !Etcd::is_installed() {
+        return crate::skip::note(test, "etcd is not installed");
+    }
+    let mut cluster = Cluster::start(&Options { store: Store::Etcd, ..options }).expect("the cluster starts");
+    if let Err(error) = run(&mut cluster) {
+        panic!("{test}: {error:?}\n{}", cluster.logs());
     }
 }
 

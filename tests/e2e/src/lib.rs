@@ -6,8 +6,11 @@ pub mod binaries;
 pub mod cluster;
 pub mod daemon;
 pub mod etcd;
+pub mod guests;
 pub mod skip;
+pub mod until;
 pub mod wctl;
 
 pub use cluster::{Cluster, Options, Store};
+pub use until::until;
 pub use wctl::Answer;

@@ -45,12 +45,23 @@ fn run_line(cluster: &Cluster, line: &str) -> Result<Answer> {
     let mut words = line.split_whitespace();
     ensure!(words.next() == Some("wctl"), "only wctl is run here: {line}");
     let built = std::env::var_os("WEIR_GUEST_TARGET_DIR").map(PathBuf::from);
-    let arguments = words.map(|word| match (&built, word.strip_prefix("examples/target/")) {
-        (Some(built), Some(rest)) => built.join(rest).display().to_string(),
-        (None, Some(_)) | (_, None) => word.to_owned(),
-    });
-    let mut command: Command = cluster.wctl_command(arguments)?;
+    let arguments: Result<Vec<String>> = words
+        .map(|word| match (&built, word.strip_prefix("examples/target/")) {
+            (Some(built), Some(rest)) => Ok(built.join(rest).display().to_string()),
+            (Some(built), None) if word.ends_with(".toml") => spec(cluster, word, built),
+            (None, Some(_)) | (_, None) => Ok(word.to_owned()),
+        })
+        .collect();
+    let mut command: Command = cluster.wctl_command(arguments?)?;
     Answer::of(command.current_dir(root()), b"")
+}
+
+/// A job spec whose module is where the guests were built.
+fn spec(cluster: &Cluster, path: &str, built: &Path) -> Result<String> {
+    let text = std::fs::read_to_string(root().join(path)).with_context(|| format!("read {path}"))?;
+    let file = cluster.dir().join(path.replace('/', "-"));
+    std::fs::write(&file, text.replace("../target", &built.display().to_string()))?;
+    Ok(file.display().to_string())
 }
 
 #[test]

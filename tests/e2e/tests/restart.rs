@@ -1,13 +1,10 @@
 //! What survives `kill -9`: everything that was accepted, and every outcome that was recorded.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
-use weir_e2e::{Cluster, Options, Store, binaries::guest, etcd::Etcd, skip, wctl::field};
-
-/// How long a state may take to come.
-const LIMIT: Duration = Duration::from_secs(120);
+use weir_e2e::{Cluster, Options, Store, binaries::guest, etcd::Etcd, skip, until, wctl::field};
 
 /// Runs a test on both stores; on etcd only where there is one.
 fn on_both_stores(test: &str, run: impl Fn(Store) -> Result<()>) {
@@ -116,17 +113,6 @@ fn placed(cluster: &Cluster, run: &str) -> Result<Vec<[String; 3]>> {
             Ok([index?, node?, attempt?])
         })
         .collect()
-}
-
-/// Asks until there is an answer: there is nothing else to wait for.
-fn until<T>(what: &str, mut ask: impl FnMut() -> Result<Option<T>>) -> Result<T> {
-    let deadline = Instant::now() + LIMIT;
-    while Instant::now() < deadline {
-        if let Some(answer) = ask()? {
-            return Ok(answer);
-        }
-    }
-    anyhow::bail!("not within {LIMIT:?}: {what}")
 }
 
 #[test]

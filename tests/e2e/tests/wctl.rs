@@ -20,7 +20,7 @@ fn every_reading_command_answers_in_json_and_as_a_table() {
         let id = field(&run, "id")?.as_str().context("an id")?.to_owned();
         let task = format!("{id}.0");
         let digest = field(&run, "module")?.as_str().context("a digest")?.to_owned();
-        let commands: [&[&str]; 14] = [
+        let commands: [&[&str]; 20] = [
             &["status"],
             &["status", "greet"],
             &["status", &id],
@@ -30,6 +30,12 @@ fn every_reading_command_answers_in_json_and_as_a_table() {
             &["job", "list"],
             &["job", "inspect", "greet"],
             &["job", "why", "greet"],
+            &["job", "history", "greet"],
+            &["job", "graph"],
+            &["cron", "list"],
+            &["namespace", "list"],
+            &["quota", "list"],
+            &["task", "why", &task],
             &["task", "list", &id],
             &["task", "inspect", &task],
             &["node", "list"],

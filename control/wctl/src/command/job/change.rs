@@ -9,7 +9,9 @@ use crate::{
     command::deploy,
     exit::Exit,
     failure::{Failure, Result},
-    follow, resolve,
+    follow,
+    output::terminal,
+    resolve,
     session::{Session, deadline},
 };
 
@@ -44,10 +46,13 @@ pub(crate) async fn pause(session: &Session, job: &str, on: bool, message: Optio
 /// Fires a cron job at once.
 pub(crate) async fn trigger(session: &Session, args: &TriggerArgs) -> Result<Exit> {
     let job = resolve::name(session, &args.job, FoundKind::Job).await?;
-    let kind = session.client.job(&session.namespace, &job, None).await?.spec.job.kind;
-    if kind != "cron" {
-        let message = format!("`{job}` is a {kind} job; only cron jobs are triggered");
+    let summary = session.client.job_summary(&session.namespace, &job).await?;
+    if summary.kind != "cron" {
+        let message = format!("`{job}` is a {} job; only cron jobs are triggered", summary.kind);
         return Err(Failure::new(Exit::Conflict, message).hint(format!("`wctl run {job}` starts a run of it")));
+    }
+    if summary.paused {
+        terminal::note(&format!("`{job}` is suspended, so the run waits for `wctl cron resume {job}`"));
     }
     let flags = FollowArgs {
         message: args.change.message.clone(),
