@@ -1,6 +1,6 @@
 //! Checkpoints: state blocks take the place of the log that led to them.
 
-use alloc::{collections::BTreeMap, string::String, vec::Vec};
+use alloc::{boxed::Box, collections::BTreeMap, string::String, vec::Vec};
 
 use weir_wire::{
     codec::Document,
@@ -75,7 +75,7 @@ impl Checkpoint {
         }
     }
 
-    fn begin(&mut self, head: Seq, runs: &mut BTreeMap<RunId, Run>) {
+    fn begin(&mut self, head: Seq, runs: &mut BTreeMap<RunId, Box<Run>>) {
         let mut queue = Vec::new();
         for run in runs.values_mut() {
             queue.extend(core::mem::take(&mut run.dirty_blocks).into_iter().map(|block| Item::Block(run.id, block)));
@@ -116,7 +116,7 @@ impl Leading {
     }
 }
 
-fn encode(item: Item, runs: &BTreeMap<RunId, Run>, applied: Seq) -> (String, Vec<u8>) {
+fn encode(item: Item, runs: &BTreeMap<RunId, Box<Run>>, applied: Seq) -> (String, Vec<u8>) {
     match item {
         Item::Block(id, block) => {
             let run = runs.get(&id).expect("runs with dirty blocks exist");

@@ -372,7 +372,7 @@ impl Leading {
             self.start_deadlines.insert((at, id));
         }
         self.order.insert(position, id);
-        self.runs.insert(id, run);
+        self.runs.insert(id, Box::new(run));
         self.index_run(id);
         self.watch_upstreams(id);
         if !start.restored {

@@ -161,7 +161,7 @@ impl Scheduler {
             run.set_phase(index, Phase::Dormant);
             leading.requeue(id);
         }
-        leading.long_changed(id);
+        leading.task_changed(id, index);
     }
 
     /// The end of the last attempt of a task whose run is stopped, as it is recorded: whatever the guest said, it was
@@ -205,7 +205,7 @@ impl Leading {
             long.healthy.insert(index);
             run.site.forgive(index);
             run.tries.remove(&index);
-            self.long_changed(id);
+            self.task_changed(id, index);
         }
     }
 
@@ -215,6 +215,16 @@ impl Leading {
         if run.long.is_some() {
             let name = (run.record.namespace.clone(), run.record.job.clone());
             self.long_dirty.insert(name);
+        }
+    }
+
+    /// A task of a long-running job changed: of a system job, its node alone is looked at.
+    pub(crate) fn task_changed(&mut self, id: RunId, index: u32) {
+        let Some(run) = self.runs.get(&id) else { return };
+        let node = run.long.as_ref().and_then(|long| long.pins.get(index as usize));
+        match node.and_then(|node| self.nodes.slot(node)) {
+            Some(slot) => self.node_changed(slot),
+            None => self.long_changed(id),
         }
     }
 

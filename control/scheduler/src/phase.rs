@@ -26,10 +26,13 @@ pub(crate) enum Phase {
     Recorded(Status),
 }
 
-const STAGED: u8 = 0x10;
-const RECORDED: u8 = 0x20;
+/// Five bits say which; the numbers are dense, since every run counts its tasks by them.
+const STAGED: u8 = 0x08;
+const RECORDED: u8 = 0x10;
+const KIND: u8 = 0x18;
+const STATUS: u8 = 0x07;
 /// One above the highest code.
-pub(crate) const CODES: usize = 0x28;
+pub(crate) const CODES: usize = 0x16;
 
 impl Phase {
     /// The byte for it.
@@ -52,7 +55,7 @@ impl Phase {
     /// # Panics
     /// On any other byte: the table belongs to this crate alone.
     pub(crate) fn from_code(code: u8) -> Self {
-        let status = || Status::from_code(code & 0x0f).expect("phase bytes are written by `code`");
+        let status = || Status::from_code(code & STATUS).expect("phase bytes are written by `code`");
         match code {
             0 => Self::Pending,
             1 => Self::Backoff,
@@ -61,9 +64,9 @@ impl Phase {
             4 => Self::Stopping,
             5 => Self::Unknown,
             6 => Self::Dormant,
-            code if code & 0xf0 == STAGED => Self::Staged(status()),
+            code if code & KIND == STAGED => Self::Staged(status()),
             code => {
-                assert!(code & 0xf0 == RECORDED, "phase byte {code:#x} was never written");
+                assert!(code & KIND == RECORDED, "phase byte {code:#x} was never written");
                 Self::Recorded(status())
             }
         }

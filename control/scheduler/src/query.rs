@@ -291,7 +291,7 @@ impl Scheduler {
                     Input::None | Input::Inline(_) => false,
                 }
         };
-        leading.nodes.get(slot).defined.iter().filter_map(|id| leading.runs.get(id)).any(needs)
+        leading.nodes.get(slot).defined.iter().filter_map(|id| leading.runs.get(id)).any(|run| needs(run))
     }
 
     /// Sizes and totals.

@@ -198,6 +198,7 @@ impl Scheduler {
         };
         let Some(run) = leading.runs.get_mut(&id) else { return };
         run.set_phase(index, Phase::Staged(outcome.status));
+        let bounded = run.job.max_failed.is_some();
         let mut failures = run.tries.get(&index).map_or(0, |tries| tries.counted);
         if outcome.status == Status::Failed {
             failures += 1;
@@ -212,7 +213,9 @@ impl Scheduler {
         }
         batch.keep(id, Entry { index, usage: outcome.usage, result: outcome.result, log: outcome.log });
         leading.requeue(id);
-        leading.stop_failing(id);
+        if bounded {
+            leading.stop_failing(id);
+        }
     }
 
     pub(crate) fn settle_grant(&mut self, key: GrantKey) {

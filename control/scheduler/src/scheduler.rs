@@ -131,7 +131,8 @@ pub(crate) struct Leading {
     pub(crate) start_deadlines: BTreeSet<(Instant, RunId)>,
     /// Outputs of this input that are still to be handed out.
     pub(crate) effects: Vec<Output>,
-    pub(crate) runs: BTreeMap<RunId, Run>,
+    /// Boxed: the nodes of the tree are not full, and a run is large.
+    pub(crate) runs: BTreeMap<RunId, Box<Run>>,
     /// Runs in the order of submission.
     pub(crate) order: BTreeMap<u64, RunId>,
     pub(crate) next_position: u64,
@@ -412,8 +413,12 @@ impl Leading {
     /// Puts a run into its queue if it waits for a place and is not there, and takes it out if it does not wait.
     pub(crate) fn requeue(&mut self, id: RunId) {
         let held = self.reconcile_until.is_some();
-        self.expire(id);
-        let Some(run) = self.runs.get_mut(&id) else { return };
+        let Some(mut run) = self.runs.get_mut(&id) else { return };
+        if run.start_expired {
+            self.expire(id);
+            let Some(expired) = self.runs.get_mut(&id) else { return };
+            run = expired;
+        }
         let waits = run.wants_lane() && !(run.restored && held) && !run.site.parked;
         if waits && run.ticket.is_none() {
             let lane = run.lane();
@@ -504,8 +509,10 @@ impl Leading {
     /// Lets restored runs be granted.
     pub(crate) fn end_reconciliation(&mut self) {
         self.reconcile_until = None;
-        let restored: Vec<RunId> = self.runs.values().filter(|run| run.restored).map(|run| run.id).collect();
-        for id in restored {
+        // Nothing is decided about the tasks of long-running jobs before, also of ones that came meanwhile.
+        let held: Vec<RunId> =
+            self.runs.values().filter(|run| run.restored || run.long.is_some()).map(|run| run.id).collect();
+        for id in held {
             self.requeue(id);
             self.long_changed(id);
         }

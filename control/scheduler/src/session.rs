@@ -295,7 +295,7 @@ impl Leading {
             run.stopping.remove(&index);
             run.set_phase(index, phase);
             self.pinned_task_waits(id, index);
-            self.long_changed(id);
+            self.task_changed(id, index);
             return;
         }
         let stop = run.stop.or_else(|| run.stopping.get(&index).copied());
