@@ -31,8 +31,8 @@ pub(crate) struct Group {
     pub(crate) slots: Vec<usize>,
     firm: Tree,
     slack: Tree,
-    /// How filled each node is, thousandths, by leaf.
-    fill: Vec<u32>,
+    /// How filled each node is, thousandths, and the marks of its modules, by leaf.
+    standing: Vec<(u32, u64)>,
 }
 
 impl Group {
@@ -49,9 +49,9 @@ impl Group {
         }
     }
 
-    /// How filled a node is, thousandths.
-    pub(crate) fn fill(&self, leaf: usize) -> u32 {
-        self.fill[leaf]
+    /// How filled a node is, thousandths, and the marks of the modules that it has compiled.
+    pub(crate) fn standing(&self, leaf: usize) -> (u32, u64) {
+        self.standing[leaf]
     }
 
     /// The value of an asked attribute.
@@ -95,12 +95,12 @@ impl Groups {
             let group = self.table.len();
             self.by_values.insert(values.clone(), group);
             let (firm, slack) = (Tree::default(), Tree::default());
-            self.table.push(Group { values, slots: Vec::new(), firm, slack, fill: Vec::new() });
+            self.table.push(Group { values, slots: Vec::new(), firm, slack, standing: Vec::new() });
             group
         };
         let entry = &mut self.table[group];
         entry.slots.push(slot);
-        entry.fill.push(0);
+        entry.standing.push((0, 0));
         Place { group, leaf: entry.slots.len() - 1 }
     }
 
@@ -116,7 +116,7 @@ impl Groups {
             }
         }
         group.slots.swap_remove(place.leaf);
-        group.fill.swap_remove(place.leaf);
+        group.standing.swap_remove(place.leaf);
         group.slots.get(place.leaf).copied()
     }
 
@@ -129,8 +129,8 @@ impl Groups {
         }
     }
 
-    /// Enters how filled a node is.
-    pub(crate) fn set_fill(&mut self, place: Place, fill: u32) {
-        self.table[place.group].fill[place.leaf] = fill;
+    /// Enters how filled a node is, and the marks of its modules.
+    pub(crate) fn set_standing(&mut self, place: Place, fill: u32, modules: u64) {
+        self.table[place.group].standing[place.leaf] = (fill, modules);
     }
 }

@@ -93,6 +93,11 @@ impl Books {
 
 const NOTHING: Resources = Resources { cpu: CpuMillis(0), memory: MemBytes(0) };
 
+/// The mark of a module: modules may share one, which misleads a preference only.
+pub(crate) const fn mark(module: u32) -> u64 {
+    1 << (module % u64::BITS)
+}
+
 /// The sum, as large as numbers go.
 fn plus(one: &Resources, other: &Resources) -> Resources {
     Resources {
@@ -130,8 +135,8 @@ pub(crate) struct Node {
     pub(crate) lanes_max: u32,
     pub(crate) books: Books,
     pub(crate) grants: Vec<GrantKey>,
-    /// Numbers of the modules that it has compiled, sorted.
-    pub(crate) modules: Vec<u32>,
+    /// Marks of the modules that it has compiled.
+    modules: u64,
     pub(crate) last_seen: Instant,
     /// When a renewal of it was last answered, by whichever machine has its name.
     pub(crate) renewed_at: Instant,
@@ -184,7 +189,7 @@ impl Node {
                 claims: 0,
             },
             grants: Vec::new(),
-            modules: Vec::new(),
+            modules: 0,
             last_seen: now,
             renewed_at: Instant(0),
             measured: None,
@@ -292,16 +297,9 @@ impl Node {
         given.into_iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
-    /// Whether it has compiled a module.
-    pub(crate) fn has_module(&self, module: u32) -> bool {
-        self.modules.binary_search(&module).is_ok()
-    }
-
     /// Notes that it compiles a module.
-    pub(crate) fn add_module(&mut self, module: u32) {
-        if let Err(at) = self.modules.binary_search(&module) {
-            self.modules.insert(at, module);
-        }
+    pub(crate) const fn add_module(&mut self, module: u32) {
+        self.modules |= mark(module);
     }
 
     /// The most filled dimension, in thousandths.
@@ -479,10 +477,7 @@ impl Nodes {
 
     /// Takes over which modules a node has compiled.
     pub(crate) fn set_modules(&mut self, slot: usize, modules: &[Digest]) {
-        let mut numbers: Vec<u32> = modules.iter().map(|digest| self.module(digest)).collect();
-        numbers.sort_unstable();
-        numbers.dedup();
-        self.table[slot].modules = numbers;
+        self.table[slot].modules = modules.iter().fold(0, |marks, digest| marks | mark(self.module(digest)));
     }
 
     /// Where a node stands in the groups; it has no place before [`Nodes::update_order`] was first called for it.
@@ -512,7 +507,7 @@ impl Nodes {
         if self.slack {
             self.groups.set_room(place, Book::Slack, room(Book::Slack));
         }
-        self.groups.set_fill(place, node.fill());
+        self.groups.set_standing(place, node.fill(), node.modules);
     }
 
     /// Puts a node into the group of its values.

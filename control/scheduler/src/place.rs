@@ -11,7 +11,7 @@ use crate::{
     config::{Config, Policy},
     group::{Book, Group},
     limits::{MODULE_BONUS, NODES_COMPARED_MAX},
-    node::Nodes,
+    node::{Nodes, mark},
     phase::Phase,
     plan::{BlockedClass, Plan, PlannedGrant},
     rng::Rng,
@@ -148,8 +148,8 @@ impl<'a> Search<'a> {
 
     /// How filled a node is, and a bit more if it would have to compile the module.
     fn cost(&self, group: &Group, leaf: usize) -> u32 {
-        let compiled = self.nodes.get(group.slots[leaf]).has_module(self.run.site.module);
-        group.fill(leaf) + if compiled { 0 } else { MODULE_BONUS }
+        let (fill, modules) = group.standing(leaf);
+        fill + if modules & mark(self.run.site.module) == 0 { MODULE_BONUS } else { 0 }
     }
 
     /// A node in the group with the fewest tasks of the run, of all values of an attribute.
