@@ -6,9 +6,9 @@ use std::{
     thread::JoinHandle,
 };
 
-use weir_api::{Code, LogsQuery, RunQuery, RunRequest};
+use weir_api::{Code, DispatchRequest, LogsQuery, RunQuery, RunRequest};
 
-use crate::{Client, Error, Options};
+use crate::{Client, Dispatched, Error, Options};
 
 /// Serves the answers one connection each and returns the requests' heads and bodies.
 fn serve(answers: Vec<String>) -> (String, JoinHandle<Vec<String>>) {
@@ -88,6 +88,24 @@ async fn an_idempotency_key_makes_a_write_repeatable() {
     assert_eq!(error.code(), Some(Code::IdempotencyMismatch));
     let requests = server.join().unwrap();
     assert!(requests.iter().all(|request| request.to_lowercase().contains("idempotency-key: key-1")));
+}
+
+#[tokio::test]
+async fn a_function_gives_bytes_or_the_run_that_goes_on() {
+    let run = r#"{"api":"v1","id":"r1","namespace":"n","job":"f","version":1,"state":"running","count":1,"tasks":{},"created_ms":1,"module":"m"}"#;
+    let failed = r#"{"code":"task_failed","detail":"task r1.0 failed: trap"}"#;
+    let (address, server) = serve(vec![
+        response("200 OK", "application/octet-stream", "{\"bytes\""),
+        response("202 Accepted", "application/json", run),
+        response("424 Failed Dependency", "application/problem+json", failed),
+    ]);
+    let (client, request) = (client(&address), DispatchRequest::default());
+    let call = || client.dispatch("n", "f", &request, Some("k"), Some("5s"));
+    assert_eq!(call().await.unwrap(), Dispatched::Done(b"{\"bytes\"".to_vec()));
+    assert!(matches!(call().await.unwrap(), Dispatched::Going(run) if run.id == "r1"));
+    assert_eq!(call().await.unwrap_err().code(), Some(Code::TaskFailed));
+    let request = server.join().unwrap().remove(0);
+    assert!(request.starts_with("POST /v1/namespaces/n/jobs/f/dispatch?wait=5s HTTP/1.1\r\n"), "{request}");
 }
 
 #[tokio::test]
