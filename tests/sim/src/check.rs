@@ -21,7 +21,7 @@ impl World {
         for run in self.oracle.runs.keys() {
             self.check_run(at, *run)?;
         }
-        Ok(())
+        self.check_nodes(at)
     }
 
     fn check_run(&self, at: usize, run: RunId) -> Check {
@@ -186,7 +186,7 @@ impl World {
                     State::Done(runs) if runs.first() == Some(&run) => Some(index % known.record.count),
                     State::Done(_) | State::Open | State::Abandoned => None,
                 },
-                Wish::Stop { .. } | Wish::Job(_) | Wish::Submit(_) => None,
+                Wish::Stop { .. } | Wish::Job(_) | Wish::Submit(_) | Wish::Operate(_) => None,
             })
             .collect();
         for (index, code) in (0..).zip(&known.status) {
@@ -198,7 +198,9 @@ impl World {
                 Nature::Poison(_) | Nature::Spin => status == Status::Failed,
                 Nature::Flaky => matches!(status, Status::Succeeded | Status::Failed),
             };
-            let killed = asked && status == Status::Killed;
+            // What may execute once and is ended by a drain cannot be tried again.
+            let drained = once && self.options.work.operations > 0;
+            let killed = (asked || drained) && status == Status::Killed;
             if !(right || killed || once && status == Status::Lost) {
                 return broken(Property::Terminal, format!("task {run}.{index} is recorded as {status:?}"));
             }

@@ -111,6 +111,7 @@ impl World {
                 let count = self.oracle.runs.get(&run)?.record.count;
                 Some(Request::Stop { run, index: single.map(|index| index % count), reason: Reason::Cancelled })
             }
+            Wish::Operate(operation) => self.operation(*operation),
         }
     }
 
@@ -142,10 +143,12 @@ impl World {
         let Some(Pending { wish: at, replica }) = self.pending.remove(&id) else {
             return broken(Property::Crash, format!("request {} is answered twice, or was never made", id.0));
         };
+        let operates = matches!(self.workload.wishes[at].1, Wish::Operate(_));
         match result {
             Ok(Reply::Job { version, .. }) => self.job_promised(at, version),
             Ok(Reply::Runs { runs, .. }) => self.runs_promised(at, runs),
             Ok(Reply::Stopping) => self.stop_promised(at),
+            Ok(Reply::Done) if operates => self.operated(at),
             Ok(Reply::Following(_) | Reply::Done) => broken(Property::Crash, "nobody asked for that"),
             Err(RequestError::NotLeader | RequestError::Busy(_)) => {
                 self.wish_later(at);
@@ -160,8 +163,16 @@ impl World {
                 self.wish_later(at);
                 Ok(())
             }
+            // A node that is there is not removed, one that never came has nothing to be changed.
+            Err(RequestError::Conflict(_) | RequestError::NoSuchNode(_)) if operates => self.operated(at),
             Err(error) => broken(Property::Accepted, format!("wish {at} is refused: {error}")),
         }
+    }
+
+    fn operated(&mut self, at: usize) -> Check {
+        self.wishes[at] = State::Done(Vec::new());
+        self.count("operation");
+        Ok(())
     }
 
     fn leads(&self, replica: usize) -> bool {

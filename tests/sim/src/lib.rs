@@ -20,6 +20,7 @@ mod guest;
 mod net;
 mod node;
 mod office;
+mod operator;
 mod options;
 mod oracle;
 mod property;

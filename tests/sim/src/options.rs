@@ -90,6 +90,8 @@ pub(crate) struct Work {
     /// Jobs whose attempts are fenced, and those that execute at most once, per million.
     pub(crate) fenced: u64,
     pub(crate) once: u64,
+    /// What operators do to nodes.
+    pub(crate) operations: usize,
 }
 
 /// What goes wrong in the safety phase.
@@ -251,6 +253,7 @@ fn work(draw: &Draw, scale: u64) -> Work {
         spinning: draw.pick("spinning", &[0, 0, 0, 20_000]),
         fenced: draw.pick("fenced", &[0, 0, 300_000, 1_000_000]),
         once: draw.pick("once", &[0, 0, 300_000, 1_000_000]),
+        operations: draw.some("operations", 6 + 4 * scale),
     }
 }
 

@@ -38,6 +38,8 @@ pub(crate) enum Purpose {
     Store,
     /// The users.
     Users,
+    /// What an operator does.
+    Operation,
 }
 
 /// Spreads a number over 64 bits.

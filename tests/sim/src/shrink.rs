@@ -23,7 +23,7 @@ fn changed(options: &Options, change: impl FnOnce(&mut Options)) -> Option<Optio
 }
 
 /// From what helps most to what helps least.
-const STEPS: [Step; 27] = [
+const STEPS: [Step; 29] = [
     |options| changed(options, |to| to.faults.counts = [0; FAULTS]),
     |options| changed(options, |to| to.nodes = (to.nodes / 2).max(1)),
     |options| changed(options, |to| to.nodes = (to.nodes - 1).max(1)),
@@ -43,6 +43,8 @@ const STEPS: [Step; 27] = [
     |options| changed(options, |to| to.faults.zombies = 0),
     |options| changed(options, |to| to.work.fenced = 0),
     |options| changed(options, |to| to.work.once = 0),
+    |options| changed(options, |to| to.work.operations = 0),
+    |options| changed(options, |to| to.work.operations /= 2),
     |options| changed(options, |to| to.work.failing = 0),
     |options| changed(options, |to| to.work.large = 0),
     |options| changed(options, |to| to.work.spinning = 0),
@@ -118,6 +120,7 @@ impl Search {
             faults.flat_map(|(fault, count)| (0..count).map(move |at| format!("{}-{at}", fault.name()))).collect();
         names.extend((0..self.best.work.submissions).map(|at| format!("submission-{at}")));
         names.extend((0..self.best.work.stops).map(|at| format!("stop-{at}")));
+        names.extend((0..self.best.work.operations).map(|at| format!("operation-{at}")));
         for name in names {
             let smaller = changed(&self.best, |to| {
                 to.dropped.insert(name);

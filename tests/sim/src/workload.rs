@@ -13,6 +13,7 @@ use weir_wire::{
 };
 
 use crate::{
+    operator::{self, Operation},
     options::Options,
     rng::{Purpose, Rng},
 };
@@ -34,6 +35,8 @@ pub(crate) enum Wish {
     Submit(Submission),
     /// Stop a run, or one task of it.
     Stop { submission: usize, single: Option<u32> },
+    /// Do something with a node.
+    Operate(Operation),
 }
 
 #[derive(Debug, Clone)]
@@ -87,6 +90,8 @@ impl Workload {
             let at = wishes[submission].0 + rng.duration(Duration::ZERO, Duration::from_secs(10));
             wishes.push((at, Wish::Stop { submission, single }));
         }
+        let operations = operator::draw(options).into_iter();
+        wishes.extend(operations.map(|(at, operation)| (at, Wish::Operate(operation))));
         Self { jobs, wishes }
     }
 

@@ -91,6 +91,7 @@ options!(
     work.spinning,
     work.fenced,
     work.once,
+    work.operations,
     faults.recover_max,
     faults.drifting,
     faults.drifting_far,
