@@ -23,7 +23,7 @@ impl Agent {
     /// Takes in what the attempts that are not revocable use.
     pub(crate) fn measured(&mut self, used: Resources) {
         self.ledger.measure(used);
-        self.news.note_measured(used, self.now.mono);
+        self.news.note_measured(used, self.ledger.capacity(), self.now.mono);
         self.balance();
     }
 

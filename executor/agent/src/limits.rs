@@ -37,8 +37,10 @@ pub const GREETING_TIMEOUT: Duration = Duration::from_secs(10);
 pub const MEASURE_EVERY: Duration = Duration::from_millis(250);
 /// Added to what is measured, so that growth up to the next measurement finds room.
 pub const MEASURED_MARGIN_PERCENT: u32 = 10;
-/// A measurement is reported at once when it differs from the last one reported by more than this part of it.
+/// A measurement that differs from the one reported last by more than this part of the capacity is reported soon.
 pub const MEASURED_CHANGE_PERCENT: u64 = 5;
+/// Least time between two reported measurements: reports cost the leader more than what they say is worth.
+pub const MEASURED_INTERVAL_MIN: Duration = Duration::from_secs(1);
 /// Smaller changes are reported this often.
 pub const MEASURED_INTERVAL: Duration = Duration::from_secs(5);
 /// Part of the capacity that has to be free beyond its need before an attempt is not throttled any more.

@@ -33,12 +33,13 @@ impl News {
     }
 
     /// Keeps a measurement if it says something new.
-    pub(crate) fn note_measured(&mut self, used: Resources, now: Instant) {
-        let differs = |was: u64, is: u64| was.abs_diff(is) > was * limits::MEASURED_CHANGE_PERCENT / 100;
+    pub(crate) fn note_measured(&mut self, used: Resources, capacity: Resources, now: Instant) {
+        let differs = |was: u64, is: u64, of: u64| was.abs_diff(is) > of / 100 * limits::MEASURED_CHANGE_PERCENT;
         let wanted = self.measured_sent.is_none_or(|(was, at)| {
-            let (cpu, memory) = ((was.cpu.0, used.cpu.0), (was.memory.0, used.memory.0));
-            let large = differs(u64::from(cpu.0), u64::from(cpu.1)) || differs(memory.0, memory.1);
-            large || (was != used && now.since(at) >= limits::MEASURED_INTERVAL)
+            let large = differs(was.cpu.0.into(), used.cpu.0.into(), capacity.cpu.0.into())
+                || differs(was.memory.0, used.memory.0, capacity.memory.0);
+            let wait = if large { limits::MEASURED_INTERVAL_MIN } else { limits::MEASURED_INTERVAL };
+            was != used && now.since(at) >= wait
         });
         self.measured = wanted.then_some(used);
     }

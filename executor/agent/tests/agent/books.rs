@@ -129,9 +129,10 @@ fn a_measurement_is_reported_when_it_says_something_new() {
     let steps = [
         (ms(0), 1000, true),
         (ms(250), 1050, false),
-        (ms(250), 1060, true),
-        (ms(250), 1050, false),
-        (ms(5000), 1050, true),
+        (ms(250), 1060, false),
+        (ms(500), 1060, true),
+        (ms(2000), 1050, false),
+        (ms(3000), 1050, true),
         (ms(2000), 1050, false),
         (ms(250), 0, true),
     ];
