@@ -161,6 +161,7 @@ impl Agent {
         };
         self.parked -= usize::from(matches!(range.phase, Phase::Parked));
         assert!(!range.fenced || self.lease.holds(now), "a fenced attempt was to be started without a lease");
+        let fenced = range.fenced;
         range.phase = Phase::Running(Running { since: now, ..Running::default() });
         let payload = match &run.spec.input {
             RunInput::None => Payload::Inline([].into()),
@@ -174,6 +175,9 @@ impl Agent {
         self.stats.attempts_started += 1;
         let due = now + self.config.started_after.min(limits::GIVE_BACK_AFTER);
         self.sweep_at = Some(self.sweep_at.map_or(due, |at| at.min(due)));
+        if fenced {
+            self.pass_lease_on();
+        }
         self.emit(Output::Start(start));
         if !self.follows.is_empty() {
             self.follow_started(id);

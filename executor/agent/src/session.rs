@@ -4,6 +4,7 @@ use alloc::boxed::Box;
 use core::time::Duration;
 
 use weir_wire::{
+    attempt::{Command, LeaseSpec},
     message::{FullState, Refuse, RefuseCode, Renew, ToControl, WIRE_MAX, WIRE_MIN, Welcome},
     node::Hello,
     task,
@@ -152,6 +153,16 @@ impl Agent {
     pub(crate) fn renewed(&mut self, token: u64) {
         if self.lease.renewed(self.now.mono, token) {
             self.session = Session::Up { silent_at: self.now.mono + self.silence_max() };
+            if self.ranges.values().any(|range| range.fenced) {
+                self.pass_lease_on();
+            }
+        }
+    }
+
+    /// Tells the sandbox how long fenced attempts may run: after a freeze it may be awake before the agent.
+    pub(crate) fn pass_lease_on(&mut self) {
+        if let Some(until) = self.lease.until() {
+            self.emit(Output::Sandbox(Command::Lease(LeaseSpec { until_ns: until.0 })));
         }
     }
 

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use tokio::{
     sync::{mpsc, watch},
-    time::{Instant, sleep_until},
+    time::{Instant, MissedTickBehavior, interval, sleep_until},
 };
-use weir_agent::{Agent, ExitReason, Input, Output, Start, Stats};
+use weir_agent::{Agent, ExitReason, Input, Output, Start, Stats, limits::MEASURE_EVERY};
 use weir_sandbox::Sandbox;
 use weir_wire::{
     attempt::{AttemptEvent, AttemptSpec, Command, EndedAttempt},
@@ -18,6 +18,7 @@ use crate::{
     clock,
     payloads::Payloads,
     readiness,
+    sampler::Sampler,
     transfer::{Done, Transfers},
     uplink::{Event, Uplink},
 };
@@ -36,6 +37,7 @@ pub(crate) struct Driver {
     pub(crate) transfers: Transfers,
     pub(crate) transferred: mpsc::UnboundedReceiver<Done>,
     pub(crate) payloads: Payloads,
+    pub(crate) sampler: Sampler,
     pub(crate) stats: watch::Sender<Stats>,
     pub(crate) grace: Duration,
 }
@@ -62,6 +64,8 @@ impl Driver {
         let mut shutdown = std::pin::pin!(shutdown);
         let mut stage = Stage::Serving;
         let (mut batches, mut events, mut inputs) = (Vec::new(), Vec::new(), Vec::new());
+        let mut measure = interval(MEASURE_EVERY);
+        measure.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let end = loop {
             let tick_at = self.tick_at();
             let stage_at = stage.until();
@@ -80,6 +84,10 @@ impl Driver {
                     }
                     stage = Stage::Flushing(Instant::now() + FLUSH_TIME);
                     inputs.push(Input::ShutDownNow);
+                }
+                _ = measure.tick() => {
+                    let used = self.sampler.sample(clock::now().mono, self.sandbox.used());
+                    inputs.extend(used.map(Input::Measured));
                 }
                 () = sleep_until(tick_at.unwrap_or_else(Instant::now)), if tick_at.is_some() => inputs.push(Input::Tick),
             }

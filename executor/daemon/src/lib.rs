@@ -14,6 +14,7 @@ mod machine;
 mod metrics;
 mod payloads;
 mod readiness;
+mod sampler;
 mod service;
 mod transfer;
 mod uplink;

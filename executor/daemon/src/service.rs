@@ -13,6 +13,7 @@ use crate::{
     driver::{Driver, End},
     exit, machine, metrics,
     payloads::Payloads,
+    sampler::Sampler,
     transfer::Transfers,
     uplink::Uplink,
 };
@@ -78,6 +79,7 @@ async fn serve(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::Re
         uplink: Uplink::start(connector, config.control, boot),
         transfers,
         transferred,
+        sampler: Sampler::default(),
         payloads: Payloads::new(config.payload_memory.0),
         stats,
         grace: config.grace.0,

@@ -16,7 +16,7 @@ use rustix::time::{ClockId, clock_gettime};
 use tokio::time::Sleep;
 use wasmtime::{Engine, Store};
 use weir_wire::{
-    attempt::{AttemptEvent, AttemptSpec, EndedAttempt},
+    attempt::{AttemptEvent, AttemptSpec, EndedAttempt, LeaseSpec},
     id::AttemptId,
     limits::INLINE_CAPTURE_MAX,
     outcome::{Captured, Failure, Outcome, Usage},
@@ -30,6 +30,7 @@ use crate::{
     limits::{COMPONENT_HANDLES_MAX, FUEL_SLICE, HOSTCALL_BYTES_MAX, Limiter, SHORT_POLL, TIMEOUT_MAX},
     program::{Program, Returned},
     state::{State, Work},
+    usage::Counters,
     verdict::{self, Circumstances, End, Verdict},
 };
 
@@ -40,6 +41,10 @@ pub(crate) struct Attempt {
     control: Rc<Control>,
     capture: Arc<Capture>,
     cpu: Duration,
+    /// Where its use is counted, if others count on it.
+    counters: Option<Arc<Counters>>,
+    /// It may run under a lease only.
+    fenced: bool,
     guest: Pin<Box<dyn Future<Output = Finished>>>,
 }
 
@@ -59,6 +64,9 @@ pub(crate) struct Shared {
     /// Events on their way to the daemon.
     pub(crate) events: RefCell<Vec<AttemptEvent>>,
     meter: Cell<Meter>,
+    counters: Arc<Counters>,
+    /// When fenced attempts have to end; those of an owner that knows no leases never.
+    lease: Cell<LeaseSpec>,
 }
 
 /// Where the thread's clocks stood when an attempt was last charged.
@@ -107,14 +115,20 @@ impl Control {
 }
 
 impl Shared {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(counters: Arc<Counters>) -> Self {
         let meter = Meter { wall: Instant::now(), cpu: thread_cpu(), estimated: Duration::ZERO };
-        Self { events: RefCell::default(), meter: Cell::new(meter) }
+        let lease = Cell::new(LeaseSpec { until_ns: u64::MAX });
+        Self { events: RefCell::default(), meter: Cell::new(meter), counters, lease }
     }
 
     /// Reads the thread's clocks, so that what follows is charged to the attempt polled next.
     pub(crate) fn begin_turn(&self) {
         self.meter.set(Meter { wall: Instant::now(), cpu: thread_cpu(), estimated: Duration::ZERO });
+    }
+
+    /// Lets fenced attempts run until then.
+    pub(crate) fn lease(&self, lease: LeaseSpec) {
+        self.lease.set(lease);
     }
 
     /// When the last poll ended or the turn began.
@@ -149,14 +163,17 @@ impl Attempt {
         spec: AttemptSpec,
         memory_max: u64,
         control: Rc<Control>,
+        shared: &Shared,
     ) -> Self {
         let started = Instant::now();
         let id = spec.id;
         let capture = Arc::new(Capture::new(started, work.spec.budgets.output));
         let deadline = started + work.spec.budgets.timeout.map_or(TIMEOUT_MAX, |timeout| timeout.min(TIMEOUT_MAX));
-        let job = Job { program, work, spec, memory_max, deadline };
+        let counters = Counters::of(&shared.counters, &work.spec);
+        let fenced = work.spec.execution.is_fenced();
+        let job = Job { program, work, spec, memory_max, deadline, counters: counters.clone() };
         let guest = run(engine.clone(), job, Arc::clone(&capture), Rc::clone(&control));
-        Self { id, started, control, capture, cpu: Duration::ZERO, guest: Box::pin(guest) }
+        Self { id, started, control, capture, cpu: Duration::ZERO, counters, fenced, guest: Box::pin(guest) }
     }
 
     pub(crate) const fn id(&self) -> AttemptId {
@@ -165,10 +182,18 @@ impl Attempt {
 
     /// Polls the guest for one slice. A panic of the host ends this attempt alone.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>, shared: &Shared) -> Poll<Box<EndedAttempt>> {
+        // A machine that was frozen looks at the clock before the guest does anything.
+        if self.fenced && boot_clock_ns() >= shared.lease.get().until_ns {
+            self.control.cancel(Reason::NodeLost);
+        }
         fairness::poll_started(shared.mark());
         let guest = &mut self.guest;
         let polled = catch_unwind(AssertUnwindSafe(|| guest.as_mut().poll(cx)));
-        self.cpu += shared.lap();
+        let time = shared.lap();
+        self.cpu += time;
+        if let Some(counters) = &self.counters {
+            counters.ran(time);
+        }
         let finished = match polled {
             Ok(Poll::Ready(finished)) => finished,
             Ok(Poll::Pending) => {
@@ -246,6 +271,7 @@ struct Job {
     spec: AttemptSpec,
     memory_max: u64,
     deadline: Instant,
+    counters: Option<Arc<Counters>>,
 }
 
 async fn run(engine: Engine, mut job: Job, capture: Arc<Capture>, control: Rc<Control>) -> Finished {
@@ -272,7 +298,7 @@ async fn run(engine: Engine, mut job: Job, capture: Arc<Capture>, control: Rc<Co
 /// A fresh store with every limit in place.
 fn store(engine: &Engine, job: &mut Job, capture: &Arc<Capture>) -> wasmtime::Result<Store<State>> {
     let budgets = job.work.spec.budgets;
-    let limiter = Limiter::new(budgets.resources.memory.0.min(job.memory_max));
+    let limiter = Limiter::new(budgets.resources.memory.0.min(job.memory_max), job.counters.clone());
     let capture = Arc::clone(capture);
     let state = State::new(&job.work, &mut job.spec, job.program.needs, capture, limiter, job.deadline)?;
     let mut store = Store::new(engine, state);
@@ -324,6 +350,12 @@ fn placed(bytes: Vec<u8>) -> (Captured, Box<[u8]>) {
 fn thread_cpu() -> Duration {
     let now = clock_gettime(ClockId::ThreadCPUTime);
     Duration::new(now.tv_sec.unsigned_abs(), u32::try_from(now.tv_nsec).unwrap_or(0))
+}
+
+/// The clock on which leases are measured: it counts while the machine is suspended.
+fn boot_clock_ns() -> u64 {
+    let now = clock_gettime(ClockId::Boottime);
+    now.tv_sec.unsigned_abs().saturating_mul(1_000_000_000).saturating_add(now.tv_nsec.unsigned_abs())
 }
 
 fn micros(duration: Duration) -> u64 {

@@ -21,9 +21,11 @@ mod sandbox;
 mod state;
 mod stdio;
 mod task_host;
+mod usage;
 mod verdict;
 mod worker;
 
 pub use config::SandboxConfig;
 pub use limits::FUEL_SLICE;
 pub use sandbox::{Error, Events, Sandbox};
+pub use usage::Used;

@@ -1,8 +1,10 @@
 //! Every maximum of the sandbox itself, and the limiter of an attempt's memories and tables.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use wasmtime::ResourceLimiter;
+
+use crate::usage::Counters;
 
 /// Fuel between two points at which a guest can be paused or ended.
 ///
@@ -84,11 +86,13 @@ pub(crate) struct Limiter {
     peak: u64,
     /// The last refusal.
     pub(crate) denied: Option<Denied>,
+    /// Where the sum is counted, if others count on it.
+    counters: Option<Arc<Counters>>,
 }
 
 impl Limiter {
-    pub(crate) const fn new(bytes_max: u64) -> Self {
-        Self { bytes: 0, bytes_max, peak: 0, denied: None }
+    pub(crate) const fn new(bytes_max: u64, counters: Option<Arc<Counters>>) -> Self {
+        Self { bytes: 0, bytes_max, peak: 0, denied: None, counters }
     }
 
     /// The highest sum so far.
@@ -106,9 +110,20 @@ impl Limiter {
         if maximum.is_some_and(|maximum| desired > maximum) {
             return false;
         }
+        if let Some(counters) = &self.counters {
+            counters.grew(sum.saturating_sub(self.bytes));
+        }
         self.bytes = sum;
         self.peak = self.peak.max(sum);
         true
+    }
+}
+
+impl Drop for Limiter {
+    fn drop(&mut self) {
+        if let Some(counters) = &self.counters {
+            counters.shrank(self.bytes);
+        }
     }
 }
 
@@ -156,7 +171,7 @@ mod tests {
 
     #[test]
     fn memories_and_tables_are_summed() {
-        let mut limiter = Limiter::new(3 << 16);
+        let mut limiter = Limiter::new(3 << 16, None);
         assert!(limiter.memory_growing(0, 1 << 16, None).unwrap());
         assert!(limiter.memory_growing(0, 1 << 16, None).unwrap());
         assert!(limiter.table_growing(0, 8192, None).unwrap());
@@ -168,8 +183,21 @@ mod tests {
     }
 
     #[test]
+    fn what_is_used_is_counted_until_the_end() {
+        let counters = Arc::<Counters>::default();
+        let used = || Counters::sum([&*counters].into_iter()).memory.0;
+        let mut limiter = Limiter::new(3 << 16, Some(Arc::clone(&counters)));
+        assert!(limiter.memory_growing(0, 1 << 16, None).unwrap());
+        assert!(limiter.memory_growing(1 << 16, 3 << 16, None).unwrap());
+        assert!(!limiter.memory_growing(3 << 16, 4 << 16, None).unwrap());
+        assert_eq!(used(), 3 << 16);
+        drop(limiter);
+        assert_eq!(used(), 0);
+    }
+
+    #[test]
     fn growth_beyond_the_declared_maximum_does_not_count() {
-        let mut limiter = Limiter::new(1 << 30);
+        let mut limiter = Limiter::new(1 << 30, None);
         assert!(!limiter.memory_growing(0, 2 << 16, Some(1 << 16)).unwrap());
         assert_eq!((limiter.peak(), limiter.denied), (0, None));
     }

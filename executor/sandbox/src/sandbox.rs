@@ -24,6 +24,7 @@ use crate::{
     limits::{ADDRESS_SPACE_MAX, MEMORIES_PER_ATTEMPT_MAX, MEMORY_RESERVATION_BYTES},
     prepare::{self, Order, Target},
     program::Loader,
+    usage::{Counters, Used},
     worker::{self, Message},
 };
 
@@ -77,6 +78,7 @@ pub struct Sandbox {
 struct Worker {
     mailbox: UnboundedSender<Message>,
     load: Arc<AtomicUsize>,
+    counters: Arc<Counters>,
     thread: JoinHandle<()>,
 }
 
@@ -100,7 +102,7 @@ impl Sandbox {
             let running = engine::running(config.lanes_per_worker, memory_max).map_err(engine)?;
             let loader = Loader::new(running.clone()).map_err(engine)?;
             let (mailbox, inbox) = unbounded_channel();
-            let load = Arc::<AtomicUsize>::default();
+            let (load, counters) = (Arc::<AtomicUsize>::default(), Arc::<Counters>::default());
             let setup = worker::Setup {
                 engine: running,
                 lanes: config.lanes_per_worker as usize,
@@ -108,10 +110,11 @@ impl Sandbox {
                 published: Arc::clone(&published),
                 events: events.clone(),
                 load: Arc::clone(&load),
+                counters: Arc::clone(&counters),
             };
             let thread = worker::spawn(format!("weir-guest-{index}"), setup, inbox).map_err(Error::Thread)?;
             targets.push(Target { loader, mailbox: mailbox.clone() });
-            workers.push(Worker { mailbox, load, thread });
+            workers.push(Worker { mailbox, load, counters, thread });
         }
         let (orders, inbox) = std::sync::mpsc::channel();
         let setup = prepare::Setup { compiling, cache, targets, events, answers: orders.clone() };
@@ -143,10 +146,17 @@ impl Sandbox {
                 Command::Cancel(cancel) => self.tell_all(&mut starting, || Message::Cancel(cancel.clone())),
                 // Attempts have no CPU weights here: they share a core as they come.
                 Command::Throttle(_) => {}
+                Command::Lease(lease) => self.tell_all(&mut starting, || Message::Lease(lease)),
                 Command::Follow(follow) => self.tell_all(&mut starting, || Message::Follow(follow.clone())),
             }
         }
         self.start_all(&mut starting);
+    }
+
+    /// What attempts that are not revocable use. Costs one look at two counters of each worker.
+    #[must_use]
+    pub fn used(&self) -> Used {
+        Counters::sum(self.workers.iter().map(|worker| &*worker.counters))
     }
 
     /// Ends everything that runs, without reporting it, and waits for the workers.

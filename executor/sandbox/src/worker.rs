@@ -18,7 +18,7 @@ use futures_util::{StreamExt, stream::FuturesUnordered};
 use tokio::{runtime, sync::mpsc};
 use wasmtime::Engine;
 use weir_wire::{
-    attempt::{AttemptEvent, AttemptSpec, CancelSpec, EndedAttempt, FollowSpec},
+    attempt::{AttemptEvent, AttemptSpec, CancelSpec, EndedAttempt, FollowSpec, LeaseSpec},
     id::{AttemptId, Digest, RunId},
     outcome::Failure,
     task::{Reason, Source, Status},
@@ -32,6 +32,7 @@ use crate::{
     program::Program,
     sandbox::Events,
     state::Work,
+    usage::Counters,
     verdict,
 };
 
@@ -44,6 +45,8 @@ pub(crate) enum Message {
     Start(Vec<AttemptSpec>),
     Cancel(CancelSpec),
     Follow(FollowSpec),
+    /// Fenced attempts may run until then.
+    Lease(LeaseSpec),
     Stop,
 }
 
@@ -56,6 +59,7 @@ pub(crate) struct Setup {
     pub(crate) events: Events,
     /// Attempts that this worker was given and that have not ended.
     pub(crate) load: Arc<AtomicUsize>,
+    pub(crate) counters: Arc<Counters>,
 }
 
 /// Starts a worker's thread. It runs until it is told to stop or nobody can tell it anything.
@@ -107,10 +111,11 @@ impl Future for Running {
 
 impl Worker {
     fn new(setup: Setup, mailbox: mpsc::UnboundedReceiver<Message>) -> Self {
+        let shared = Rc::new(Shared::new(Arc::clone(&setup.counters)));
         Self {
             setup,
             mailbox,
-            shared: Rc::new(Shared::new()),
+            shared,
             works: HashMap::new(),
             programs: HashMap::new(),
             waiting: VecDeque::new(),
@@ -157,6 +162,7 @@ impl Worker {
             Message::Start(specs) => self.waiting.extend(specs),
             Message::Cancel(CancelSpec { id, reason }) => self.cancel(id, reason),
             Message::Follow(FollowSpec { id, on }) => self.follow(id, on),
+            Message::Lease(lease) => self.shared.lease(lease),
             Message::Stop => self.stopped = true,
         }
     }
@@ -205,8 +211,8 @@ impl Worker {
         let control = Rc::<Control>::default();
         control.follow(followed);
         let (program, work) = (Rc::clone(program), Rc::clone(work));
-        let mut attempt =
-            Attempt::new(&self.setup.engine, program, work, spec, self.setup.memory_max, Rc::clone(&control));
+        let (engine, memory_max) = (&self.setup.engine, self.setup.memory_max);
+        let mut attempt = Attempt::new(engine, program, work, spec, memory_max, Rc::clone(&control), &self.shared);
         // A short attempt ends here, without a place among the running ones.
         match attempt.poll(cx, &self.shared) {
             Poll::Ready(ended) => self.end(ended),

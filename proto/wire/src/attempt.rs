@@ -29,10 +29,12 @@ pub enum Command {
     Follow(FollowSpec),
     /// Let an attempt run only while nothing else wants the CPU, or as before.
     Throttle(ThrottleSpec),
+    /// Fenced attempts may run until then; without any such command they always may.
+    Lease(LeaseSpec),
 }
 wire_enum!(Command {
     1 => Define(work), 2 => Forget(run), 3 => Prepare(module), 4 => Start(attempt), 5 => Cancel(cancel), 6 => Follow(follow),
-    7 => Throttle(throttle),
+    7 => Throttle(throttle), 8 => Lease(lease),
 });
 impl Document for Command {
     const NAME: &'static str = "sandbox command";
@@ -90,6 +92,14 @@ pub struct ThrottleSpec {
     pub on: bool,
 }
 wire_struct!(ThrottleSpec { id, on });
+
+/// How long fenced attempts may run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LeaseSpec {
+    /// On this machine's `CLOCK_BOOTTIME`, nanoseconds: the sandbox is on the same machine in any case.
+    pub until_ns: u64,
+}
+wire_struct!(LeaseSpec { until_ns });
 
 /// What the sandbox tells the executor.
 #[derive(Debug, Clone, PartialEq, Eq)]

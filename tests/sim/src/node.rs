@@ -296,7 +296,7 @@ impl World {
                 self.events.push(due, Kind::Guest { node: at, epoch, id: cancel.id, act });
             }
             Command::Start(_) => return broken(Property::Crash, "a start came as a sandbox command"),
-            Command::Follow(_) | Command::Throttle(_) => {}
+            Command::Follow(_) | Command::Throttle(_) | Command::Lease(_) => {}
         }
         Ok(())
     }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use weir_wire::{
     attempt::{
-        AttemptEvent, AttemptSpec, CancelSpec, Command, EndedAttempt, FollowSpec, ModuleFile, ModuleReady, OutputChunk,
-        Progress, ThrottleSpec,
+        AttemptEvent, AttemptSpec, CancelSpec, Command, EndedAttempt, FollowSpec, LeaseSpec, ModuleFile, ModuleReady,
+        OutputChunk, Progress, ThrottleSpec,
     },
     id::{AttemptId, Digest, GrantSeq, Incarnation, RunId, TaskId, Term},
     kind::{Execution, Tier},
@@ -229,6 +229,7 @@ fn sandbox() -> Vec<Case> {
         document("command_start", Command::Start(spec)),
         document("command_cancel", Command::Cancel(cancel)),
         document("command_follow", Command::Follow(FollowSpec { id: attempt(), on: true })),
+        document("command_lease", Command::Lease(LeaseSpec { until_ns: 77_000 })),
         document("command_throttle", Command::Throttle(ThrottleSpec { id: attempt(), on: true })),
         document("attempt_event_module", AttemptEvent::Module(ready)),
         document("attempt_event_output", AttemptEvent::Output(chunk)),
