@@ -68,6 +68,10 @@ impl Agent {
         }
         if let Err(why) = self.admit(grant) {
             tracing::debug!(run.id = %grant.run, grant = grant.grant.0, why, "grant given back");
+            if let Some(used) = self.ledger.measured() {
+                // Its book may be older than ours.
+                self.news.repeat_measured(used);
+            }
             self.stats.grants_returned += 1;
             self.stats.tasks_returned += u64::from(grant.len);
             let Grant { run, term, grant, first, .. } = grant;

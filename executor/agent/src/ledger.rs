@@ -60,13 +60,13 @@ impl Ledger {
     /// What is left for revocable attempts, all of them together.
     pub(crate) fn slack(&self) -> Resources {
         let used = self.measured.map_or(self.firm, |measured| {
-            let with_margin = |used: u64| used.saturating_add(used / 100 * u64::from(MEASURED_MARGIN_PERCENT));
-            let cpu = u32::try_from(with_margin(u64::from(measured.cpu.0))).unwrap_or(u32::MAX);
-            let memory = with_margin(measured.memory.0);
-            Resources {
-                cpu: CpuMillis(cpu.saturating_add(self.fresh.cpu.0)),
-                memory: MemBytes(memory.saturating_add(self.fresh.memory.0)),
-            }
+            // The same sums as in the scheduler's book: one that is stricter would send back what the other one grants.
+            let percent = 100 + MEASURED_MARGIN_PERCENT;
+            let cpu = u64::from(measured.cpu.0) * u64::from(percent) / 100;
+            let cpu = u32::try_from(cpu).unwrap_or(u32::MAX).saturating_add(self.fresh.cpu.0);
+            let memory = (measured.memory.0 / 100).saturating_mul(u64::from(percent));
+            let memory = memory.saturating_add(self.fresh.memory.0);
+            Resources { cpu: CpuMillis(cpu.min(self.firm.cpu.0)), memory: MemBytes(memory.min(self.firm.memory.0)) }
         });
         Resources {
             cpu: CpuMillis(self.capacity.cpu.0.saturating_sub(used.cpu.0)),

@@ -44,6 +44,11 @@ impl News {
         self.measured = wanted.then_some(used);
     }
 
+    /// Has the newest measurement reported, whatever was reported before.
+    pub(crate) const fn repeat_measured(&mut self, used: Resources) {
+        self.measured = Some(used);
+    }
+
     /// Whether a measurement waits for a report.
     pub(crate) const fn has_measured(&self) -> bool {
         self.measured.is_some()

@@ -56,6 +56,15 @@ fn give(node: &mut Node, number: u64, seq: u64) -> bool {
     node.agent.stats().totals.grants_returned == before
 }
 
+/// A node of which owners have reserved 1800 of 2000 CPU and 900 of 1024 MiB, and use nothing.
+fn owned() -> Node {
+    let mut node = node();
+    assert!(give(&mut node, 6, 90) && give(&mut node, 2, 91));
+    node.input(Input::Measured(resources(0, 0)));
+    node.take();
+    node
+}
+
 #[test]
 fn revocable_work_runs_on_what_is_reserved_and_idle() {
     let mut node = node();
@@ -71,7 +80,7 @@ fn revocable_work_runs_on_what_is_reserved_and_idle() {
 
 #[test]
 fn memory_is_taken_from_the_lowest_priority_and_then_from_the_youngest() {
-    let mut node = node();
+    let mut node = owned();
     for (number, seq) in [(4, 2), (3, 3), (4, 4)] {
         assert!(give(&mut node, number, seq));
     }
@@ -100,7 +109,7 @@ fn a_grant_that_needs_room_makes_it() {
 
 #[test]
 fn a_shortage_of_cpu_throttles_and_ends_nothing() {
-    let mut node = node();
+    let mut node = owned();
     assert!(give(&mut node, 5, 2) && give(&mut node, 3, 3) && give(&mut node, 4, 4));
     node.take();
     node.input(Input::Measured(resources(1000, 0)));
@@ -181,8 +190,8 @@ impl Model {
     fn used(&self) -> (u64, u64) {
         let Some(measured) = self.measured else { return self.firm() };
         let fresh = self.sum(|id, tier| tier != Tier::Revocable && self.fresh.contains(id));
-        let margin = |used: u64| used + used / 100 * 10;
-        (margin(u64::from(measured.cpu.0)) + fresh.0, margin(measured.memory.0) + fresh.1)
+        let (cpu, memory) = (u64::from(measured.cpu.0) * 110 / 100, measured.memory.0 / 100 * 110);
+        (self.firm().0.min(cpu + fresh.0), self.firm().1.min(memory + fresh.1))
     }
 
     fn follow(&mut self) {

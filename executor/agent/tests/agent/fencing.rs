@@ -177,7 +177,10 @@ fn the_hello_names_what_is_compiled() {
 
 #[test]
 fn an_evicted_attempt_says_that_the_executor_did_it() {
-    let mut node = Node::ready(resources(500, 64));
+    let mut node = Node::ready(resources(500, 900 << 20));
+    node.control(ToExecutor::Grant(grant(9, 90, 1)));
+    node.input(Input::Measured(resources(0, 0)));
+    node.take();
     let run = RunId(4);
     let mut work = spec(run, resources(100, 600 << 20), RunInput::None);
     work.tier = weir_wire::kind::Tier::Revocable;
