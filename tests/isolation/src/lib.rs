@@ -8,7 +8,7 @@ use std::{
 
 use tempfile::TempDir;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
-use weir_sandbox::{Sandbox, SandboxConfig};
+use weir_sandbox::{Sandbox, SandboxConfig, Used};
 use weir_wire::{
     attempt::{AttemptEvent, AttemptSpec, CancelSpec, Command, EndedAttempt, FollowSpec, ModuleFile, ModuleReady},
     id::{AttemptId, Digest, GrantSeq, RunId, TaskId, Term},
@@ -64,6 +64,10 @@ pub struct Guest {
     pub dirs: Vec<DirGrant>,
     /// Budgets.
     pub budgets: Budgets,
+    /// How firmly it holds its place.
+    pub tier: Tier,
+    /// How often it may execute, and whether under a lease only.
+    pub execution: Execution,
 }
 
 /// How a guest ended, with its captures in one place.
@@ -94,6 +98,8 @@ impl Guest {
                 timeout: Some(Duration::from_secs(100)),
                 output: 1 << 20,
             },
+            tier: Tier::Preemptible,
+            execution: Execution::default(),
         }
     }
 
@@ -216,6 +222,15 @@ impl Bench {
         self.sandbox.as_ref().expect("a running sandbox").send_many(commands);
     }
 
+    /// What attempts that are not revocable use.
+    ///
+    /// # Panics
+    /// The sandbox is gone.
+    #[must_use]
+    pub fn used(&self) -> Used {
+        self.sandbox.as_ref().expect("a running sandbox").used()
+    }
+
     /// Prepares a module and says how that went.
     pub fn prepare(&mut self, wasm: &[u8]) -> ModuleReady {
         let wasm = if wasm.starts_with(b"\0asm") || wasm.first().is_none_or(|byte| !b"(; \n".contains(byte)) {
@@ -258,9 +273,9 @@ impl Bench {
             job: "guest".parse().expect("a name"),
             count: 9,
             long_running: false,
-            tier: Tier::Preemptible,
+            tier: guest.tier,
             priority: 50,
-            execution: Execution::default(),
+            execution: guest.execution,
             module,
             args: guest.args.clone(),
             env: guest.env.clone(),
