@@ -8,8 +8,8 @@ use crate::{setup, test, workspace};
 /// Programs that a benchmark starts or is.
 const PACKAGES: [&str; 4] = ["weir-bench", "weir-control", "weir-executor", "wctl"];
 
-/// The benchmark of the scheduler alone: a program of the simulator, which needs none of the others.
-const PLACEMENT: &str = "placement";
+/// Benchmarks of the decisions alone: programs of the simulator's crate, without guests, sandbox and other programs.
+const OF_DECISIONS: [&str; 2] = ["placement", "replay"];
 
 /// Runs one benchmark with the rest of the arguments.
 ///
@@ -17,10 +17,11 @@ const PLACEMENT: &str = "placement";
 /// When building or the benchmark fails.
 pub(crate) fn bench(name: &str, arguments: &[String]) -> Result<()> {
     let root = workspace::root()?;
-    if name == PLACEMENT {
-        run(cargo().current_dir(&root).args(["build", "--release", "--package", "weir-sim", "--bin", PLACEMENT]))?;
-        let placement = workspace::target_folder(&root)?.join("release").join(PLACEMENT);
-        return run(program(placement).args(arguments)).context("the benchmark placement failed");
+    if OF_DECISIONS.contains(&name) {
+        say("bench: building for release");
+        run(cargo().current_dir(&root).args(["build", "--release", "--package", "weir-sim", "--bin", name]))?;
+        let program_file = workspace::target_folder(&root)?.join("release").join(name);
+        return run(program(program_file).args(arguments)).with_context(|| format!("the benchmark {name} failed"));
     }
     setup::setup()?;
     say("bench: building guests and programs for release");

@@ -24,11 +24,13 @@ mod operator;
 mod options;
 mod oracle;
 mod property;
+pub mod replay;
 mod rng;
 mod shrink;
 mod store;
 mod summary;
 mod trace;
+pub mod whatif;
 mod workload;
 mod world;
 
