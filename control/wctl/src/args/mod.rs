@@ -5,6 +5,8 @@ mod job;
 mod node;
 mod nouns;
 mod quota;
+#[cfg(feature = "sim")]
+mod sim;
 
 use std::path::PathBuf;
 
@@ -21,6 +23,8 @@ pub(crate) use nouns::{
     WaitFor,
 };
 pub(crate) use quota::{NamespaceCommand, QuotaCommand, QuotaSetArgs};
+#[cfg(feature = "sim")]
+pub(crate) use sim::{ConvertArgs, PlacementArg, SimArgs, SimCommand, TraceFormat};
 
 use crate::output::Format;
 
@@ -100,6 +104,9 @@ pub(crate) enum Command {
     /// The cluster itself
     #[command(subcommand)]
     Cluster(ClusterCommand),
+    /// Run your own cluster and workload through the scheduler, on a virtual clock
+    #[cfg(feature = "sim")]
+    Sim(Box<SimArgs>),
     /// Write a completion script for a shell to stdout
     Completion(CompletionArgs),
     /// Show the version of this program

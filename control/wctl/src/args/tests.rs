@@ -91,10 +91,26 @@ fn every_documented_line_parses() {
     }
 }
 
+#[cfg(feature = "sim")]
+#[test]
+fn lines_of_the_simulator_parse() {
+    for line in [
+        "wctl sim --nodes nodes.toml --workload trace.jsonl --placement pack --seed 7 -o json",
+        "wctl sim --nodes n --workload w --commit-delay 5ms --until 1h --compare",
+        "wctl sim convert --format alibaba-2018 a.csv b.csv --largest-memory 256GiB",
+    ] {
+        if let Err(error) = parse(line) {
+            panic!("{line}: {error}");
+        }
+    }
+}
+
 #[test]
 fn mistakes_are_refused() {
     for line in [
         "wctl",
+        "wctl sim --nodes n",
+        "wctl sim convert a.csv",
         "wctl deploy",
         "wctl deploy m.wasm --detach --wait",
         "wctl deploy m.wasm --input x --items f",

@@ -11,6 +11,8 @@ mod namespace;
 mod node;
 mod quota;
 mod run;
+#[cfg(feature = "sim")]
+mod sim;
 mod status;
 mod stop;
 mod task;
@@ -52,6 +54,8 @@ pub(crate) fn dispatch(cli: Cli) -> Result<Exit> {
         Command::Cluster(ClusterCommand::ReleaseBrake { message }) => {
             block_on(async { cluster::release_brake(&open()?, message).await })
         }
+        #[cfg(feature = "sim")]
+        Command::Sim(args) => sim::sim(Out::new(global.format), &args),
         Command::Completion(args) => {
             let mut script = Vec::new();
             clap_complete::generate(args.shell, &mut Cli::command(), "wctl", &mut script);
