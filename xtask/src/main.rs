@@ -3,6 +3,7 @@
 mod bench;
 mod ci;
 mod demo;
+mod mutate;
 mod process;
 mod setup;
 mod sim;
@@ -52,6 +53,18 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Put named faults into a copy of the code, and require the simulator to find each
+    Mutate {
+        /// Only this one
+        #[arg(long)]
+        only: Option<String>,
+        /// Seeds for each
+        #[arg(long, default_value_t = 200)]
+        seeds: u64,
+        /// Only those that continuous integration looks for
+        #[arg(long)]
+        ci: bool,
+    },
     /// Print the README's commands that the tests run
     ReadmeCommands,
 }
@@ -75,6 +88,7 @@ fn perform(task: Task) -> Result<ExitCode> {
         Task::Tidy => tidy::tidy(),
         Task::Ci => ci::ci(),
         Task::Bench { name, arguments } => bench::bench(&name, &arguments),
+        Task::Mutate { only, seeds, ci } => mutate::mutate(&mutate::Search { only: only.as_deref(), ci, seeds }),
         Task::ReadmeCommands => readme_commands(),
     }?;
     Ok(ExitCode::SUCCESS)
