@@ -97,7 +97,7 @@ impl Bench {
             .env("CARGO_TARGET_DIR", &self.target)
             .env("CARGO_INCREMENTAL", "1")
             .env("RUSTFLAGS", "-Awarnings")
-            .args(["build", "--quiet", "--offline", "--package", "weir-sim"])
+            .args(["build", "--quiet", "--offline", "--package", "weir-sim", "--bin", "weir-sim"])
             .args(["--config", "profile.dev.debug-assertions=false", "--config", "profile.dev.debug=false"]))?;
         self.explore(&self.target.join("debug/weir-sim"))
     }
