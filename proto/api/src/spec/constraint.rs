@@ -161,7 +161,7 @@ pub(super) fn check_attribute(attribute: &str) -> Result<(), String> {
         return Err(format!("the attribute has {} characters", attribute.len()));
     }
     if attribute == "pool" {
-        return Err("the pool is not an attribute: set `placement.pool`".to_owned());
+        return Err("a constraint does not choose the pool: set `placement.pool`".to_owned());
     }
     Ok(())
 }

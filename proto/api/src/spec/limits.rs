@@ -8,6 +8,8 @@ pub const SPEC_BYTES_MAX: usize = 256 << 10;
 pub const NAME_LEN_MAX: usize = 63;
 /// Tasks of one run.
 pub const COUNT: RangeInclusive<u64> = 1..=10_000_000;
+/// Tasks of a service, each of which is looked after for ever.
+pub const SERVICE_COUNT: RangeInclusive<u64> = 1..=100_000;
 /// Tasks of one run that execute at once.
 pub const MAX_RUNNING: RangeInclusive<u64> = 1..=10_000_000;
 /// Placement order.

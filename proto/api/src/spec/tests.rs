@@ -1,4 +1,5 @@
 mod kinds;
+mod manual;
 
 use super::*;
 

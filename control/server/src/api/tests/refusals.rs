@@ -46,7 +46,9 @@ PUT /v1/namespaces/default/jobs/j | { | 422 invalid_spec JSON
 PUT /v1/namespaces/default/jobs/j | {"job": {"name": "k", "module": "MODULE"}} | 422 invalid_spec job.name
 PUT /v1/namespaces/default/jobs/j | {"job": {"name": "j", "module": "a.wasm"}} | 422 invalid_spec job.module
 PUT /v1/namespaces/default/jobs/j | {"job": {"name": "j", "module": "ABSENT"}} | 404 not_found not uploaded
-PUT /v1/namespaces/default/jobs/j | {"job": {"name": "j", "module": "MODULE", "kind": "service"}} | 422 unsupported job.kind
+PUT /v1/namespaces/default/jobs/j | {"job": {"name": "j", "module": "MODULE", "kind": "srevice"}} | 422 invalid_spec job.kind
+PUT /v1/namespaces/default/jobs/j | {"job": {"name": "j", "module": "MODULE", "kind": "cron"}} | 422 invalid_spec cron
+PUT /v1/namespaces/default/jobs/j | {"job": {"name": "j", "module": "MODULE"}, "grants": {"net": []}} | 422 unsupported grants.net
 POST RUNS | {} | 400 invalid_request job
 POST RUNS | {"job": "known", "cuont": 2} | 400 invalid_request cuont
 POST RUNS | {"job": "unknown"} | 404 not_found no job

@@ -75,7 +75,7 @@ fn refusals_say_why() {
         ("kernel version >= six", "`six` is not a version"),
         ("kernel version >= 1.2.3.4.5.6.7.8.9", "is not a version"),
         ("kernel version >= 99999999999999999999", "is not a version"),
-        ("pool == gpu", "the pool is not an attribute"),
+        ("pool == gpu", "a constraint does not choose the pool"),
     ] {
         let refused = text.parse::<Constraint>().unwrap_err();
         assert!(refused.contains(reason), "{text}: {refused}");

@@ -45,9 +45,10 @@ pub(super) fn read(value: Value, kind: Option<Kind>, problems: &mut Vec<Problem>
     let mut section = Section::open("job", Some(value), problems);
     let name = section.required("name", NAME_ALLOWED, check_name);
     section.word("kind", Kind::ALL);
+    let counts = if kind == Some(Kind::Service) { limits::SERVICE_COUNT } else { limits::COUNT };
     let count = section
         .applies("count", kind, &[Kind::Batch, Kind::Service, Kind::Cron])
-        .then(|| narrow(section.quantity("count", NUMBER, limits::COUNT)))
+        .then(|| narrow(section.quantity("count", NUMBER, counts)))
         .flatten();
     let max_running = section
         .applies("max_running", kind, TO_AN_END)

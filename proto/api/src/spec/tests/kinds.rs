@@ -145,6 +145,7 @@ fn long_and_short_forms_mean_the_same() {
 const CONTRADICTIONS: &[(&str, &str, &str)] = &[
     ("kind = \"system\"\ncount = 2", "job.count", "does not apply to a system job"),
     ("kind = \"function\"\ncount = 1", "job.count", "does not apply to a function job"),
+    ("kind = \"service\"\ncount = 100_001", "job.count", "100001 is out of range"),
     ("kind = \"service\"\nmax_running = 2", "job.max_running", "does not apply to a service job"),
     ("kind = \"service\"\nmax_failed = 2", "job.max_failed", "does not apply to a service job"),
     ("kind = \"function\"\nmax_failed = 2", "job.max_failed", "does not apply to a function job"),
