@@ -14,7 +14,15 @@ use crate::workspace;
 /// When it does not build or start.
 pub(crate) fn sim(arguments: &[String]) -> Result<ExitCode> {
     let root = workspace::root()?;
-    run(cargo().current_dir(&root).args(["build", "--quiet", "--release", "--package", "weir-sim", "--bin", "weir-sim"]))?;
+    run(cargo().current_dir(&root).args([
+        "build",
+        "--quiet",
+        "--release",
+        "--package",
+        "weir-sim",
+        "--bin",
+        "weir-sim",
+    ]))?;
     let mut simulator = program(workspace::target_folder(&root)?.join("release/weir-sim"));
     simulator.args(arguments);
     if let Some(commit) = commit(&root) {

@@ -25,7 +25,20 @@ pub(crate) fn job(global: &Global, command: &JobCommand) -> Result<Exit> {
     match command {
         JobCommand::Init(args) => init::init(args),
         JobCommand::Validate { source, spec } => validate(Out::new(global.format), source, spec),
-        command => block_on(async { remote(&Session::open(global)?, command).await }),
+        JobCommand::Plan { .. }
+        | JobCommand::Diff(_)
+        | JobCommand::List
+        | JobCommand::Inspect { .. }
+        | JobCommand::History { .. }
+        | JobCommand::Revert(_)
+        | JobCommand::Scale { .. }
+        | JobCommand::Pause { .. }
+        | JobCommand::Resume { .. }
+        | JobCommand::Restart { .. }
+        | JobCommand::Dispatch(_)
+        | JobCommand::Trigger(_)
+        | JobCommand::Why { .. }
+        | JobCommand::Graph => block_on(async { remote(&Session::open(global)?, command).await }),
     }
 }
 

@@ -33,29 +33,30 @@ pub(crate) fn init(args: &JobInitArgs) -> Result<Exit> {
     Ok(Exit::Ok)
 }
 
+/// What a batch usually sets.
+const BATCH: &str = "count = 1                   # tasks\n\
+    # max_running = 10          # most of them at once\n\
+    # max_failed = 0            # give up when more have failed for good\n\
+    # after = [\"extract\"]       # jobs that have to succeed first\n\
+    # input_from = \"extract\"    # the one of them whose results are the input\n\
+    \n\
+    [resources]\n\
+    cpu = 0.1                   # cores\n\
+    memory = \"64MiB\"\n\
+    fuel = 10_000_000_000\n\
+    timeout = \"30s\"\n\
+    \n\
+    [retry]\n\
+    attempts = 3\n\
+    backoff = \"1s..30s\"\n";
+
 /// A spec with what its kind usually sets; defaults that are rarely changed are left out.
 fn template(kind: Kind, name: &str, module: &str) -> String {
     let quoted = |text: &str| toml::Value::from(text).to_string();
     let (name, module) = (quoted(name), quoted(module));
     let job = format!("[job]\nname = {name}\nkind = \"{kind}\"\nmodule = {module}\n");
     let rest = match kind {
-        Kind::Batch => {
-            "count = 1                   # tasks\n\
-             # max_running = 10          # most of them at once\n\
-             # max_failed = 0            # give up when more have failed for good\n\
-             # after = [\"extract\"]       # jobs that have to succeed first\n\
-             # input_from = \"extract\"    # the one of them whose results are the input\n\
-             \n\
-             [resources]\n\
-             cpu = 0.1                   # cores\n\
-             memory = \"64MiB\"\n\
-             fuel = 10_000_000_000\n\
-             timeout = \"30s\"\n\
-             \n\
-             [retry]\n\
-             attempts = 3\n\
-             backoff = \"1s..30s\"\n"
-        }
+        Kind::Batch => BATCH,
         Kind::Service => {
             "count = 2                   # tasks that are kept running\n\
              tier = \"production\"         # makes room for itself; counts against the quota\n\

@@ -76,7 +76,7 @@ impl Cluster {
             weight: 100 + 50 * space,
             cpu: None,
             memory: None,
-            running: (space == 3).then_some(5_000),
+            running: (space == 3).then_some(1_000_000),
         };
         let loaded = Loaded { quotas: (0..10).map(quota).collect(), ..Loaded::default() };
         cluster.input(Input::Elected { term: Term(1), loaded: Box::new(loaded) });
