@@ -299,8 +299,9 @@ impl Scheduler {
             return;
         };
         let mut acks = Vec::new();
-        for slot in 0..leading.nodes.len() {
-            let node = leading.nodes.get_mut(slot);
+        let nodes = &mut leading.nodes;
+        leading.owed.retain(|slot| {
+            let node = nodes.get_mut(*slot);
             let mut through = None;
             while node.acks.front().is_some_and(|(needed, _)| *needed <= batch) {
                 through = node.acks.pop_front().map(|(_, through)| through);
@@ -308,7 +309,8 @@ impl Scheduler {
             if let (Some(through), Some(session)) = (through, node.session) {
                 acks.push((session, through));
             }
-        }
+            !node.acks.is_empty()
+        });
         for (session, through) in acks {
             self.send(session, ToExecutor::Ack(Ack { through }));
         }

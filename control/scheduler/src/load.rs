@@ -141,6 +141,7 @@ impl Leading {
             now: Instant(0),
             draws: Rng::new(term.0, 2),
             freed: Vec::new(),
+            owed: BTreeSet::new(),
             shares_generation: u64::MAX,
             next_grant: GrantSeq(0),
             batches: VecDeque::new(),

@@ -168,8 +168,8 @@ impl Scheduler {
         };
         leading.node_freed(slot);
         leading.node_changed(slot);
-        let waiting = leading.nodes.iter().any(|node| !node.presented && !node.lost);
-        if !waiting && leading.reconcile_until.is_some() {
+        let settled = || leading.nodes.iter().all(|node| node.presented || node.lost);
+        if leading.reconcile_until.is_some() && settled() {
             leading.end_reconciliation();
         }
         self.drain_step(slot);

@@ -77,7 +77,10 @@ impl Scheduler {
         match open.or_else(|| in_flight.map(|in_flight| in_flight.batch.id)) {
             Some(batch) => match node.acks.back_mut() {
                 Some(last) if last.0 == batch => last.1 = last.1.max(through),
-                Some(_) | None => node.acks.push_back((batch, through)),
+                Some(_) | None => {
+                    node.acks.push_back((batch, through));
+                    leading.owed.insert(slot);
+                }
             },
             None => {
                 if let Some(session) = node.session {

@@ -148,6 +148,8 @@ pub(crate) struct Leading {
     pub(crate) draws: Rng,
     /// Nodes that may have got room since the last placement.
     pub(crate) freed: Vec<usize>,
+    /// Nodes with acknowledgements that wait for a commit.
+    pub(crate) owed: BTreeSet<usize>,
     /// The state of the node table that the shares are computed for.
     pub(crate) shares_generation: u64,
     pub(crate) next_grant: GrantSeq,

@@ -52,9 +52,8 @@ pub(super) async fn read(State(api): State<Api>, Segments(node): Segments<String
 async fn find(api: &Api, node: NodeId) -> Result<(u64, Node), Refusal> {
     let (revision, found) = api
         .ask(move |scheduler, now| {
-            let nodes = scheduler.nodes(now);
-            let found = nodes.iter().find(|view| view.node == node);
-            let found = found.map(|view| show::node::node(now, view)).ok_or_else(|| {
+            let found = scheduler.node(now, &node).map(|view| show::node::node(now, &view)).ok_or_else(|| {
+                let nodes = scheduler.nodes(now);
                 let near = nearest::nearest(node.as_str(), nodes.iter().map(|view| view.node.as_str()));
                 let hint = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
                 format!("there is no node `{node}`{hint}")
