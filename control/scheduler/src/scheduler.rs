@@ -409,7 +409,8 @@ impl Leading {
     pub(crate) fn class_of(&mut self, id: RunId, job: &JobRecord) -> (ClassId, Site) {
         let class = self.queue.join_class(ClassKey::new(id, job), &mut self.nodes);
         let module = self.nodes.module(&job.module);
-        (class, Site::new(self.shares.space(&job.namespace), module))
+        let spread = self.queue.get(class).rules.spread;
+        (class, Site::new(self.shares.space(&job.namespace), module, spread))
     }
 
     /// Puts a run into its queue if it waits for a place and is not there, and takes it out if it does not wait.

@@ -89,11 +89,10 @@ impl Leading {
         let run = self.runs.get_mut(&grant.run)?;
         let (tier, resources) = (run.job.tier, run.job.budgets.resources);
         self.nodes.get_mut(grant.node).books.count(tier, &resources, more);
-        let class = self.queue.get(run.class);
-        if class.key.placement.max_per_node > 0 {
+        if run.job.placement.max_per_node > 0 {
             run.site.count_node(grant.node, more);
         }
-        if let Some(attribute) = class.rules.spread
+        if let Some(attribute) = run.site.spread
             && let Some(place) = self.nodes.place(grant.node)
         {
             // Counted under the value of that moment; a label that changes meanwhile misleads a preference only.
@@ -114,7 +113,7 @@ impl Leading {
         self.node_freed(slot);
     }
 
-    /// A run has ended: its class may not be needed any more.
+    /// A run has ended: its class may not be needed any more, although nodes may hold grants of it for a while.
     pub(crate) fn leave_class(&mut self, id: RunId) {
         let Some(run) = self.runs.get(&id) else { return };
         self.queue.leave_class(run.class);

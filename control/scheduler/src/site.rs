@@ -15,8 +15,13 @@ pub(crate) struct Site {
     pub(crate) module: u32,
     /// Grants by node, if that is limited.
     by_node: BTreeMap<usize, u32>,
-    /// Grants by value of the attribute over which they are spread.
-    by_value: BTreeMap<Option<Box<str>>, u32>,
+    /// The number of the attribute over which its grants are spread: kept here, as a run may have ended, and left its
+    /// class, while a node still holds a grant of it.
+    pub(crate) spread: Option<usize>,
+    /// Grants by value of that attribute.
+    by_value: BTreeMap<Box<str>, u32>,
+    /// Grants on nodes that do not have it.
+    without_value: u32,
     /// Nodes that are avoided by a task, until a moment.
     avoided: BTreeMap<u32, (usize, Instant)>,
     /// It waits for its namespace's quota.
@@ -31,12 +36,14 @@ pub(crate) struct Site {
 
 impl Site {
     /// A run without grants.
-    pub(crate) const fn new(space: SpaceId, module: u32) -> Self {
+    pub(crate) const fn new(space: SpaceId, module: u32, spread: Option<usize>) -> Self {
         Self {
             space,
             module,
+            spread,
             by_node: BTreeMap::new(),
             by_value: BTreeMap::new(),
+            without_value: 0,
             avoided: BTreeMap::new(),
             parked: false,
             waiting_since: None,
@@ -52,8 +59,7 @@ impl Site {
 
     /// Grants on nodes with a value; counted only if they are spread.
     pub(crate) fn with_value(&self, value: Option<&str>) -> u32 {
-        let same = |known: &Option<Box<str>>| known.as_deref() == value;
-        self.by_value.iter().find(|(known, _)| same(known)).map_or(0, |(_, count)| *count)
+        value.map_or(self.without_value, |value| self.by_value.get(value).copied().unwrap_or(0))
     }
 
     /// Counts a grant in, or out.
@@ -63,7 +69,17 @@ impl Site {
 
     /// Counts a grant in, or out.
     pub(crate) fn count_value(&mut self, value: Option<&str>, more: bool) {
-        count(&mut self.by_value, value.map(Box::from), more);
+        match value {
+            None if more => self.without_value += 1,
+            None => self.without_value = self.without_value.saturating_sub(1),
+            Some(value) => match self.by_value.get_mut(value) {
+                Some(count) if more => *count += 1,
+                Some(count) if *count > 1 => *count -= 1,
+                Some(_) => drop(self.by_value.remove(value)),
+                None if more => drop(self.by_value.insert(value.into(), 1)),
+                None => {}
+            },
+        }
     }
 
     /// The node that a task had better not go to.
