@@ -76,7 +76,12 @@ pub(crate) fn plan(options: &Options, id: AttemptId, slow: bool) -> Plan {
             rng.chance(400_000).then(|| *rng.pick(&reasons))
         }
     };
-    Plan { time, reason, large: rng.chance(options.work.large), progress: rng.chance(100_000) }
+    let (large, progress) = (rng.chance(options.work.large), rng.chance(100_000));
+    if rng.chance(options.work.long) {
+        // Only what outlives the wait for its node shows whether a fence holds.
+        time = time.max(rng.duration(SPIN_TIMEOUT / 3, SPIN_TIMEOUT));
+    }
+    Plan { time, reason, large, progress }
 }
 
 /// The result of a task: the same whichever attempt succeeds.

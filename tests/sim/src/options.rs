@@ -87,6 +87,8 @@ pub(crate) struct Work {
     pub(crate) failing: u64,
     /// Tasks that spin until their time is over, per million.
     pub(crate) spinning: u64,
+    /// Attempts that take longer than a silent node is waited for, per million.
+    pub(crate) long: u64,
     /// Jobs whose attempts are fenced, and those that execute at most once, per million.
     pub(crate) fenced: u64,
     pub(crate) once: u64,
@@ -181,7 +183,8 @@ impl Options {
         let scale = 1 + nodes as u64 / 8;
         let work = work(&draw, scale);
         // One lane could do everything, each task four times, in this time.
-        let longest = work.task_time_max.max(if work.spinning > 0 { crate::workload::SPIN_TIMEOUT } else { ms(0) });
+        let slow = work.spinning > 0 || work.long > 0;
+        let longest = work.task_time_max.max(if slow { crate::workload::SPIN_TIMEOUT } else { ms(0) });
         let tries = longest * work.count_max * 5 * 4;
         let seconds = safety.as_secs();
         Self {
@@ -251,6 +254,7 @@ fn work(draw: &Draw, scale: u64) -> Work {
         large: draw.pick("large", &[0, 0, 100_000, 1_000_000]),
         failing: draw.pick("failing", &[0, 50_000, 300_000]),
         spinning: draw.pick("spinning", &[0, 0, 0, 20_000]),
+        long: draw.pick("long", &[0, 100_000, 400_000]),
         fenced: draw.pick("fenced", &[0, 0, 300_000, 1_000_000]),
         once: draw.pick("once", &[0, 0, 300_000, 1_000_000]),
         operations: draw.some("operations", 6 + 4 * scale),

@@ -23,7 +23,7 @@ fn changed(options: &Options, change: impl FnOnce(&mut Options)) -> Option<Optio
 }
 
 /// From what helps most to what helps least.
-const STEPS: [Step; 29] = [
+const STEPS: [Step; 30] = [
     |options| changed(options, |to| to.faults.counts = [0; FAULTS]),
     |options| changed(options, |to| to.nodes = (to.nodes / 2).max(1)),
     |options| changed(options, |to| to.nodes = (to.nodes - 1).max(1)),
@@ -48,6 +48,7 @@ const STEPS: [Step; 29] = [
     |options| changed(options, |to| to.work.failing = 0),
     |options| changed(options, |to| to.work.large = 0),
     |options| changed(options, |to| to.work.spinning = 0),
+    |options| changed(options, |to| to.work.long = 0),
     |options| changed(options, |to| to.store.page_len = 4096),
     |options| changed(options, |to| to.checkpoint_log_len = 2000),
     |options| changed(options, |to| to.outbox_len_max = 100_000),

@@ -89,6 +89,7 @@ options!(
     work.large,
     work.failing,
     work.spinning,
+    work.long,
     work.fenced,
     work.once,
     work.operations,
