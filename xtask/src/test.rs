@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::process::{cargo, print, run, say};
 use crate::workspace::{self, COMMAND_TARGET, GUEST_FOLDER, GUEST_TARGET};
-use crate::{setup, tidy};
+use crate::{mutate, setup, tidy};
 use summary::Summary;
 
 /// How many tests are skipped when everything is as it should be.
@@ -24,18 +24,22 @@ pub(crate) const GUEST_VARIABLE: &str = "WEIR_GUEST_TARGET_DIR";
 /// Names the file to which a test that cannot run appends a line `SKIPPED: <name>: <why>`.
 pub(crate) const SKIP_VARIABLE: &str = "WEIR_SKIP_LOG";
 
-/// Sets up, checks the tidy rules, builds, runs the tests of both workspaces and compares the number of skipped ones.
+/// Seeds with which the simulator looks for each fault that is put into the code.
+const FAULT_SEEDS: u64 = 200;
+
+/// Sets up, checks the tidy rules, builds, runs the tests of both workspaces, compares the number of skipped ones, and
+/// puts faults into a copy of the code that the simulator has to find.
 ///
 /// # Errors
-/// When anything failed, or another number of tests than the committed one was skipped.
+/// When anything failed, another number of tests than the committed one was skipped, or a fault went unnoticed.
 pub(crate) fn test() -> Result<()> {
     let root = workspace::root()?;
-    setup::setup().context("step 1 of 5, set-up, failed")?;
-    tidy::tidy().context("step 2 of 5, tidy, failed")?;
+    setup::setup().context("step 1 of 6, set-up, failed")?;
+    tidy::tidy().context("step 2 of 6, tidy, failed")?;
     say("test: building the guests");
-    build_guests(&root).context("step 3 of 5, building the guests, failed")?;
+    build_guests(&root).context("step 3 of 6, building the guests, failed")?;
     say("test: building the programs and the tests");
-    build_host(&root).context("step 4 of 5, building the programs and the tests, failed")?;
+    build_host(&root).context("step 4 of 6, building the programs and the tests, failed")?;
     let skip_log = SkipLog::new(&workspace::target_folder(&root)?)?;
     let mut summary = Summary::default();
     let mut failed = Vec::new();
@@ -46,6 +50,11 @@ pub(crate) fn test() -> Result<()> {
         }
     }
     summary.skips = skip_log.read()?;
+    if failed.is_empty() {
+        say("test: looking for faults put into the code");
+        let search = mutate::Search { only: None, ci: true, seeds: FAULT_SEEDS };
+        mutate::mutate(&search).context("step 6 of 6, finding faults put into the code, failed")?;
+    }
     for line in report(&summary) {
         print(line);
     }
