@@ -200,7 +200,7 @@ fn quota(run: &Run, leading: &Leading) -> Result<(), &'static str> {
     count(run, 1);
     let owners = leading.runs.values().filter(|owner| owner.job.tier == Tier::Production);
     let own = owners.filter(|owner| owner.job.namespace == run.job.namespace);
-    own.for_each(|owner| count(owner, owner.lanes.len() as u64));
+    own.for_each(|owner| count(owner, u64::from(owner.lanes.len())));
     let exceeded = quota.cpu.is_some_and(|limit| cpu > u64::from(limit.0))
         || quota.memory.is_some_and(|limit| memory > limit.0)
         || quota.running.is_some_and(|limit| number > u64::from(limit));

@@ -327,7 +327,7 @@ impl Scheduler {
         let Some(run) = leading.runs.get_mut(&id) else { return };
         tracing::debug!(run.id = %id, state = run.state().as_str(), tasks = run.count(), "run ended");
         let mut forget = VecDeque::new();
-        for slot in core::mem::take(&mut run.defined_on) {
+        for slot in run.end_definitions().into_slots() {
             let node = leading.nodes.get_mut(slot);
             if node.defined.remove(&id)
                 && let Some(session) = node.session

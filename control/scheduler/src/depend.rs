@@ -1,6 +1,6 @@
 //! Runs that wait for other runs: how those end, and the payload that is made from their results.
 
-use alloc::{boxed::Box, string::String, vec::Vec};
+use alloc::{string::String, vec::Vec};
 use core::time::Duration;
 
 use weir_wire::{
@@ -60,7 +60,7 @@ impl Scheduler {
         match result {
             Ok(blob) => {
                 let input = if items { Input::Items(blob) } else { Input::Blob(blob) };
-                run.assembled = Some(Box::new(input));
+                run.assemble(input);
                 leading.start_waiting(id);
             }
             Err(error) if failures + 1 >= limits::ASSEMBLY_TRIES_MAX => {

@@ -4,7 +4,6 @@
 //! passed: the end of the lease that it may have, by the slowest clock, and the grace in which it ends what runs.
 
 use alloc::{
-    boxed::Box,
     collections::{BTreeMap, BTreeSet},
     format,
     vec::Vec,
@@ -196,7 +195,7 @@ impl Scheduler {
         assert!(!held.sent, "a fenced grant of {id}.{index} was to be sent twice");
         held.sent = true;
         run.defined_on.insert(slot);
-        let define = node.defined.insert(id).then(|| Box::new(run.work()));
+        let define = node.defined.insert(id).then(|| run.work());
         let ordinal = run.ordinal(index);
         if let Some(work) = define {
             self.send(session, ToExecutor::Define(work));

@@ -95,7 +95,7 @@ impl Scheduler {
         };
         // Another node may take its place in the table, and is not to be taken for it.
         for run in leading.runs.values_mut() {
-            run.defined_on.remove(&slot);
+            run.defined_on.remove(slot);
         }
         leading.nodes.remove(slot);
         leading.node_changed(slot);

@@ -119,7 +119,7 @@ impl Leading {
             let rotated = group[start..].iter().chain(&group[..start]).copied();
             slots.extend(rotated.filter(|slot| !full(*slot) && class.rules.admits(self.nodes.get(*slot))));
         }
-        let found = self.look_for_victims(&claimant, &slots, run.lanes.len() as u64, Some(run.site.space));
+        let found = self.look_for_victims(&claimant, &slots, u64::from(run.lanes.len()), Some(run.site.space));
         found.into_iter().take(limit).map(|(victims, slot)| Eviction { run: run.id, slot, victims }).collect()
     }
 

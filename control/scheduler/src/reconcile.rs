@@ -3,6 +3,7 @@
 use alloc::vec::Vec;
 
 use weir_wire::{
+    limits,
     message::{FullState, HeldGrant, Returned, Started, Stop, ToExecutor},
     task::Reason,
 };
@@ -106,6 +107,7 @@ impl Scheduler {
         let adoptable = leading.runs.get(&run_id).is_some_and(|run| {
             !run.job.execution.is_fenced()
                 && held.next < held.end
+                && held.end - held.next <= limits::GRANT_LEN_MAX
                 && held.end <= run.count()
                 && run.stop.is_none()
                 && !leading.grants.contains_key(&key)

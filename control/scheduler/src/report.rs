@@ -113,7 +113,7 @@ impl Scheduler {
         let open = run.phase(index).is_open();
         // A node that was never given the run has no say about it; who was given a restored run is not known.
         // What may execute once has one attempt, so that no other one can have been superseded.
-        let entitled = !run.job.execution.at_most_once && (run.restored || run.defined_on.contains(&slot));
+        let entitled = !run.job.execution.at_most_once && (run.restored || run.defined_on.contains(slot));
         // A long-running task is never done, so a superseded attempt of it has nothing to say.
         let long = run.long.is_some();
         let goes_on = long && run.stop.is_none();

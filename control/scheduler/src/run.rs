@@ -4,7 +4,6 @@ use alloc::{
     boxed::Box,
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
-    vec,
     vec::Vec,
 };
 
@@ -24,7 +23,9 @@ use crate::{
     depend::Waiting,
     fence,
     grant::GrantKey,
+    lanes::Lanes,
     long::LongRunning,
+    node_set::NodeSet,
     phase::{CODES, Phase},
     queue::Ticket,
     site::Site,
@@ -47,7 +48,9 @@ pub(crate) struct Run {
     pub(crate) record: RunRecord,
     pub(crate) job: Arc<JobRecord>,
     /// The payload that was made from another run's results, in place of its own.
-    pub(crate) assembled: Option<Box<Input>>,
+    assembled: Option<Box<Input>>,
+    /// What executors are told about it, once one was told and others will be.
+    work: Option<Arc<WorkSpec>>,
     pub(crate) class: ClassId,
     pub(crate) site: Site,
     /// Its place in the order of submission.
@@ -64,7 +67,9 @@ pub(crate) struct Run {
     pub(crate) long: Option<Box<LongRunning>>,
     /// Its place in the queue, while it waits there.
     pub(crate) ticket: Option<Ticket>,
+    /// Codes of phases; the tasks behind the last one were never touched, and are pending.
     phases: Vec<u8>,
+    count: u32,
     counts: [u32; CODES],
     /// Tasks from here on were never granted.
     fresh: u32,
@@ -84,7 +89,7 @@ pub(crate) struct Run {
     /// Single tasks that were asked to stop while in a grant.
     pub(crate) stopping: BTreeMap<u32, Reason>,
     /// Live grants by the first task that they have not reported; what is left of them never overlaps.
-    pub(crate) lanes: BTreeMap<u32, GrantKey>,
+    pub(crate) lanes: Lanes,
     pub(crate) fenced: fence::Table,
     pub(crate) progress: BTreeMap<u32, (u64, u64)>,
     /// Smoothed wall-clock time of a task, microseconds.
@@ -93,7 +98,7 @@ pub(crate) struct Run {
     /// It was open when this leader was elected, so its tasks may be running somewhere.
     pub(crate) restored: bool,
     /// Nodes that know the run's work.
-    pub(crate) defined_on: BTreeSet<usize>,
+    pub(crate) defined_on: NodeSet,
     pub(crate) dirty_blocks: BTreeSet<u32>,
     pub(crate) meta_dirty: bool,
 }
@@ -118,6 +123,7 @@ impl Run {
             record,
             job,
             assembled: None,
+            work: None,
             class,
             site,
             position,
@@ -127,7 +133,8 @@ impl Run {
             charged: 0,
             long,
             ticket: None,
-            phases: vec![Phase::Pending.code(); count as usize],
+            phases: Vec::new(),
+            count,
             counts,
             fresh: 0,
             requeued: BTreeSet::new(),
@@ -140,25 +147,43 @@ impl Run {
             stop: None,
             stop_recorded: false,
             stopping: BTreeMap::new(),
-            lanes: BTreeMap::new(),
+            lanes: Lanes::default(),
             fenced: fence::Table::default(),
             progress: BTreeMap::new(),
             task_us: None,
             ended_ms: None,
             restored: false,
-            defined_on: BTreeSet::new(),
+            defined_on: NodeSet::default(),
             dirty_blocks: BTreeSet::new(),
             meta_dirty: false,
         }
     }
 
-    /// All that an executor needs: made when it is sent, since a million runs would keep a million copies.
-    pub(crate) fn work(&self) -> WorkSpec {
+    /// All that an executor needs: kept for the next one if there are other tasks, since a million runs of one task would
+    /// keep a million copies.
+    pub(crate) fn work(&mut self) -> Arc<WorkSpec> {
+        if let Some(work) = &self.work {
+            return Arc::clone(work);
+        }
         let mut work = WorkSpec::new(self.id, &self.record, &self.job);
         if let Some(input) = &self.assembled {
             work.input.clone_from(input);
         }
+        let work = Arc::new(work);
+        self.work = (self.count > 1).then(|| Arc::clone(&work));
         work
+    }
+
+    /// Its payload was made from another run's results.
+    pub(crate) fn assemble(&mut self, input: Input) {
+        self.assembled = Some(Box::new(input));
+        self.work = None;
+    }
+
+    /// No executor will be told about it any more; gives those that were.
+    pub(crate) fn end_definitions(&mut self) -> NodeSet {
+        self.work = None;
+        core::mem::take(&mut self.defined_on)
     }
 
     /// The payload of its tasks.
@@ -168,14 +193,15 @@ impl Run {
 
     /// The number of tasks; of long-running jobs, it grows.
     pub(crate) fn count(&self) -> u32 {
-        u32::try_from(self.phases.len()).unwrap_or(u32::MAX)
+        self.count
     }
 
     /// Adds dormant tasks up to a number of tasks; says how many.
     pub(crate) fn grow(&mut self, count: u32) -> u32 {
         assert!(self.long.is_some(), "only long-running jobs grow");
         let added = count.min(limits::TASKS_PER_RUN_MAX).saturating_sub(self.count());
-        self.phases.resize(self.phases.len() + added as usize, Phase::Dormant.code());
+        self.count += added;
+        self.phases.resize(self.count as usize, Phase::Dormant.code());
         self.counts[usize::from(Phase::Dormant.code())] += added;
         self.fresh = self.count();
         added
@@ -183,7 +209,8 @@ impl Run {
 
     /// The phase of a task.
     pub(crate) fn phase(&self, index: u32) -> Phase {
-        Phase::from_code(self.phases[index as usize])
+        assert!(index < self.count, "task {}.{index} does not exist", self.id);
+        self.phases.get(index as usize).map_or(Phase::Pending, |code| Phase::from_code(*code))
     }
 
     /// How many tasks are in a phase.
@@ -196,6 +223,10 @@ impl Run {
     /// # Panics
     /// If a recorded task would change: a terminal status is for ever.
     pub(crate) fn set_phase(&mut self, index: u32, phase: Phase) {
+        assert!(index < self.count, "task {}.{index} does not exist", self.id);
+        if index as usize >= self.phases.len() {
+            self.phases.resize(index as usize + 1, Phase::Pending.code());
+        }
         let slot = &mut self.phases[index as usize];
         let before = Phase::from_code(*slot);
         assert!(
@@ -288,7 +319,7 @@ impl Run {
 
     /// Tasks that run at one time, or may do so.
     pub(crate) fn lanes_taken(&self) -> u32 {
-        u32::try_from(self.lanes.len()).unwrap_or(u32::MAX).saturating_add(self.in_phase(Phase::Unknown))
+        self.lanes.len().saturating_add(self.in_phase(Phase::Unknown))
     }
 
     /// The ordinal of a task's next attempt.
@@ -342,7 +373,7 @@ impl Run {
 
     /// Moves a live grant to the first task that it has not reported.
     pub(crate) fn move_lane(&mut self, from: u32, to: u32, key: GrantKey) {
-        let moved = self.lanes.remove(&from);
+        let moved = self.lanes.remove(from);
         assert_eq!(moved, Some(key), "the run's table of lanes disagrees");
         let replaced = self.lanes.insert(to, key);
         assert!(replaced.is_none(), "two live grants of run {} go on at task {to}", self.id);
@@ -360,7 +391,7 @@ impl Run {
 
     /// The live grant that may hold a task.
     pub(crate) fn lane_of(&self, index: u32) -> Option<GrantKey> {
-        self.lanes.range(..=index).next_back().map(|(_, key)| *key)
+        self.lanes.at_or_before(index, limits::GRANT_LEN_MAX)
     }
 
     /// Smooths the task time with one more measurement.

@@ -389,7 +389,7 @@ impl Scheduler {
         if !fenced && node.defined.insert(plan.run) {
             run.defined_on.insert(plan.slot);
             node.add_module(run.site.module);
-            define = Some(Box::new(run.work()));
+            define = Some(run.work());
         }
         leading.add_grant(key, Grant::new(plan.run, plan.slot, first, first + len));
         leading.served(plan.run);
@@ -475,7 +475,7 @@ impl Leading {
             moved.at = grant.at;
         }
         if let Some(run) = self.runs.get_mut(&grant.run) {
-            let lane = run.lanes.remove(&grant.lane);
+            let lane = run.lanes.remove(grant.lane);
             assert_eq!(lane, Some(key), "the run's table of lanes disagrees");
         }
         self.requeue(grant.run);

@@ -37,7 +37,7 @@ impl Scheduler {
         let next = run.backoff.values().min().map(|at| at.since(now.mono).as_millis());
         why.next_retry_ms = next.map(|left| u64::try_from(left).unwrap_or(u64::MAX));
         let limit = run.job.max_running;
-        let at_limit = limit > 0 && run.lanes.len() >= limit as usize;
+        let at_limit = limit > 0 && run.lanes.len() >= limit;
         why.max_running = at_limit.then_some(limit);
         if why.pending == 0 {
             return Some(why);

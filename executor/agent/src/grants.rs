@@ -1,6 +1,6 @@
 //! What control asks for: runs, grants, stops, acknowledgements.
 
-use alloc::{boxed::Box, vec::Vec};
+use alloc::{boxed::Box, sync::Arc, vec::Vec};
 
 use weir_wire::{
     attempt::Command,
@@ -19,7 +19,7 @@ use crate::{
 };
 
 impl Agent {
-    pub(crate) fn define(&mut self, spec: Box<WorkSpec>) {
+    pub(crate) fn define(&mut self, spec: Arc<WorkSpec>) {
         let run = spec.run;
         if let Some(known) = self.runs.get_mut(&run) {
             known.forgotten = false;

@@ -1,6 +1,6 @@
 //! A granted range and the runs and modules it needs.
 
-use alloc::{boxed::Box, string::String};
+use alloc::{boxed::Box, string::String, sync::Arc};
 
 use weir_wire::{
     id::{AttemptId, GrantSeq, TaskId, Term},
@@ -108,7 +108,7 @@ impl Range {
 /// A defined run.
 #[derive(Debug)]
 pub(crate) struct Run {
-    pub(crate) spec: Box<WorkSpec>,
+    pub(crate) spec: Arc<WorkSpec>,
     /// Held ranges of it.
     pub(crate) ranges: u32,
     pub(crate) forgotten: bool,

@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     net::SocketAddr,
     path::Path,
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
@@ -217,7 +218,7 @@ async fn ended(running: Running) -> anyhow::Result<()> {
 fn spec(module: Digest, input: Input) -> ToExecutor {
     let resources = Resources { cpu: CpuMillis(100), memory: MemBytes(64 << 20) };
     let budgets = Budgets { resources, fuel: Fuel(1 << 40), timeout: Some(Duration::from_secs(30)), output: 1 << 20 };
-    ToExecutor::Define(Box::new(WorkSpec {
+    ToExecutor::Define(Arc::new(WorkSpec {
         run: RUN,
         namespace: "default".parse().expect("a name"),
         job: "job".parse().expect("a name"),

@@ -1,6 +1,6 @@
 //! The messages between control plane and executors.
 
-use alloc::{boxed::Box, string::String, vec::Vec};
+use alloc::{boxed::Box, string::String, sync::Arc, vec::Vec};
 use core::time::Duration;
 
 use crate::{
@@ -28,7 +28,7 @@ pub enum ToExecutor {
     /// The session is refused; the executor says why and, unless the refusal is final, tries again.
     Refuse(Refuse),
     /// A run whose grants may follow.
-    Define(Box<WorkSpec>),
+    Define(Arc<WorkSpec>),
     /// Run a range of tasks.
     Grant(Grant),
     /// End attempts.
@@ -342,6 +342,15 @@ impl Document for BlobReply {
     const FORMAT: u8 = 1;
 }
 
+// Shared: a run is defined on thousands of nodes, and its definition is made once.
+impl crate::codec::Wire for Arc<WorkSpec> {
+    fn encode(&self, out: &mut Vec<u8>) {
+        (**self).encode(out);
+    }
+    fn decode(input: &mut crate::codec::Reader<'_>) -> Result<Self, crate::codec::Error> {
+        WorkSpec::decode(input).map(Self::new)
+    }
+}
 impl crate::codec::Wire for Box<Hello> {
     fn encode(&self, out: &mut Vec<u8>) {
         (**self).encode(out);

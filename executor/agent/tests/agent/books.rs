@@ -1,6 +1,6 @@
 //! The two books against a naive model, and the order in which revocable work makes room.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use crate::node::{MODULE, Node, TERM, config, killed, ms, resources, spec, success};
 use weir_agent::{Config, Input, Output};
@@ -38,7 +38,8 @@ fn node() -> Node {
     node.join(TERM);
     for (run, tier, priority, cpu, memory) in RUNS {
         let mut work = spec(RunId(run), resources(cpu, memory * MIB), RunInput::None);
-        (work.tier, work.priority) = (tier, priority);
+        let changed = Arc::make_mut(&mut work);
+        (changed.tier, changed.priority) = (tier, priority);
         node.control(ToExecutor::Define(work));
     }
     node.control(ToExecutor::Grant(Grant { run: RunId(4), ..crate::node::grant(1, 9, 1) }));

@@ -1,5 +1,7 @@
 //! What the lease covers: fenced attempts, and those that stop without the control plane.
 
+use std::sync::Arc;
+
 use crate::node::{LEASE, Node, RUN, TERM, attempt, config, grant, killed, ms, resources, spec, success};
 use weir_agent::{Input, Output};
 use weir_wire::{
@@ -23,7 +25,7 @@ fn node(execution: Execution, leased: bool) -> Node {
         node.renew();
     }
     let mut work = spec(RUN, resources(500, 64), RunInput::None);
-    work.execution = execution;
+    Arc::make_mut(&mut work).execution = execution;
     node.control(ToExecutor::Define(work));
     node
 }
@@ -151,7 +153,7 @@ fn long_running_work_comes_one_task_at_a_time_and_stays() {
     let mut node = Node::joined();
     let run = RunId(4);
     let mut work = spec(run, resources(500, 64), RunInput::None);
-    work.long_running = true;
+    Arc::make_mut(&mut work).long_running = true;
     node.control(ToExecutor::Define(work));
     node.control(ToExecutor::Grant(Grant { run, ..grant(1, 0, 2) }));
     assert_eq!(node.returned(), [(1, 0)]);
@@ -183,7 +185,7 @@ fn an_evicted_attempt_says_that_the_executor_did_it() {
     node.take();
     let run = RunId(4);
     let mut work = spec(run, resources(100, 600 << 20), RunInput::None);
-    work.tier = weir_wire::kind::Tier::Revocable;
+    Arc::make_mut(&mut work).tier = weir_wire::kind::Tier::Revocable;
     node.control(ToExecutor::Define(work));
     node.control(ToExecutor::Grant(Grant { run, ..grant(2, 0, 3) }));
     let id = weir_wire::id::AttemptId { task: weir_wire::id::TaskId { run, index: 0 }, ..attempt(2, 0) };

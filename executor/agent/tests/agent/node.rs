@@ -1,6 +1,6 @@
 //! A node under test: an agent with a clock of its own, and what it asked for.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use weir_agent::{Agent, Config, Input, Output};
 use weir_wire::{
@@ -40,8 +40,8 @@ pub(crate) fn config() -> Config {
     Config::new(name, "n1".parse().expect("a name"), Incarnation(3), resources(2000, 1 << 30))
 }
 
-pub(crate) fn spec(run: RunId, resources: Resources, input: RunInput) -> Box<WorkSpec> {
-    Box::new(WorkSpec {
+pub(crate) fn spec(run: RunId, resources: Resources, input: RunInput) -> Arc<WorkSpec> {
+    Arc::new(WorkSpec {
         run,
         namespace: "default".parse().expect("a name"),
         job: "job".parse().expect("a name"),

@@ -1,6 +1,6 @@
 //! A sample of every message, with no field at its default.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use weir_wire::{
     attempt::{
@@ -174,7 +174,7 @@ fn to_executor() -> Vec<Case> {
         document("to_executor_refuse_superseded", refuse(RefuseCode::Superseded, "a later start")),
         document("to_executor_refuse_identity", refuse(RefuseCode::Identity, "another certificate")),
         document("to_executor_refuse_malformed", refuse(RefuseCode::Malformed, "hello twice")),
-        document("to_executor_define", ToExecutor::Define(Box::new(work()))),
+        document("to_executor_define", ToExecutor::Define(Arc::new(work()))),
         document("to_executor_grant", ToExecutor::Grant(grant())),
         document("to_executor_stop", ToExecutor::Stop(stop)),
         document("to_executor_ack", ToExecutor::Ack(Ack { through: 1001 })),

@@ -1,4 +1,4 @@
-//! How fast the scheduler places: `placement [--quick] [--figures]`, started by `cargo xtask bench placement`.
+//! How fast the scheduler places: `placement [--quick] [--figures] [--unchecked]`, started by `cargo xtask bench placement`.
 //!
 //! Every figure is taken at the boundary of the state machine, through `Scheduler::handle` and `poll_output`. A placement
 //! is one index bound to a node with its resources booked. Times are CPU time of the one thread, so that a busy machine
@@ -24,7 +24,7 @@ const ROUNDS: usize = 3;
 
 fn main() {
     let asked = |flag: &str| std::env::args().any(|argument| argument == flag);
-    let (quick, figures) = (asked("--quick"), asked("--figures"));
+    let (quick, figures, checked) = (asked("--quick"), asked("--figures"), !asked("--unchecked"));
     let mut out = std::io::stdout().lock();
     let mut say = |line: String| {
         // A closed pipe ends the program at its next line anyway.
@@ -49,7 +49,8 @@ fn main() {
     let one = middle(|| place(large, Load::one_kind(), false, false));
     let mixed = middle(|| place(large, Load::mixed(), false, false));
     let mixed_huge = middle(|| place(huge, Load::mixed(), false, false));
-    for (nodes, load) in [(large, Load::one_kind()), (large, Load::mixed()), (huge, Load::mixed())] {
+    let loads = [(large, Load::one_kind()), (large, Load::mixed()), (huge, Load::mixed())];
+    for (nodes, load) in loads.into_iter().filter(|_| checked) {
         let placed = place(nodes, load, false, true);
         say(format!("checked: {} placements of {} on {nodes} nodes", placed.placements, load.name));
     }
