@@ -328,12 +328,8 @@ impl Scheduler {
         tracing::debug!(run.id = %id, state = run.state().as_str(), tasks = run.count(), "run ended");
         let mut forget = VecDeque::new();
         for slot in run.end_definitions().into_slots() {
-            let node = leading.nodes.get_mut(slot);
-            if node.defined.remove(&id)
-                && let Some(session) = node.session
-            {
-                forget.push_back(session);
-            }
+            leading.told_run_ended(slot);
+            forget.extend(leading.nodes.get(slot).session);
         }
         for session in forget {
             self.send(session, ToExecutor::Forget(id));

@@ -22,6 +22,7 @@ use weir_wire::{
 };
 
 use crate::{
+    definition,
     grant::{Grant, GrantKey},
     phase::Phase,
     scheduler::{Leading, Scheduler},
@@ -194,8 +195,7 @@ impl Scheduler {
         };
         assert!(!held.sent, "a fenced grant of {id}.{index} was to be sent twice");
         held.sent = true;
-        run.defined_on.insert(slot);
-        let define = node.defined.insert(id).then(|| run.work());
+        let define = definition::tell(run, node, slot).then(|| run.work());
         let ordinal = run.ordinal(index);
         if let Some(work) = define {
             self.send(session, ToExecutor::Define(work));
@@ -297,7 +297,7 @@ impl Scheduler {
         }
         run.raise_fresh(index);
         run.take_range(index, 1, key);
-        run.defined_on.insert(slot);
+        definition::tell(run, leading.nodes.get_mut(slot), slot);
         if run.stop.is_some() || run.stopping.contains_key(&index) {
             run.set_phase(index, Phase::Stopping);
         } else if held.running {
@@ -306,7 +306,6 @@ impl Scheduler {
         }
         let grant = Grant::new(id, slot, index, index + 1);
         leading.add_grant(key, grant);
-        leading.nodes.get_mut(slot).defined.insert(id);
         leading.fences.by_node.remove(&(node, id, index));
         leading.requeue(id);
         self.stop_again(slot, key, held);

@@ -25,6 +25,7 @@ mod config;
 mod constraint;
 mod cron;
 mod deadline;
+mod definition;
 mod depend;
 mod drain;
 mod dry;
@@ -64,6 +65,7 @@ mod session;
 mod site;
 mod system;
 mod view;
+mod visit;
 mod why;
 
 pub use config::{Config, Policy};

@@ -30,6 +30,8 @@ pub const PATTERN_PROGRAM_BYTES_MAX: usize = 64 << 10;
 pub const VERSION_NUMBERS_MAX: usize = 8;
 /// Most modules that nodes are asked about before placement; tasks of others go anywhere.
 pub const MODULES_MAX: usize = 100_000;
+/// Most grants of one run that a node gets at a time; more than one only where nobody else waits.
+pub const GRANTS_PER_VISIT_MAX: usize = 8;
 /// Up to this many nodes, all are compared for the least filled; of more, two are drawn at random.
 pub const NODES_COMPARED_MAX: usize = 16;
 /// Most nodes looked at closely for one run that has others make room.

@@ -1,7 +1,7 @@
 //! The nodes and what each of them has free.
 
 use alloc::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, VecDeque},
     string::String,
     vec::Vec,
 };
@@ -144,7 +144,10 @@ pub(crate) struct Node {
     pub(crate) measured: Option<Resources>,
     /// No new grants before then: it just gave one back untouched.
     pub(crate) holdoff: Option<Instant>,
-    pub(crate) defined: BTreeSet<RunId>,
+    /// Runs that its executor was told in this session, with some that have ended since.
+    pub(crate) told: Vec<RunId>,
+    /// Those that have not ended.
+    pub(crate) told_open: u32,
     /// The highest outcome number seen in this session.
     pub(crate) seen_through: u64,
     /// Outcome numbers to acknowledge once a batch is durable.
@@ -194,7 +197,8 @@ impl Node {
             renewed_at: Instant(0),
             measured: None,
             holdoff: None,
-            defined: BTreeSet::new(),
+            told: Vec::new(),
+            told_open: 0,
             seen_through: 0,
             acks: VecDeque::new(),
             watched: false,
@@ -230,7 +234,6 @@ impl Node {
         self.last_seen = now;
         self.holdoff = None;
         self.measured = None;
-        self.defined.clear();
         self.seen_through = 0;
         self.acks.clear();
     }
@@ -245,7 +248,6 @@ impl Node {
         self.version.clear();
         self.attributes.clear();
         self.last_seen = now;
-        self.defined.clear();
     }
 
     /// Ends the session.

@@ -97,6 +97,7 @@ impl Scheduler {
         for run in leading.runs.values_mut() {
             run.defined_on.remove(slot);
         }
+        leading.untell_all(slot);
         leading.nodes.remove(slot);
         leading.node_changed(slot);
         let batch = leading.open_batch();

@@ -291,7 +291,8 @@ impl Scheduler {
                     Input::None | Input::Inline(_) => false,
                 }
         };
-        leading.nodes.get(slot).defined.iter().filter_map(|id| leading.runs.get(id)).any(|run| needs(run))
+        let told = leading.nodes.get(slot).told.iter().filter_map(|id| leading.runs.get(id));
+        told.filter(|run| run.told.contains(slot)).any(|run| needs(run))
     }
 
     /// Sizes and totals.

@@ -236,6 +236,15 @@ impl Queue {
         Some((class, run, Ticket { lane, turn }))
     }
 
+    /// Whether no run but one of a class could be served.
+    pub(crate) fn is_alone(&self, class: ClassId) -> bool {
+        let mut waiting = self.get(class).lanes.values();
+        self.heads.len() == 1
+            && self.heads.values().all(|heads| heads.turns.len() == 1)
+            && waiting.next().is_some_and(|runs| runs.len() == 1)
+            && waiting.next().is_none()
+    }
+
     /// Whether anything could be served.
     pub(crate) fn is_idle(&self) -> bool {
         self.bands.is_empty()

@@ -9,6 +9,7 @@ use weir_wire::{
 };
 
 use crate::{
+    definition,
     grant::{Grant, GrantKey},
     node::Reconcile,
     phase::Phase,
@@ -67,11 +68,10 @@ impl Scheduler {
         };
         let node = leading.nodes.get_mut(slot);
         let Some(session) = node.session else { return };
-        node.defined.insert(held.grant.run);
         let Some(run) = leading.runs.get_mut(&held.grant.run) else {
             return;
         };
-        run.defined_on.insert(slot);
+        definition::tell(run, node, slot);
         let grant = Some(key.grant);
         let mut stops = Vec::new();
         if let Some(reason) = run.stop {
@@ -132,14 +132,13 @@ impl Scheduler {
         };
         run.raise_fresh(held.next);
         run.take_range(held.next, held.end - held.next, key);
-        run.defined_on.insert(slot);
+        definition::tell(run, leading.nodes.get_mut(slot), slot);
         if held.running {
             run.set_phase(held.next, Phase::Running);
             leading.task_runs(run_id, held.next, now);
         }
         let (first, end) = (held.next, held.end);
         leading.add_grant(key, Grant::new(run_id, slot, first, end));
-        leading.nodes.get_mut(slot).defined.insert(run_id);
         leading.requeue(run_id);
     }
 

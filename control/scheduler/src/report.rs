@@ -266,7 +266,7 @@ impl Scheduler {
             let node = leading.nodes.get_mut(slot);
             node.holdoff = Some(until);
             // Or it did not know the run: it may have dropped it to make room.
-            node.defined.remove(&run);
+            leading.untell(run, slot);
             leading.holdoffs.insert((until, slot));
             leading.nodes.update_order(slot);
         }

@@ -97,8 +97,10 @@ pub(crate) struct Run {
     pub(crate) ended_ms: Option<u64>,
     /// It was open when this leader was elected, so its tasks may be running somewhere.
     pub(crate) restored: bool,
-    /// Nodes that know the run's work.
+    /// Nodes that were given the run at any time.
     pub(crate) defined_on: NodeSet,
+    /// Nodes whose executor knows the run in its present session.
+    pub(crate) told: NodeSet,
     pub(crate) dirty_blocks: BTreeSet<u32>,
     pub(crate) meta_dirty: bool,
 }
@@ -154,6 +156,7 @@ impl Run {
             ended_ms: None,
             restored: false,
             defined_on: NodeSet::default(),
+            told: NodeSet::default(),
             dirty_blocks: BTreeSet::new(),
             meta_dirty: false,
         }
@@ -180,10 +183,11 @@ impl Run {
         self.work = None;
     }
 
-    /// No executor will be told about it any more; gives those that were.
+    /// No executor will be told about it any more; gives those that know it.
     pub(crate) fn end_definitions(&mut self) -> NodeSet {
         self.work = None;
-        core::mem::take(&mut self.defined_on)
+        self.defined_on = NodeSet::default();
+        core::mem::take(&mut self.told)
     }
 
     /// The payload of its tasks.

@@ -21,12 +21,12 @@ use weir_wire::{
 use crate::{
     batch::Batch,
     brake::Brake,
-    check,
     checkpoint::Checkpoint,
     claim::Claims,
     class::{ClassId, ClassKey},
     config::Config,
     cron::Timer,
+    definition,
     fair::Shares,
     fence::Fences,
     grant::{Grant, GrantKey, Grants},
@@ -347,7 +347,8 @@ impl Scheduler {
             return;
         };
         let pinned_left = leading.more_to_place;
-        for _ in 0..limits::GRANTS_PER_TURN_MAX {
+        let mut granted = 0;
+        while granted < limits::GRANTS_PER_TURN_MAX {
             let Some(leading) = self.leading.as_deref_mut() else {
                 return;
             };
@@ -356,13 +357,13 @@ impl Scheduler {
                 // Claims that were dropped have left room.
                 None if !leading.freed.is_empty() => leading.settle_nodes(),
                 None => return,
-                Some(Plan::Block(class)) => leading.block(class.0),
+                Some(Plan::Block(class)) => {
+                    leading.block(class.0);
+                    granted += 1;
+                }
                 Some(Plan::Grant(grant)) => {
-                    if cfg!(debug_assertions) || self.config.check_plans {
-                        let verdict = check::grant(&grant, leading);
-                        assert_eq!(verdict, Ok(()), "placement is wrong: {}", Plan::Grant(grant));
-                    }
-                    self.apply(&grant);
+                    let most = leading.visit_len(&grant).min(limits::GRANTS_PER_TURN_MAX - granted);
+                    granted += self.visit(grant, most);
                 }
             }
         }
@@ -371,7 +372,8 @@ impl Scheduler {
         }
     }
 
-    /// Carries out a planned grant: the only place where grants come into being.
+    /// Carries out a planned grant: the only place where grants come into being. The node and the run are put back into
+    /// their orders by [`Self::visit`].
     pub(crate) fn apply(&mut self, plan: &PlannedGrant) {
         let Some(leading) = self.leading.as_deref_mut() else {
             return;
@@ -386,13 +388,11 @@ impl Scheduler {
         let fenced = run.job.execution.is_fenced();
         // What a node knows ends with its session: another start of its executor knows nothing.
         let mut define = None;
-        if !fenced && node.defined.insert(plan.run) {
-            run.defined_on.insert(plan.slot);
+        if !fenced && definition::tell(run, node, plan.slot) {
             node.add_module(run.site.module);
             define = Some(run.work());
         }
-        leading.add_grant(key, Grant::new(plan.run, plan.slot, first, first + len));
-        leading.served(plan.run);
+        leading.enter_grant(key, Grant::new(plan.run, plan.slot, first, first + len));
         if fenced {
             return leading.stage_fenced(plan.run, first, key, plan.slot);
         }
@@ -452,13 +452,18 @@ impl Leading {
         }
     }
 
-    /// Enters a grant into all tables.
-    pub(crate) fn add_grant(&mut self, key: GrantKey, mut grant: Grant) {
+    /// Enters a grant into all tables, and its node into its order.
+    pub(crate) fn add_grant(&mut self, key: GrantKey, grant: Grant) {
+        let slot = grant.node;
+        self.enter_grant(key, grant);
+        self.nodes.update_order(slot);
+    }
+
+    fn enter_grant(&mut self, key: GrantKey, mut grant: Grant) {
         self.count_grant(&grant, true);
         let node = self.nodes.get_mut(grant.node);
         grant.at = u32::try_from(node.grants.len()).unwrap_or(u32::MAX);
         node.grants.push(key);
-        self.nodes.update_order(grant.node);
         self.grants.insert(key, grant);
     }
 

@@ -66,6 +66,7 @@ impl Scheduler {
             return;
         };
         leading.nodes.bind(session, slot);
+        leading.untell_all(slot);
         leading.nodes.get_mut(slot).connect(session, hello, now.mono);
         leading.nodes.set_modules(slot, &hello.modules);
         leading.nodes.update_order(slot);

@@ -13,10 +13,10 @@ use weir_wire::{
 };
 
 use crate::{
-    check, limits,
+    limits,
     long::LongRunning,
     phase::Phase,
-    plan::{Plan, PlannedGrant},
+    plan::PlannedGrant,
     scheduler::{Leading, Scheduler},
 };
 
@@ -57,12 +57,7 @@ impl Scheduler {
                 if !leading.takes_pinned(&plan) {
                     continue;
                 }
-                if cfg!(debug_assertions) {
-                    let verdict = check::grant(&plan, leading);
-                    assert_eq!(verdict, Ok(()), "placement is wrong: {}", Plan::Grant(plan));
-                }
-                grants += 1;
-                self.apply(&plan);
+                grants += self.visit(plan, 1);
             }
         }
     }
