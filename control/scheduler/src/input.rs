@@ -23,7 +23,7 @@ pub struct SessionId(pub u64);
 pub struct RequestId(pub u64);
 
 /// One thing that happened.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum Input {
     /// This process leads, and has read the whole store since.
     Elected {
@@ -95,7 +95,7 @@ pub enum Input {
 }
 
 /// The content of the store, as read at the start of a term.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Loaded {
     /// The last log transaction.
     pub head: Seq,
@@ -120,7 +120,7 @@ pub struct Loaded {
 }
 
 /// What a user can ask the scheduler to change.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum Request {
     /// Create a job, or a new version of it if the spec differs from the newest.
     PutJob(Box<PutJob>),
@@ -204,7 +204,7 @@ pub enum Request {
 }
 
 /// See [`Request::PutJob`].
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct PutJob {
     /// The spec; its version is ignored.
     pub spec: JobRecord,
@@ -213,7 +213,7 @@ pub struct PutJob {
 }
 
 /// See [`Request::Submit`].
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Submit {
     /// The runs; all of them are started or none. At most [`crate::limits::SUBMISSION_ITEMS_MAX`].
     pub runs: Vec<RunRecord>,

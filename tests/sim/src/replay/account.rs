@@ -4,14 +4,18 @@ use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 
 use rustix::time::{ClockId, clock_gettime};
-use weir_scheduler::Output;
+use weir_scheduler::{Input, Output, Scheduler, SessionId};
 use weir_wire::{
     codec::Document,
     id::RunId,
     key,
+    message::ToControl,
     record::{Block, Delta},
     txn::Txn,
+    units::Now,
 };
+
+use crate::whatif::said;
 
 /// CPU time of one sort of work.
 #[derive(Debug, Default)]
@@ -45,12 +49,24 @@ fn thread_time() -> Duration {
     Duration::from_secs(part(time.tv_sec)) + Duration::from_nanos(part(time.tv_nsec))
 }
 
+/// One thing that a scheduler was told.
+#[derive(Debug)]
+pub(crate) enum Heard {
+    /// By its own process.
+    Input(Input),
+    /// By an executor, encoded.
+    Message(SessionId, Vec<u8>),
+}
+
+/// All that a scheduler was told, and when.
+pub(crate) type Record = Vec<(Now, Heard)>;
+
 /// The books of a replay.
 #[derive(Debug, Default)]
 pub(crate) struct Account {
-    pub(crate) core: Stopwatch,
-    pub(crate) encode: Stopwatch,
-    pub(crate) decode: Stopwatch,
+    pub(super) core: Stopwatch,
+    pub(super) encode: Stopwatch,
+    pub(super) decode: Stopwatch,
     /// Messages and their bytes.
     pub(super) sent: (u64, u64),
     /// Transactions and the bytes of their values.
@@ -59,26 +75,47 @@ pub(crate) struct Account {
 }
 
 impl Account {
-    /// Takes the messages to executors out of `outputs` and encodes them.
-    pub(crate) fn encode(&mut self, outputs: &mut Vec<Output>) -> Vec<(usize, Vec<u8>)> {
-        let is_message = |output: &mut Output| matches!(output, Output::Send { .. });
-        let messages: Vec<Output> = outputs.extract_if(.., is_message).collect();
-        let mut encoded = Vec::with_capacity(messages.len());
+    /// Tells a scheduler what is on record, alone.
+    pub(super) fn replay(&mut self, mut scheduler: Scheduler, record: Record) {
+        let mut outputs = Vec::new();
+        for (now, heard) in record {
+            let input = match heard {
+                Heard::Input(input) => input,
+                Heard::Message(session, bytes) => {
+                    self.decode.measure(|| said(session, ToControl::from_bytes(&bytes).expect("it was decoded once")))
+                }
+            };
+            self.core.measure(|| {
+                scheduler.handle(now, input);
+                while let Some(output) = scheduler.poll_output() {
+                    outputs.push(output);
+                }
+                scheduler.poll_deadline()
+            });
+            self.carry_out(&mut outputs);
+        }
+    }
+
+    fn carry_out(&mut self, outputs: &mut Vec<Output>) {
+        let mut bytes = Vec::new();
         self.encode.measure(|| {
-            for output in messages {
-                if let Output::Send { session, message } = output {
-                    encoded.push((session, message.to_bytes()));
+            for output in &*outputs {
+                if let Output::Send { message, .. } = output {
+                    bytes.push(message.to_bytes());
                 }
             }
         });
-        self.sent.0 += encoded.len() as u64;
-        self.sent.1 += encoded.iter().map(|(_, bytes)| bytes.len() as u64).sum::<u64>();
-        let number = |session: u64| usize::try_from(session).expect("sessions are numbered like machines");
-        encoded.into_iter().map(|(session, bytes)| (number(session.0), bytes)).collect()
+        self.sent.0 += bytes.len() as u64;
+        self.sent.1 += bytes.iter().map(|bytes| bytes.len() as u64).sum::<u64>();
+        for output in outputs.drain(..) {
+            if let Output::Commit { txn, object } = output {
+                self.store(*txn, object);
+            }
+        }
     }
 
     /// Keeps what a transaction stores.
-    pub(crate) fn store(&mut self, txn: Txn, object: Option<(String, Vec<u8>)>) {
+    fn store(&mut self, txn: Txn, object: Option<(String, Vec<u8>)>) {
         self.stored.0 += 1;
         self.stored.1 += txn.len_bytes() as u64 + object.map_or(0, |(_, bytes)| bytes.len() as u64);
         self.map.extend(txn.puts);

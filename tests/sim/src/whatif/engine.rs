@@ -313,7 +313,7 @@ impl<'a> Engine<'a> {
             match mail {
                 Mail::ToMachine(at, message) => self.machine_input(at, weir_agent::Input::Control(message)),
                 Mail::ToControl(at, message) => self.hear(at, *message)?,
-                Mail::Bytes(at, bytes) => self.control_bytes(at, &bytes)?,
+                Mail::Bytes(at, bytes) => self.control_bytes(at, bytes)?,
                 Mail::ToUser(id, result) => self.answered(id, result)?,
             }
         }

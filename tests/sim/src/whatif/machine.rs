@@ -101,7 +101,7 @@ impl Engine<'_> {
 
     fn machine_output(&mut self, at: usize, output: Output) {
         match output {
-            Output::Send(message) if self.office.account.is_some() => {
+            Output::Send(message) if self.office.record.is_some() => {
                 self.mail.push_back(Mail::Bytes(at, message.to_bytes()));
             }
             Output::Send(message) => self.mail.push_back(Mail::ToControl(at, Box::new(message))),

@@ -24,7 +24,7 @@ pub use cluster::{Cluster, Group};
 pub(crate) use engine::{Engine, config};
 pub use engine::{Options, simulate};
 pub use error::Error;
-pub(crate) use office::Office;
+pub(crate) use office::{Office, said};
 pub use report::Report;
 pub use weir_scheduler::Policy;
 pub use workload::Workload;

@@ -4,7 +4,7 @@ use weir_scheduler::{Config, Input, Output, Scheduler, SessionId};
 use weir_wire::{
     codec::Document,
     id::{Seq, Term},
-    message::{ToControl, ToExecutor},
+    message::ToControl,
     txn::{CommitResult, Txn},
     units::Instant,
 };
@@ -13,7 +13,7 @@ use super::{
     engine::{Engine, Event, Mail, Options, nanos},
     error::Error,
 };
-use crate::replay::Account;
+use crate::replay::{Heard, Record};
 
 /// The scheduler and what is kept for it.
 #[derive(Debug)]
@@ -23,8 +23,8 @@ pub(crate) struct Office {
     outputs: Vec<Output>,
     commit_delay: u64,
     revision: u64,
-    /// Where the CPU time goes and what was stored, if somebody wants to know.
-    pub(crate) account: Option<Box<Account>>,
+    /// What the scheduler is told, if somebody wants to tell it to another one.
+    pub(crate) record: Option<Box<Record>>,
 }
 
 impl Office {
@@ -36,7 +36,7 @@ impl Office {
             outputs: Vec::new(),
             commit_delay: nanos(options.commit_delay),
             revision: 0,
-            account: None,
+            record: None,
         }
     }
 
@@ -56,42 +56,41 @@ impl Engine<'_> {
     /// Hands something to the scheduler, and carries out what it asks for.
     pub(super) fn control(&mut self, input: Input) -> Result<(), Error> {
         let now = self.clock();
+        if let Some(record) = &mut self.office.record {
+            record.push((now, Heard::Input(input.clone())));
+        }
+        self.control_recorded(input)
+    }
+
+    /// The same with something that is on record.
+    fn control_recorded(&mut self, input: Input) -> Result<(), Error> {
+        let now = self.clock();
         let office = &mut self.office;
         let mut outputs = core::mem::take(&mut office.outputs);
         let core = &mut office.core;
-        let turn = || {
-            core.handle(now, input);
-            while let Some(output) = core.poll_output() {
-                outputs.push(output);
-            }
-            core.poll_deadline().map(|(at, _)| at.0)
-        };
-        office.due = match &mut office.account {
-            None => turn(),
-            Some(account) => account.core.measure(turn),
-        };
+        core.handle(now, input);
+        while let Some(output) = core.poll_output() {
+            outputs.push(output);
+        }
+        office.due = core.poll_deadline().map(|(at, _)| at.0);
         self.outputs(&mut outputs)?;
         self.office.outputs = outputs;
         Ok(())
     }
 
     /// The same with a message that has to be decoded first.
-    pub(super) fn control_bytes(&mut self, at: usize, bytes: &[u8]) -> Result<(), Error> {
-        let decode = || ToControl::from_bytes(bytes).expect("a message of an agent");
-        let message = match &mut self.office.account {
-            None => decode(),
-            Some(account) => account.decode.measure(decode),
-        };
-        self.hear(at, message)
+    pub(super) fn control_bytes(&mut self, at: usize, bytes: Vec<u8>) -> Result<(), Error> {
+        let now = self.clock();
+        let message = ToControl::from_bytes(&bytes).expect("a message of an agent");
+        if let Some(record) = &mut self.office.record {
+            record.push((now, Heard::Message(SessionId(at as u64), bytes)));
+        }
+        self.control_recorded(said(SessionId(at as u64), message))
     }
 
     /// A machine has said something.
     pub(super) fn hear(&mut self, at: usize, message: ToControl) -> Result<(), Error> {
-        let session = SessionId(at as u64);
-        if let ToControl::Hello(hello) = message {
-            return self.control(Input::NodeConnected { session, hello });
-        }
-        self.control(Input::NodeMessage { session, message: Box::new(message) })
+        self.control(said(SessionId(at as u64), message))
     }
 
     /// The store has carried out a transaction.
@@ -102,14 +101,13 @@ impl Engine<'_> {
     }
 
     fn outputs(&mut self, outputs: &mut Vec<Output>) -> Result<(), Error> {
-        let messages = self.office.account.as_mut().map(|account| account.encode(outputs));
         for output in outputs.drain(..) {
             match output {
                 Output::Send { session, message } => {
                     let at = usize::try_from(session.0).expect("sessions are numbered like machines");
                     self.mail.push_back(Mail::ToMachine(at, *message));
                 }
-                Output::Commit { txn, object } => self.commit(*txn, object),
+                Output::Commit { txn, .. } => self.commit(&txn),
                 Output::Reply { id, result } => self.mail.push_back(Mail::ToUser(id, result)),
                 Output::Close { session } => {
                     return Err(Error::Refused {
@@ -123,19 +121,19 @@ impl Engine<'_> {
                 | Output::Changed { .. } => {}
             }
         }
-        // Behind the answers: the user knows of a run before its first task starts.
-        for (at, bytes) in messages.into_iter().flatten() {
-            let message = ToExecutor::from_bytes(&bytes).expect("a message of the scheduler");
-            self.mail.push_back(Mail::ToMachine(at, message));
-        }
         Ok(())
     }
 
-    fn commit(&mut self, txn: Txn, object: Option<(String, Vec<u8>)>) {
+    fn commit(&mut self, txn: &Txn) {
         let due = self.now + self.office.commit_delay;
         self.push(due, Event::Committed(txn.seq));
-        if let Some(account) = &mut self.office.account {
-            account.store(txn, object);
-        }
+    }
+}
+
+/// What the scheduler is told of a message.
+pub(crate) fn said(session: SessionId, message: ToControl) -> Input {
+    match message {
+        ToControl::Hello(hello) => Input::NodeConnected { session, hello },
+        message => Input::NodeMessage { session, message: Box::new(message) },
     }
 }
