@@ -30,8 +30,14 @@ pub const PATTERN_PROGRAM_BYTES_MAX: usize = 64 << 10;
 pub const VERSION_NUMBERS_MAX: usize = 8;
 /// Most modules that nodes are asked about before placement; tasks of others go anywhere.
 pub const MODULES_MAX: usize = 100_000;
-/// Most grants of one run that a node gets at a time; more than one only where nobody else waits.
+/// Most grants of one run that a node gets at a time where nobody else waits.
 pub const GRANTS_PER_VISIT_MAX: usize = 8;
+/// The same where others wait.
+pub const GRANTS_PER_TURN_OF_RUN_MAX: usize = 4;
+/// Tasks that a namespace holds for each one that it gets at a turn, where others of its priority wait.
+pub const HELD_PER_VISIT: u64 = 16;
+/// Waiting tasks that a run has for each task that a node gets at a time: smaller runs go to a node each.
+pub const PENDING_PER_VISIT: usize = 16;
 /// Up to this many nodes, all are compared for the least filled; of more, two are drawn at random.
 pub const NODES_COMPARED_MAX: usize = 16;
 /// Most nodes looked at closely for one run that has others make room.

@@ -236,6 +236,11 @@ impl Queue {
         Some((class, run, Ticket { lane, turn }))
     }
 
+    /// Whether several namespaces wait in a band.
+    pub(crate) fn is_contested(&self, band: Band) -> bool {
+        spaces_len(&self.bands, band) > 1
+    }
+
     /// Whether no run but one of a class could be served.
     pub(crate) fn is_alone(&self, class: ClassId) -> bool {
         let mut waiting = self.get(class).lanes.values();

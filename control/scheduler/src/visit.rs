@@ -1,14 +1,15 @@
 //! Several grants at one visit of a node.
 //!
-//! To find a node and to put it back in order costs more than the grant itself. Where only one run waits, and has so many
-//! tasks that each node gets some anyway, a node is given a few at a time.
+//! To find a node, to put it back in order and to tell it of the run costs more than the grant itself. Where many more
+//! tasks wait than there are nodes, each node gets some anyway: it is given a few of one run at a time. Where namespaces
+//! compete, one turn moves what a namespace holds by a small part at most.
 
 use weir_wire::{kind::Tier, units::Instant};
 
 use crate::{
     check,
     class::book_of,
-    limits::GRANTS_PER_VISIT_MAX,
+    limits::{GRANTS_PER_TURN_OF_RUN_MAX, GRANTS_PER_VISIT_MAX, HELD_PER_VISIT, PENDING_PER_VISIT},
     phase::Phase,
     plan::{Plan, PlannedGrant},
     room::Room,
@@ -48,11 +49,21 @@ impl Leading {
         let job = &run.job;
         let single = plan.claimed || job.execution.is_fenced() || job.kind.is_long_running();
         let apart = run.site.spread.is_some() || job.placement.max_per_node > 0;
-        if single || apart || !self.queue.is_alone(run.class) {
+        let pending = run.in_phase(Phase::Pending) as usize;
+        if single || apart || pending < PENDING_PER_VISIT {
             return 1;
         }
-        let share = run.in_phase(Phase::Pending) as usize / self.nodes.len().max(1);
-        (share / 2).clamp(1, GRANTS_PER_VISIT_MAX)
+        let waiting = usize::try_from(self.open_tasks).unwrap_or(usize::MAX).saturating_sub(self.grants.len());
+        let most = if self.queue.is_alone(run.class) {
+            GRANTS_PER_VISIT_MAX
+        } else if self.queue.is_contested(run.lane().band) {
+            let held = self.shares.get(run.site.space).all.grants / HELD_PER_VISIT;
+            usize::try_from(held).unwrap_or(usize::MAX).min(GRANTS_PER_TURN_OF_RUN_MAX)
+        } else {
+            GRANTS_PER_TURN_OF_RUN_MAX
+        };
+        let share = waiting / self.nodes.len().max(1);
+        (share / 2).min(pending / PENDING_PER_VISIT).clamp(1, most.max(1))
     }
 
     /// The next grant of the same run for the same node; `None` when either has had enough.
