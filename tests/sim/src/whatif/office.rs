@@ -132,8 +132,8 @@ impl Engine<'_> {
 
 /// What the scheduler is told of a message.
 pub(crate) fn said(session: SessionId, message: ToControl) -> Input {
-    match message {
-        ToControl::Hello(hello) => Input::NodeConnected { session, hello },
-        message => Input::NodeMessage { session, message: Box::new(message) },
+    if let ToControl::Hello(hello) = message {
+        return Input::NodeConnected { session, hello };
     }
+    Input::NodeMessage { session, message: Box::new(message) }
 }
