@@ -5,7 +5,7 @@ use alloc::{collections::BTreeMap, vec, vec::Vec};
 use weir_wire::id::{GrantSeq, RunId, Term};
 
 /// The identity of a grant over all terms.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct GrantKey {
     /// The leader's term.
     pub(crate) term: Term,

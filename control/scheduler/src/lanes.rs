@@ -11,15 +11,16 @@ const PART: u32 = 64;
 /// a tree; a part takes a kilobyte, and goes with the last grant in it.
 #[derive(Debug, Default)]
 pub(crate) struct Lanes {
-    parts: Vec<Option<Box<Part>>>,
+    parts: Vec<Part>,
     len: u32,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Part {
-    /// A bit for each task that is in the table.
+    /// A bit for each task that is in the table; beside the keys, which are rarely all in the cache.
     held: u64,
-    keys: [GrantKey; PART as usize],
+    /// There is one if any bit is set.
+    keys: Option<Box<[GrantKey; PART as usize]>>,
 }
 
 /// The number of the part with a task, and its place there.
@@ -37,11 +38,11 @@ impl Lanes {
     pub(crate) fn insert(&mut self, task: u32, key: GrantKey) -> Option<GrantKey> {
         let (at, bit) = place(task);
         if at >= self.parts.len() {
-            self.parts.resize_with(at + 1, || None);
+            self.parts.resize_with(at + 1, Part::default);
         }
-        let none = GrantKey { term: weir_wire::id::Term(0), grant: weir_wire::id::GrantSeq(0) };
-        let part = self.parts[at].get_or_insert_with(|| Box::new(Part { held: 0, keys: [none; PART as usize] }));
-        let before = core::mem::replace(&mut part.keys[bit as usize], key);
+        let part = &mut self.parts[at];
+        let keys = part.keys.get_or_insert_with(|| Box::new([GrantKey::default(); PART as usize]));
+        let before = core::mem::replace(&mut keys[bit as usize], key);
         if part.held & (1 << bit) != 0 {
             return Some(before);
         }
@@ -53,15 +54,14 @@ impl Lanes {
     /// Takes a grant out.
     pub(crate) fn remove(&mut self, task: u32) -> Option<GrantKey> {
         let (at, bit) = place(task);
-        let slot = self.parts.get_mut(at)?;
-        let part = slot.as_mut().filter(|part| part.held & (1 << bit) != 0)?;
+        let part = self.parts.get_mut(at).filter(|part| part.held & (1 << bit) != 0)?;
+        let key = part.keys.as_ref().map(|keys| keys[bit as usize]);
         part.held &= !(1 << bit);
         self.len -= 1;
-        let key = part.keys[bit as usize];
         if part.held == 0 {
-            *slot = None;
+            part.keys = None;
         }
-        Some(key)
+        key
     }
 
     /// The grant under a task, or else under the nearest one before it of at most `reach` tasks.
@@ -70,10 +70,10 @@ impl Lanes {
         let (first, _) = place(task.saturating_sub(reach));
         let mut below = u64::MAX >> (PART - 1 - bit);
         for at in (first..=last).rev() {
-            if let Some(part) = self.parts.get(at).and_then(Option::as_ref)
+            if let Some(part) = self.parts.get(at)
                 && part.held & below != 0
             {
-                return Some(part.keys[(part.held & below).ilog2() as usize]);
+                return part.keys.as_ref().map(|keys| keys[(part.held & below).ilog2() as usize]);
             }
             below = u64::MAX;
         }
@@ -82,9 +82,10 @@ impl Lanes {
 
     /// All grants, in the order of their tasks.
     pub(crate) fn values(&self) -> impl Iterator<Item = &GrantKey> {
-        let held = |part: &Part, bit: u32| part.held & (1 << bit) != 0;
-        let keys = move |part: &'_ Part| (0..PART).filter(move |bit| held(part, *bit)).collect::<Vec<_>>();
-        self.parts.iter().flatten().flat_map(move |part| keys(part).into_iter().map(|bit| &part.keys[bit as usize]))
+        self.parts.iter().flat_map(|part| {
+            let keys = part.keys.iter().flat_map(|keys| keys.iter());
+            keys.enumerate().filter(|(bit, _)| part.held & (1 << bit) != 0).map(|(_, key)| key)
+        })
     }
 }
 
@@ -116,7 +117,7 @@ mod tests {
         }
         assert!(lanes.values().eq(map.values()));
         assert!(map.keys().all(|task| lanes.remove(*task).is_some()));
-        assert!(lanes.parts.iter().all(Option::is_none), "an empty part is kept");
+        assert!(lanes.parts.iter().all(|part| part.keys.is_none()), "an empty part is kept");
     }
 
     #[test]

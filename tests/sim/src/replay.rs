@@ -98,7 +98,7 @@ pub fn replay(shape: &Shape) -> Result<Cost, Error> {
         encode: account.encode.total(),
         decode: account.decode.total(),
         sent: account.sent,
-        received: account.decode.calls(),
+        received: account.received,
         stored: account.stored,
         all_started: times.0,
         all_durable: times.1,
