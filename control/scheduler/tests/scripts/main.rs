@@ -8,6 +8,7 @@ mod kinds;
 mod place;
 mod show;
 mod store;
+mod visits;
 
 use std::{fs, path::PathBuf};
 
