@@ -7,7 +7,7 @@ use alloc::{
 
 use weir_wire::{
     id::RunId,
-    kind::Tier,
+    kind::{Kind, Tier},
     message::{Stop, ToExecutor},
     resources::Resources,
     task::Reason,
@@ -21,7 +21,7 @@ use crate::{
     limits::{CLAIM_SLACK, CLAIMS_PER_ROUND_MAX, EVICTING_RUNS_MAX, EVICTION_RETRY, EVICTION_RETRY_MAX, MEEK_FOR},
     place,
     plan::PlannedGrant,
-    preempt::Eviction,
+    preempt::{Claimant, Eviction},
     scheduler::{Leading, Scheduler},
 };
 
@@ -64,6 +64,11 @@ impl Claims {
         let at = since + self.delay;
         self.round_at = Some(self.round_at.map_or(at, |known| known.min(at)));
         self.wait = EVICTION_RETRY;
+    }
+
+    /// Whether a run has a claim on a node.
+    pub(crate) fn has(&self, slot: usize, run: RunId) -> bool {
+        self.by_slot.get(&slot).is_some_and(|claims| claims.iter().any(|claim| claim.run == run))
     }
 
     /// Whether a node has claims.
@@ -124,11 +129,18 @@ impl Leading {
                 continue;
             };
             let run = self.runs.get(&claim.run)?;
-            let wanted = run.ticket.is_some()
+            let system = matches!(run.job.kind, Kind::System);
+            let wanted = (system || run.ticket.is_some())
+                && run.may_start()
                 && self.shares.allows(run.site.space, &claim.resources)
-                && self.queue.get(run.class).admits(&self.nodes, slot)
+                // A pin is made only where the rules allow it.
+                && (system || self.queue.get(run.class).admits(&self.nodes, slot))
                 && (run.job.placement.max_per_node == 0 || run.site.on_node(slot) < run.job.placement.max_per_node);
-            let range = run.next_range(place::range_len(config, run, 1)).filter(|_| wanted);
+            let next = || match system {
+                true => self.pinned_to(slot, run).map(|index| (index, 1)),
+                false => run.next_range(place::range_len(config, run, 1)),
+            };
+            let range = wanted.then(next).flatten();
             let ordinal = range.map_or(0, |(first, _)| run.ordinal(first));
             self.remove_claim(slot, at);
             if let Some((first, len)) = range {
@@ -161,32 +173,25 @@ impl Scheduler {
             return;
         }
         leading.claims.round_at = None;
-        let mut budget = CLAIMS_PER_ROUND_MAX;
-        let (mut waiting, mut next) = (false, None::<Instant>);
+        let mut round = Round { delay, now, next: None, waiting: false };
         let mut evictions = Vec::new();
+        let until = now + self.config.preempt_grace + CLAIM_SLACK;
+        let check = cfg!(debug_assertions) || self.config.check_plans;
         let blocked: Vec<RunId> = leading.queue.blocked_runs(Tier::Production).take(EVICTING_RUNS_MAX).collect();
         for id in blocked {
-            let Some(run) = leading.runs.get(&id) else { continue };
-            if !leading.may_evict(run, delay, now) {
-                let due = run.site.waiting_since.map(|since| (since + delay).max(run.site.meek_until));
-                next = due.into_iter().chain(next).min();
-                continue;
-            }
-            let wanted = leading.wants_claims(run);
-            waiting |= wanted > 0;
-            let class = leading.queue.get(run.class);
-            let mut draws = leading.draws.clone();
-            let planned = leading.plan_evictions(run, class, wanted.min(budget), &mut draws);
-            leading.draws = draws;
-            budget -= planned.len();
-            for eviction in planned {
-                if cfg!(debug_assertions) || self.config.check_plans {
-                    assert_eq!(check::eviction(&eviction, leading), Ok(()), "pre-emption is wrong");
-                }
-                leading.claim(&eviction, now + self.config.preempt_grace + CLAIM_SLACK);
-                evictions.push(eviction);
+            let budget = CLAIMS_PER_ROUND_MAX - evictions.len();
+            let planned = leading.evictions_for(id, budget, &mut round);
+            evictions.extend(planned.into_iter().map(|eviction| leading.claimed(eviction, until, check)));
+        }
+        let pinned: Vec<(RunId, usize, Instant)> =
+            leading.pinned_without_room().map(|(run, slot, since)| (run.id, slot, since)).collect();
+        for (id, slot, since) in pinned.into_iter().take(EVICTING_RUNS_MAX) {
+            if evictions.len() < CLAIMS_PER_ROUND_MAX {
+                let planned = leading.eviction_on(id, slot, since, &mut round);
+                evictions.extend(planned.map(|eviction| leading.claimed(eviction, until, check)));
             }
         }
+        let Round { waiting, mut next, .. } = round;
         if waiting {
             // Where nothing could be found it is looked for more and more rarely.
             let claims = &mut leading.claims;
@@ -220,7 +225,58 @@ impl Scheduler {
     }
 }
 
+/// What one round of looking for room has found.
+#[derive(Debug)]
+struct Round {
+    delay: core::time::Duration,
+    now: Instant,
+    /// When the next run that waits may have others make room.
+    next: Option<Instant>,
+    /// Room is looked for.
+    waiting: bool,
+}
+
 impl Leading {
+    /// Evictions for a run that waits in its queue.
+    fn evictions_for(&mut self, id: RunId, budget: usize, round: &mut Round) -> Vec<Eviction> {
+        let Some(run) = self.runs.get(&id) else { return Vec::new() };
+        if !self.may_evict(run, round.delay, round.now) {
+            let due = run.site.waiting_since.map(|since| (since + round.delay).max(run.site.meek_until));
+            round.next = due.into_iter().chain(round.next).min();
+            return Vec::new();
+        }
+        let wanted = self.wants_claims(run);
+        round.waiting |= wanted > 0;
+        let class = self.queue.get(run.class);
+        let mut draws = self.draws.clone();
+        let planned = self.plan_evictions(run, class, wanted.min(budget), &mut draws);
+        self.draws = draws;
+        planned
+    }
+
+    /// The eviction for a task of a system job that waits for its node.
+    fn eviction_on(&self, id: RunId, slot: usize, since: Instant, round: &mut Round) -> Option<Eviction> {
+        let run = self.runs.get(&id)?;
+        let due = (since + round.delay).max(run.site.meek_until);
+        if due > round.now {
+            round.next = Some(round.next.map_or(due, |next| next.min(due)));
+            return None;
+        }
+        round.waiting = true;
+        let claimant = Claimant::new(id, &run.job);
+        let own = u64::from(run.lanes.len());
+        let (victims, slot) = self.look_for_victims(&claimant, &[slot], own, Some(run.site.space)).pop()?;
+        Some(Eviction { run: id, slot, victims })
+    }
+
+    fn claimed(&mut self, eviction: Eviction, until: Instant, check: bool) -> Eviction {
+        if check {
+            assert_eq!(check::eviction(&eviction, self), Ok(()), "pre-emption is wrong");
+        }
+        self.claim(&eviction, until);
+        eviction
+    }
+
     fn claim(&mut self, eviction: &Eviction, until: Instant) {
         let Some(run) = self.runs.get(&eviction.run) else { return };
         let claim = Claim { run: eviction.run, resources: run.job.budgets.resources, until };

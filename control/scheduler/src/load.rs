@@ -24,6 +24,7 @@ use crate::{
     fence::Fences,
     grant::Grants,
     input::Loaded,
+    job_state::Name,
     node::Nodes,
     output::Output,
     phase::Phase,
@@ -352,6 +353,20 @@ impl Leading {
                 self.stop_failing(id);
             }
         }
+        self.charge_long_running();
+    }
+
+    /// Counts long-running jobs for their quotas, before anything else is admitted.
+    fn charge_long_running(&mut self) {
+        let open = self.runs.values().filter(|run| !run.is_over());
+        let names = |kind: fn(&Kind) -> bool| -> BTreeSet<Name> {
+            let runs = open.clone().filter(|run| kind(&run.job.kind));
+            runs.map(|run| (run.record.namespace.clone(), run.record.job.clone())).collect()
+        };
+        let services = names(|kind| matches!(kind, Kind::Service(_)));
+        let systems = names(|kind| matches!(kind, Kind::System));
+        services.iter().for_each(|name| self.charge_service(name));
+        systems.iter().for_each(|name| self.charge_system(name));
     }
 
     /// Ends what waits of a stopped run; what a node still runs is stopped when the node presents it.

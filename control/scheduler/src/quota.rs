@@ -212,6 +212,10 @@ impl Leading {
         } else if run.long.is_none() {
             let tasks = lanes(&run.job, run.open());
             self.charge(id, tasks);
+        } else if run.stop_recorded {
+            // It wants nothing any more, and holds what it has until that has ended.
+            let tasks = run.open() - run.in_phase(Phase::Dormant);
+            self.charge(id, tasks);
         }
     }
 

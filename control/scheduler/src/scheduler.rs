@@ -113,8 +113,8 @@ pub(crate) struct Leading {
     pub(crate) system_jobs: BTreeSet<Name>,
     /// Nodes whose standing may have changed for system jobs.
     pub(crate) nodes_dirty: BTreeSet<usize>,
-    /// Tasks of system jobs that wait for their nodes.
-    pub(crate) pinned_waiting: BTreeMap<usize, BTreeSet<(RunId, u32)>>,
+    /// Tasks of system jobs that wait for their nodes, and since when.
+    pub(crate) pinned_waiting: BTreeMap<usize, BTreeMap<(RunId, u32), Instant>>,
     /// Nodes that may take one of these.
     pub(crate) pinned_try: BTreeSet<usize>,
     pub(crate) crons: BTreeMap<Name, Timer>,

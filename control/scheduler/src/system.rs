@@ -10,6 +10,7 @@ use weir_wire::{
     kind::Tier,
     record::Pin,
     task::Reason,
+    units::Instant,
 };
 
 use crate::{
@@ -17,6 +18,7 @@ use crate::{
     long::LongRunning,
     phase::Phase,
     plan::PlannedGrant,
+    run::Run,
     scheduler::{Leading, Scheduler},
 };
 
@@ -69,8 +71,11 @@ impl Leading {
         let Some(run) = self.runs.get(&id) else { return };
         let node = run.long.as_ref().and_then(|long| long.pins.get(index as usize));
         if let Some(slot) = node.and_then(|node| self.nodes.slot(node)) {
-            self.pinned_waiting.entry(slot).or_default().insert((id, index));
+            let since = *self.pinned_waiting.entry(slot).or_default().entry((id, index)).or_insert(self.now);
             self.pinned_try.insert(slot);
+            if run.job.tier == Tier::Production {
+                self.claims.production_waits(since);
+            }
         }
     }
 
@@ -87,7 +92,7 @@ impl Leading {
         let node = self.nodes.get(slot).id();
         // The place in the table may have been another node's.
         let here = |index: u32, long: &LongRunning| long.pins.get(index as usize) == Some(node);
-        waiting.retain(|(id, index)| {
+        waiting.retain(|(id, index), _| {
             let run = runs.get(id).filter(|run| run.phase(*index) == Phase::Pending);
             run.and_then(|run| run.long.as_deref()).is_some_and(|long| here(*index, long))
         });
@@ -95,7 +100,7 @@ impl Leading {
             let ordinal = runs.get(id).map_or(1, |run| run.ordinal(*index));
             PlannedGrant { run: *id, first: *index, len: 1, ordinal, slot, claimed: false }
         };
-        let plans = waiting.iter().map(plan).collect();
+        let plans = waiting.keys().map(plan).collect();
         if waiting.is_empty() {
             self.pinned_waiting.remove(&slot);
         }
@@ -104,14 +109,34 @@ impl Leading {
 
     fn takes_pinned(&self, plan: &PlannedGrant) -> bool {
         let Some(run) = self.runs.get(&plan.run) else { return false };
-        let node = self.nodes.get(plan.slot);
         let class = &self.queue.get(run.class).key;
-        let allowed = run.job.tier != Tier::Production || self.shares.allows(run.site.space, &class.resources);
-        run.may_start()
-            && self.reconcile_until.is_none()
-            && node.is_ready()
-            && allowed
-            && node.room(class.book).takes(&class.want())
+        let room = self.nodes.get(plan.slot).room(class.book);
+        self.may_take_pinned(run, plan.slot) && room.takes(&class.want())
+    }
+
+    /// Whether only room is missing for a task of a system job on its node.
+    fn may_take_pinned(&self, run: &Run, slot: usize) -> bool {
+        let resources = &run.job.budgets.resources;
+        let allowed = run.job.tier != Tier::Production || self.shares.allows(run.site.space, resources);
+        run.may_start() && self.reconcile_until.is_none() && self.nodes.get(slot).is_ready() && allowed
+    }
+
+    /// The task of a system job that waits for a node; there is one at most.
+    pub(crate) fn pinned_to(&self, slot: usize, run: &Run) -> Option<u32> {
+        let waiting = self.pinned_waiting.get(&slot)?;
+        let mut tasks = waiting.range((run.id, 0)..=(run.id, u32::MAX)).map(|((_, index), _)| *index);
+        tasks.find(|index| run.phase(*index) == Phase::Pending)
+    }
+
+    /// Production tasks of system jobs for which their nodes have no room: run, node, and since when.
+    pub(crate) fn pinned_without_room(&self) -> impl Iterator<Item = (&Run, usize, Instant)> {
+        self.pinned_waiting.iter().flat_map(move |(slot, waiting)| {
+            waiting.iter().filter_map(move |((id, index), since)| {
+                let run = self.runs.get(id).filter(|run| run.job.tier == Tier::Production)?;
+                let waits = run.phase(*index) == Phase::Pending && self.may_take_pinned(run, *slot);
+                (waits && !self.claims.has(*slot, *id)).then_some((&**run, *slot, *since))
+            })
+        })
     }
 
     /// A node came, left, or takes work or does not: system jobs follow it.
