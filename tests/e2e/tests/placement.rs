@@ -126,6 +126,22 @@ fn production_makes_room_for_itself_and_quotas_hold() {
 }
 
 #[test]
+fn revocable_work_runs_on_what_its_owners_reserve_and_do_not_use() {
+    on_etcd("revocable_work_runs_on_what_its_owners_reserve_and_do_not_use", small(1), |cluster| {
+        let owner = deploy(cluster, "owner", &["--tier", "production", "--count", "4", "--cpu", "0.25"])?;
+        until_placed(cluster, &owner, 4)?;
+        let firm = deploy(cluster, "firm", &["--count", "1", "--cpu", "0.25"])?;
+        let slack = deploy(cluster, "slack", &["--tier", "revocable", "--count", "2", "--cpu", "0.25"])?;
+        until_placed(cluster, &slack, 2)?;
+        ensure!(placed_on(cluster, &firm)?.is_empty(), "all cpu is reserved, and only revocable work may borrow it");
+        let why = cluster.wctl(["job", "why", &firm])?.expect(0)?.text();
+        ensure!(why.contains("cpu"), "{why}");
+        ensure!(placed_on(cluster, &owner)?.values().sum::<usize>() == 4, "the owners run on");
+        Ok(())
+    });
+}
+
+#[test]
 fn a_node_is_cordoned_drained_and_removed() {
     on_etcd("a_node_is_cordoned_drained_and_removed", small(2), |cluster| {
         let service = deploy(
