@@ -53,5 +53,9 @@ impl Leading {
             run.set_phase(index, Phase::Staged(STATUS));
             self.open_batch().end(id, index, STATUS);
         }
+        // The end of another run may wake it before anything else looks at this one.
+        if self.runs.get(&id).is_some_and(|run| run.in_phase(Phase::Pending) == 0) {
+            self.dequeue(id);
+        }
     }
 }
