@@ -409,20 +409,18 @@ impl Leading {
         run.usage.merge(&changes.usage);
         run.stop_recorded |= changes.stop.is_some();
         run.meta_dirty = true;
-        let open = run.open();
-        let ended = run.is_over() && !was_over;
-        if ended {
-            run.ended_ms = Some(wall_ms);
-            self.open_runs -= 1;
-        }
-        self.open_tasks -= u64::from(open_before - open);
-        self.charge_run(id);
+        self.open_tasks -= u64::from(open_before - run.open());
         if changes.stop.is_some() {
             self.long_changed(id);
         }
         self.desired_committed(id, changes.desired, changes.target);
         self.pins_committed(id, changes.pins);
-        ended
+        self.charge_run(id);
+        // Tasks that were added with the stop of their run have yet to end.
+        let Some(run) = self.runs.get_mut(&id).filter(|run| run.is_over() && !was_over) else { return false };
+        run.ended_ms = Some(wall_ms);
+        self.open_runs -= 1;
+        true
     }
 }
 
