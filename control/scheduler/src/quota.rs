@@ -85,6 +85,7 @@ impl Leading {
         }
         let jobs = self.system_jobs.iter().filter(|name| name.0 == namespace).cloned();
         self.long_dirty.extend(jobs);
+        self.retry_all_pinned();
     }
 
     /// The quota against which more is admitted: what is staged counts.

@@ -185,6 +185,8 @@ impl Leading {
         if !olds.is_empty() {
             self.take_over(newest, olds, &mut pins);
         }
+        // What was found to be wanted counts before anything is added to it.
+        self.charge_system(name);
         self.pin(newest, pins);
         self.charge_system(name);
     }
