@@ -336,15 +336,15 @@ impl Leading {
                 self.unindex_run(id);
                 continue;
             }
+            // What may be running and is not wanted is stopped as soon as its node is back.
+            self.load_fenced(id);
             self.restore_wanted(id);
             self.charge_run(id);
             let Some(run) = self.runs.get_mut(&id) else { continue };
             for exception in run.exceptions.values().filter(|exception| exception.status.is_none()) {
                 run.tries.insert(exception.index, Tries { counted: exception.failures, free: 0 });
             }
-            let stopped = run.stop.is_some();
-            self.load_fenced(id);
-            if stopped {
+            if run.stop.is_some() {
                 self.dequeue(id);
                 self.end_pending(id);
             } else {
