@@ -353,9 +353,12 @@ impl Scheduler {
                 return;
             };
             let plan = leading.next_claimed(&self.config).map(Plan::Grant);
+            if plan.is_none() && !leading.freed.is_empty() {
+                // Claims that were dropped have left room: whoever sleeps may come before those who are awake.
+                leading.settle_nodes();
+                continue;
+            }
             match plan.or_else(|| leading.next_plan(&self.config, now)) {
-                // Claims that were dropped have left room.
-                None if !leading.freed.is_empty() => leading.settle_nodes(),
                 None => return,
                 Some(Plan::Block(class)) => {
                     leading.block(class.0);
