@@ -164,6 +164,17 @@ impl Leading {
         }
     }
 
+    /// Takes back a fenced grant that its node was not told of; false if it is none. Once its task has ended, it would be
+    /// neither stored nor sent.
+    pub(crate) fn take_back_unsent(&mut self, id: RunId, index: u32, key: GrantKey) -> bool {
+        let held = self.runs.get(&id).and_then(|run| run.fenced.live.get(&index));
+        let unsent = held.is_some_and(|held| held.key == key && !held.sent);
+        if unsent {
+            self.take_back(key);
+        }
+        unsent
+    }
+
     /// Takes a grant that nobody can run out of the tables; its task waits again if it still has to be run.
     fn take_back(&mut self, key: GrantKey) {
         let Some(grant) = self.grants.get_mut(&key) else { return };

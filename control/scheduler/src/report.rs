@@ -152,6 +152,9 @@ impl Scheduler {
         let Some(key) = run.lane_of(index).filter(|_| run.phase(index).is_granted()) else {
             return;
         };
+        if leading.take_back_unsent(id, index, key) {
+            return;
+        }
         let Some(grant) = leading.grants.get(&key) else { return };
         if let Some(session) = leading.nodes.get(grant.node).session {
             let stop = Stop {
