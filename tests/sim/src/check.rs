@@ -3,15 +3,21 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use weir_scheduler::{EntryLocation, Input, NodeState, NodeView};
-use weir_wire::{id::RunId, outcome::Captured, segment, task::Status};
+use weir_wire::{
+    id::{RunId, TaskId},
+    outcome::Captured,
+    segment,
+    task::{RetryClass, Status},
+};
 
 use crate::{
     client::State,
     guest::{self, Nature},
+    jobs,
     node::Node,
     oracle::{Checking, Known},
     property::{Check, Property, broken},
-    workload::{self, Wish},
+    workload::Wish,
     world::World,
 };
 
@@ -21,7 +27,20 @@ impl World {
         for run in self.oracle.runs.keys() {
             self.check_run(at, *run)?;
         }
+        self.check_records(at)?;
         self.check_nodes(at)
+    }
+
+    /// Compares quotas and the states of jobs.
+    fn check_records(&self, at: usize) -> Check {
+        let replica = &self.replicas[at];
+        let Some(scheduler) = replica.scheduler.as_ref().filter(|_| !replica.committing) else { return Ok(()) };
+        let quotas: Vec<_> = self.oracle.quotas.values().collect();
+        let states: Vec<_> = self.oracle.job_states.values().collect();
+        if scheduler.quotas() != quotas || scheduler.job_states() != states {
+            return broken(Property::View, format!("replica {at} has other quotas or states of jobs than are stored"));
+        }
+        Ok(())
     }
 
     fn check_run(&self, at: usize, run: RunId) -> Check {
@@ -62,10 +81,11 @@ impl World {
                 return broken(Property::View, format!("node {} is connected and unknown", node.id));
             };
             let held = agent.stats();
-            if view.state == NodeState::Ready && (view.reserved != held.reserved || view.grants != held.ranges) {
+            let reserved = held.reserved.checked_add(&held.revocable).unwrap_or_default();
+            if view.state == NodeState::Ready && (view.reserved != reserved || view.grants != held.ranges) {
                 let message = format!(
                     "the leader sees {} grants with {} on {}, which holds {} with {}",
-                    view.grants, view.reserved, node.id, held.ranges, held.reserved
+                    view.grants, view.reserved, node.id, held.ranges, reserved
                 );
                 return broken(Property::View, message);
             }
@@ -80,7 +100,9 @@ impl World {
             let nothing_due = agent.poll_deadline().is_none_or(|(_, reason)| reason != weir_agent::Reason::Report);
             nothing_due && agent.stats().outbox_len == 0
         });
-        told && session.replica == replica
+        // What ignores the fence goes on after it was stopped, and nobody counts it.
+        told && !node.zombie
+            && session.replica == replica
             && session.alive
             && session.open
             && session.under_way == [0, 0]
@@ -91,14 +113,12 @@ impl World {
     pub(crate) fn is_settled(&self) -> bool {
         let wishes = self.wishes.iter().enumerate().all(|(at, state)| match state {
             State::Done(_) | State::Abandoned => true,
-            // A stop of what was never promised waits for ever.
-            State::Open => matches!(&self.workload.wishes[at].1,
-                Wish::Stop { submission, .. } if self.wishes[*submission] == State::Abandoned),
+            State::Open => self.waits_for_ever(at),
         });
-        let runs = self.oracle.runs.values().all(|known| {
-            let job = self.workload.jobs.iter().find(|job| job.job == known.record.job);
-            let must = known.stopped || job.is_some_and(workload::is_feasible);
-            !must || known.ended == known.record.count
+        let runs = self.oracle.open.iter().filter_map(|run| self.oracle.runs.get(run));
+        let runs = runs.into_iter().all(|known| {
+            let waits = self.oracle.dependencies_hold(known).is_none();
+            !known.stopped && (waits || !jobs::is_feasible(&self.options, &known.job))
         });
         let quiet = self.nodes.iter().all(|node| {
             node.running.is_empty()
@@ -129,8 +149,8 @@ impl World {
             .oracle
             .runs
             .iter()
-            .filter(|(_, known)| known.ended < known.record.count)
-            .map(|(run, known)| format!("{run} ({}) {}/{}", known.record.job, known.ended, known.record.count))
+            .filter(|(run, _)| self.oracle.open.contains(run))
+            .map(|(run, known)| format!("{run} ({}) {}/{}", known.record.job, known.ended, known.status.len()))
             .take(5)
             .collect();
         let held: Vec<String> = self
@@ -164,8 +184,7 @@ impl World {
             return broken(Property::Ends, "the leader is down at the end");
         };
         let stats = scheduler.stats();
-        let open = self.oracle.runs.values().filter(|known| known.ended < known.record.count);
-        let open: u64 = open.map(|known| u64::from(known.record.count - known.ended)).sum();
+        let open: u64 = self.oracle.runs.values().map(Known::open).sum();
         if stats.grants != 0 || stats.batches_waiting != 0 || stats.open_tasks != open {
             return broken(
                 Property::NoOrphan,
@@ -183,27 +202,60 @@ impl World {
             .iter()
             .filter_map(|(_, wish)| match wish {
                 Wish::Stop { submission, single: Some(index) } => match &self.wishes[*submission] {
-                    State::Done(runs) if runs.first() == Some(&run) => Some(index % known.record.count),
+                    State::Done(runs) if runs.first() == Some(&run) => Some(index % known.record.count.max(1)),
                     State::Done(_) | State::Open | State::Abandoned => None,
                 },
-                Wish::Stop { .. } | Wish::Job(_) | Wish::Submit(_) | Wish::Operate(_) => None,
+                Wish::Stop { .. }
+                | Wish::Job(_)
+                | Wish::Submit(_)
+                | Wish::Operate(_)
+                | Wish::Quota(..)
+                | Wish::Change(..)
+                | Wish::Last(_) => None,
             })
             .collect();
         for (index, code) in (0..).zip(&known.status) {
             let Some(status) = Status::from_code(*code) else { continue };
-            let once = self.workload.jobs.iter().any(|job| job.job == known.record.job && job.execution.at_most_once);
+            let once = known.job.execution.at_most_once;
             let asked = known.stopped || stopped.contains(&index);
             let right = match guest::nature(&self.options, run, index) {
                 Nature::Good => status == Status::Succeeded,
                 Nature::Poison(_) | Nature::Spin => status == Status::Failed,
                 Nature::Flaky => matches!(status, Status::Succeeded | Status::Failed),
             };
-            // What may execute once and is ended by a drain cannot be tried again.
-            let drained = once && self.options.work.operations > 0;
-            let killed = (asked || drained) && status == Status::Killed;
-            if !(right || killed || once && status == Status::Lost) {
+            // What may execute once and is ended by a drain or to make room cannot be tried again.
+            let work = &self.options.work;
+            let moved = once && (work.operations > 0 || work.production > 0 || work.revocable > 0);
+            let killed = (asked || moved) && status == Status::Killed;
+            // Of what should not have run, nothing has; what was late was not started.
+            let never = self.oracle.dependencies_hold(known) == Some(false);
+            let right = if never { status == Status::Failed } else { right && !known.job.kind.is_long_running() };
+            let late = known.job.start_deadline.is_some() && status == Status::Rejected;
+            let endless = known.job.budgets.timeout.is_none() && status == Status::Failed;
+            // What may execute once is not tried again where the module could not be had either.
+            let lost = once && matches!(status, Status::Lost | Status::Failed);
+            if !(right || killed || late || endless || lost) {
                 return broken(Property::Terminal, format!("task {run}.{index} is recorded as {status:?}"));
             }
+            // Whatever ends what may execute once, or is to be stopped, is the last end.
+            if !(asked || once || never || endless) {
+                self.check_attempts(known, TaskId { run, index }, status)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A task that has failed for a reason that counts did so as often as it may: nothing that the cluster ended counts.
+    fn check_attempts(&self, known: &Known, task: TaskId, status: Status) -> Check {
+        let counts = match guest::nature(&self.options, task.run, task.index) {
+            Nature::Poison(reason) => reason.retry_class() == RetryClass::Counted,
+            Nature::Flaky | Nature::Spin => true,
+            Nature::Good => false,
+        };
+        let (failures, attempts) = (self.failures.get(&task).copied().unwrap_or_default(), known.job.retry.attempts);
+        if status == Status::Failed && counts && failures < attempts {
+            let message = format!("{task} has failed for good after {failures} of {attempts} attempts that count");
+            return broken(Property::Free, message);
         }
         Ok(())
     }

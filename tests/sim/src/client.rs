@@ -6,15 +6,18 @@ use weir_scheduler::{Input, PutJob, Reply, Request, RequestError, RequestId, Sub
 use weir_wire::{
     id::{JobVersion, RunId},
     key,
+    kind::Tier,
     task::Reason,
+    work::JobRecord,
 };
 
 use crate::{
     event::Kind,
+    lasting::Last,
     options::Sabotage,
     property::{Check, Property, broken},
     rng::mix,
-    workload::{Submission, Wish},
+    workload::{After, Change, Submission, Wish},
     world::{World, ns},
 };
 
@@ -52,7 +55,7 @@ impl World {
             self.wish_later(at);
             return Ok(());
         }
-        let Some(request) = self.request(at) else {
+        let Some(request) = self.request(at, replica) else {
             self.wish_later(at);
             return Ok(());
         };
@@ -61,7 +64,7 @@ impl World {
         if twice
             && self.rng.users.chance(200_000)
             && self.wishes[at] == State::Open
-            && let Some(request) = self.request(at)
+            && let Some(request) = self.request(at, replica)
         {
             self.ask(at, replica, request)?;
         }
@@ -82,7 +85,7 @@ impl World {
         self.control_input(replica, Input::Request { id, request })
     }
 
-    fn wish_later(&mut self, at: usize) {
+    pub(crate) fn wish_later(&mut self, at: usize) {
         if std::mem::replace(&mut self.wish_planned[at], true) {
             return;
         }
@@ -91,28 +94,81 @@ impl World {
     }
 
     /// The request of a wish, once what it refers to exists.
-    fn request(&self, at: usize) -> Option<Request> {
+    fn request(&self, at: usize, replica: usize) -> Option<Request> {
+        let wall_ms = self.replicas[replica].clock.now(self.now).wall_ms;
         match &self.workload.wishes[at].1 {
             Wish::Job(job) => {
                 let spec = self.workload.jobs[*job].clone();
                 Some(Request::PutJob(Box::new(PutJob { spec, expected: None })))
             }
-            Wish::Submit(submission) => {
-                let ready = self.jobs_ready[submission.job];
-                let runs = self.workload.records(submission, JobVersion(1));
-                let (key, fingerprint) = (submission.key.clone(), mix(at as u64));
-                ready.then_some(Request::Submit(Submit { runs, key, fingerprint }))
-            }
+            Wish::Submit(submission) => self.submit(at, submission, wall_ms),
+            Wish::Change(job, change) => self.change(*job, *change),
             Wish::Stop { submission, single } => {
                 let State::Done(runs) = &self.wishes[*submission] else {
                     return None;
                 };
                 let run = *runs.first()?;
-                let count = self.oracle.runs.get(&run)?.record.count;
+                let count = u32::try_from(self.oracle.runs.get(&run)?.status.len()).unwrap_or(u32::MAX);
+                // A long-running job may have no tasks yet.
+                let single = single.filter(|_| count > 0);
                 Some(Request::Stop { run, index: single.map(|index| index % count), reason: Reason::Cancelled })
             }
             Wish::Operate(operation) => self.operation(*operation),
+            Wish::Quota(_, Some(quota)) => Some(Request::SetQuota(quota.clone())),
+            Wish::Quota(namespace, None) => Some(Request::RemoveQuota(namespace.clone())),
+            Wish::Last(last) => self.last(last),
         }
+    }
+
+    /// Whether a wish is about something that was never promised.
+    pub(crate) fn waits_for_ever(&self, at: usize) -> bool {
+        let submission = match &self.workload.wishes[at].1 {
+            Wish::Stop { submission, .. } => *submission,
+            Wish::Submit(Submission { after: Some(After::Wish(submission)), .. }) => *submission,
+            Wish::Job(_) | Wish::Submit(_) | Wish::Operate(_) | Wish::Quota(..) | Wish::Change(..) | Wish::Last(_) => {
+                return false;
+            }
+        };
+        match &self.wishes[submission] {
+            State::Abandoned => true,
+            State::Done(runs) => runs.is_empty(),
+            State::Open => self.waits_for_ever(submission),
+        }
+    }
+
+    fn submit(&self, at: usize, submission: &Submission, wall_ms: u64) -> Option<Request> {
+        let known = |job: usize| self.versions[job] > 0;
+        let upstream = match submission.after {
+            Some(After::Wish(wish)) => match &self.wishes[wish] {
+                State::Done(runs) => Some(*runs.first()?),
+                State::Open | State::Abandoned => return None,
+            },
+            Some(After::Item(job)) if !known(job) => return None,
+            Some(After::Item(_)) | None => None,
+        };
+        if !known(submission.job) {
+            return None;
+        }
+        let runs = self.workload.records(submission, (&self.versions, wall_ms), upstream);
+        let (key, fingerprint) = (submission.key.clone(), mix(at as u64));
+        Some(Request::Submit(Submit { runs, key, fingerprint }))
+    }
+
+    fn change(&self, at: usize, change: Change) -> Option<Request> {
+        let spec = self.workload.jobs[at].clone();
+        let (namespace, job) = (spec.namespace.clone(), spec.job.clone());
+        if self.versions[at] == 0 {
+            return None;
+        }
+        Some(match change {
+            Change::Update(number) => {
+                let spec = JobRecord { args: vec![format!("v{number}")], ..spec };
+                Request::PutJob(Box::new(PutJob { spec, expected: None }))
+            }
+            Change::Pause(on) => Request::Pause { namespace, job, on },
+            Change::Scale(desired) => Request::Scale { namespace, job, desired },
+            Change::Restart => Request::Restart { namespace, job },
+        })
     }
 
     /// All requests at a replica are lost with it.
@@ -143,7 +199,7 @@ impl World {
         let Some(Pending { wish: at, replica }) = self.pending.remove(&id) else {
             return broken(Property::Crash, format!("request {} is answered twice, or was never made", id.0));
         };
-        let operates = matches!(self.workload.wishes[at].1, Wish::Operate(_));
+        let operates = self.workload.wishes[at].1.is_of_operator();
         match result {
             Ok(Reply::Job { version, .. }) => self.job_promised(at, version),
             Ok(Reply::Runs { runs, .. }) => self.runs_promised(at, runs),
@@ -159,14 +215,40 @@ impl World {
                 Ok(())
             }
             // A deposed leader that does not know it may not have what its successor promised.
-            Err(RequestError::NoSuchRun | RequestError::NoSuchJob { .. }) if !self.leads(replica) => {
+            Err(RequestError::NoSuchRun | RequestError::NoSuchJob { .. } | RequestError::UnknownJob(_))
+                if !self.leads(replica) =>
+            {
                 self.wish_later(at);
+                Ok(())
+            }
+            // A leader that was elected since knows no tasks that were not wanted any more.
+            Err(RequestError::NoSuchTask { count: 0, .. }) => {
+                self.wishes[at] = State::Done(Vec::new());
                 Ok(())
             }
             // A node that is there is not removed, one that never came has nothing to be changed.
             Err(RequestError::Conflict(_) | RequestError::NoSuchNode(_)) if operates => self.operated(at),
+            // What a quota does not admit is not asked for again.
+            Err(RequestError::Quota(_)) if self.may_exceed_quota(at) => {
+                self.count("quota-refusal");
+                self.wishes[at] = State::Abandoned;
+                Ok(())
+            }
             Err(error) => broken(Property::Accepted, format!("wish {at} is refused: {error}")),
         }
+    }
+
+    /// Whether a wish asks for production in a namespace that may have a quota.
+    fn may_exceed_quota(&self, at: usize) -> bool {
+        let job = match &self.workload.wishes[at].1 {
+            Wish::Submit(submission) => submission.job,
+            Wish::Change(job, _) => *job,
+            Wish::Job(_) | Wish::Stop { .. } | Wish::Operate(_) | Wish::Quota(..) | Wish::Last(_) => return false,
+        };
+        // A run that it waits for may be submitted with it.
+        let namespace = &self.workload.jobs[job].namespace;
+        let mut jobs = self.workload.jobs.iter().filter(|job| job.namespace == *namespace);
+        jobs.any(|job| job.tier == Tier::Production) && self.workload.has_quota(namespace)
     }
 
     fn operated(&mut self, at: usize) -> Check {
@@ -181,14 +263,16 @@ impl World {
     }
 
     fn job_promised(&mut self, at: usize, version: JobVersion) -> Check {
-        let Wish::Job(job) = self.workload.wishes[at].1 else {
+        let (Wish::Job(job) | Wish::Change(job, Change::Update(_)) | Wish::Last(Last::Calm(job))) =
+            self.workload.wishes[at].1
+        else {
             return broken(Property::Crash, "the answer does not fit the request");
         };
         let spec = &self.workload.jobs[job];
-        if version != JobVersion(1) || !self.oracle.jobs.contains_key(&key::job(&spec.namespace, &spec.job, version)) {
+        if version < JobVersion(1) || !self.oracle.jobs.contains_key(&key::job(&spec.namespace, &spec.job, version)) {
             return broken(Property::Accepted, format!("job {} version {version} is not stored", spec.job));
         }
-        self.jobs_ready[job] = true;
+        self.versions[job] = self.versions[job].max(version.0);
         self.wishes[at] = State::Done(Vec::new());
         Ok(())
     }
@@ -207,6 +291,9 @@ impl World {
     }
 
     fn stop_promised(&mut self, at: usize) -> Check {
+        if let Wish::Last(Last::Retire(job) | Last::RetireConverged(job)) = self.workload.wishes[at].1 {
+            return self.retired(at, job);
+        }
         let Wish::Stop { submission, single } = &self.workload.wishes[at].1 else {
             return broken(Property::Crash, "the answer does not fit the request");
         };
@@ -217,7 +304,7 @@ impl World {
         let Some(known) = runs.first().and_then(|run| self.oracle.runs.get(run)) else {
             return broken(Property::Crash, "a stop was answered for a run that was never promised");
         };
-        if single.is_none() && !known.stopped && known.ended < known.record.count {
+        if single.is_none() && !known.stopped && !known.is_over() {
             return broken(Property::Accepted, format!("the stop of {} is promised and not stored", runs[0]));
         }
         self.wishes[at] = State::Done(Vec::new());

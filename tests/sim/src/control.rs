@@ -3,8 +3,9 @@
 use weir_scheduler::{Config, Input, Output, Scheduler, SessionId};
 use weir_wire::{
     codec::Document,
-    id::{ClusterName, Digest, Seq, Term},
+    id::{ClusterName, Digest, RunId, Seq, Term},
     message::{Ack, ToControl, ToExecutor},
+    outcome::BlobRef,
     task::Status,
     txn::CommitResult,
 };
@@ -12,6 +13,7 @@ use weir_wire::{
 use crate::{
     calls::Ask,
     clock::Clock,
+    cron::{self, Question},
     event::{Frame, Kind, Side},
     fold,
     office::Office,
@@ -37,13 +39,19 @@ pub(crate) struct Replica {
     pub(crate) armed: u64,
     /// A transaction was handed out, and is not known to be durable.
     pub(crate) committing: bool,
+    /// Questions to the daemon that are not answered.
+    pub(crate) asked: usize,
+    /// When its wall clock was set.
+    pub(crate) clock_set_at: Option<u64>,
     pub(crate) office: Office,
     pub(crate) clock: Clock,
     pub(crate) rng: Rng,
+    /// What the daemon does beside the scheduler.
+    pub(crate) daemon: Rng,
 }
 
 impl Replica {
-    pub(crate) fn new(clock: Clock, rng: Rng) -> Self {
+    pub(crate) fn new(clock: Clock, rng: Rng, daemon: Rng) -> Self {
         Self {
             scheduler: None,
             epoch: 0,
@@ -53,9 +61,12 @@ impl Replica {
             dies_at_commit: false,
             armed: u64::MAX,
             committing: false,
+            asked: 0,
+            clock_set_at: None,
             office: Office::Follower,
             clock,
             rng,
+            daemon,
         }
     }
 
@@ -70,12 +81,16 @@ impl World {
         let cluster: ClusterName = CLUSTER.parse().expect("a valid name");
         let mut config = Config::new(cluster);
         config.checkpoint_log_len = self.options.checkpoint_log_len;
+        config.preempt_delay = self.options.preempt_delay;
+        config.preempt_grace = self.options.preempt_grace;
+        config.check_plans = true;
         let replica = &mut self.replicas[at];
         let seed = replica.rng.next();
         replica.epoch += 1;
         replica.scheduler = Some(Scheduler::new(config, seed));
         replica.armed = u64::MAX;
         replica.committing = false;
+        replica.asked = 0;
         self.follow(at);
     }
 
@@ -99,6 +114,9 @@ impl World {
             return broken(Property::Crash, "a message to the control plane does not decode");
         };
         self.trace.bytes(bytes);
+        if let ToControl::Report(report) = &message {
+            self.given.report(id, report);
+        }
         let session = self.session_mut(id);
         if let ToControl::Report(report) = &message {
             let mut number = report.first;
@@ -172,11 +190,42 @@ impl World {
                 self.trace.line(self.now, format_args!("replica {at} answers {}: {result:?}", id.0));
                 self.replied(id, result)
             }
-            Output::TaskOutput(_)
-            | Output::NextInstant { .. }
-            | Output::AssembleInput { .. }
-            | Output::Changed { .. } => Ok(()),
+            Output::NextInstant { namespace, job, version, schedule, after_ms, .. } => {
+                let at_ms = cron::next_instant(&schedule, after_ms);
+                let question = Box::new(Question { namespace, job, version, after_ms, at_ms });
+                let (due, epoch) = (self.answer_time(at), self.replicas[at].epoch);
+                self.replicas[at].asked += 1;
+                self.events.push(due, Kind::Instant { replica: at, epoch, question });
+                Ok(())
+            }
+            Output::AssembleInput { run, from, .. } => {
+                if self.oracle.runs.get(&from).is_none_or(|known| !known.is_over()) {
+                    return broken(
+                        Property::After,
+                        format!("{run} is to get the results of {from}, which has not ended"),
+                    );
+                }
+                let (due, epoch) = (self.answer_time(at), self.replicas[at].epoch);
+                let well = self.healed || !self.replicas[at].daemon.chance(200_000);
+                self.events.push(due, Kind::Assembled { replica: at, epoch, run, well });
+                Ok(())
+            }
+            Output::TaskOutput(_) | Output::Changed { .. } => Ok(()),
         }
+    }
+
+    /// The daemon answers which instant is the next one.
+    pub(crate) fn instant(&mut self, at: usize, question: Question) -> Check {
+        self.replicas[at].asked -= 1;
+        let Question { namespace, job, version, after_ms, at_ms } = question;
+        self.control_input(at, Input::NextInstant { namespace, job, version, after_ms, at_ms })
+    }
+
+    /// The daemon has put the results of a run together, or could not.
+    pub(crate) fn assembled(&mut self, at: usize, run: RunId, well: bool) -> Check {
+        let blob = BlobRef { digest: Digest([0xdd; 32]), len: 10 };
+        let result = if well { Ok(blob) } else { Err("a segment cannot be read".to_owned()) };
+        self.control_input(at, Input::InputAssembled { run, result })
     }
 
     fn control_send(&mut self, at: usize, id: u64, message: &ToExecutor) -> Check {
@@ -191,13 +240,14 @@ impl World {
         let newest = self.store.newest.map(|leader| leader.term);
         match message {
             ToExecutor::Ack(ack) => {
+                let removed = self.was_removed(self.session(id).node);
                 let session = self.session_mut(id);
                 let mut durable = Vec::new();
                 while let Some(sent) = session.received.pop_front_if(|sent| sent.0 <= ack.through) {
                     durable.push(sent);
                 }
                 for (_, run, index, status) in durable {
-                    if status == Status::Succeeded && self.oracle.status(run, index).is_none() {
+                    if status == Status::Succeeded && !removed && self.oracle.status(run, index).is_none() {
                         let message = format!("the success of {run}.{index} is acknowledged and not recorded");
                         return broken(Property::Accepted, message);
                     }
@@ -220,6 +270,12 @@ impl World {
                 if let Some(index) = range.into_iter().find(|index| self.oracle.status(grant.run, *index).is_some()) {
                     return broken(Property::Terminal, format!("{}.{index} is granted and has ended", grant.run));
                 }
+                let waits = self.oracle.runs.get(&grant.run).map(|known| self.oracle.dependencies_hold(known));
+                if waits.is_some_and(|holds| holds != Some(true)) {
+                    let message = format!("{} is granted before what it waits for has ended as it has to", grant.run);
+                    return broken(Property::After, message);
+                }
+                return self.check_grant(at, id, grant);
             }
             ToExecutor::Renewed(_) if term != newest && self.now > self.lease_broken_until => {
                 let message = format!("replica {at} renews a node's lease in term {term:?}, after {newest:?} began");

@@ -25,9 +25,12 @@ impl World {
             | Kind::Module { node: at, .. }
             | Kind::Prepared { node: at, .. }
             | Kind::Payload { node: at, .. }
-            | Kind::Upload { node: at, .. } => node(at),
+            | Kind::Upload { node: at, .. }
+            | Kind::Measure { node: at, .. } => node(at),
             Kind::ControlTick { replica: at, .. }
             | Kind::Campaign { replica: at, .. }
+            | Kind::Instant { replica: at, .. }
+            | Kind::Assembled { replica: at, .. }
             | Kind::KeepAlive { replica: at, .. } => replica(at),
             Kind::Answer { call } => self.call_owner(*call).and_then(|at| replica(&at)),
             Kind::Break { .. }
@@ -53,9 +56,12 @@ impl World {
             | Kind::Module { node, epoch, .. }
             | Kind::Prepared { node, epoch, .. }
             | Kind::Payload { node, epoch, .. }
-            | Kind::Upload { node, epoch, .. } => self.nodes[*node].epoch != *epoch,
+            | Kind::Upload { node, epoch, .. }
+            | Kind::Measure { node, epoch } => self.nodes[*node].epoch != *epoch,
             Kind::ControlTick { replica, epoch, .. }
             | Kind::Campaign { replica, epoch }
+            | Kind::Instant { replica, epoch, .. }
+            | Kind::Assembled { replica, epoch, .. }
             | Kind::KeepAlive { replica, epoch, .. } => self.replicas[*replica].epoch != *epoch,
             Kind::Deliver { .. }
             | Kind::Break { .. }
@@ -97,7 +103,10 @@ impl World {
             Kind::Prepared { node, digest, .. } => self.prepared(node, digest),
             Kind::Payload { node, session, run, digest, .. } => self.payload(node, session, run, digest),
             Kind::Upload { node, session, id, part, bytes, .. } => self.upload(node, session, id, part, bytes),
+            Kind::Measure { node, .. } => self.measure(node),
             Kind::ControlTick { replica, due, .. } => self.control_tick(replica, due),
+            Kind::Instant { replica, question, .. } => self.instant(replica, *question),
+            Kind::Assembled { replica, run, well, .. } => self.assembled(replica, run, well),
             Kind::KeepAlive { replica, term, .. } => {
                 self.keep_alive(replica, term);
                 Ok(())
@@ -162,6 +171,7 @@ impl World {
         self.events.push(self.now + 1_000_000_000, Kind::Probe);
         self.done = self.healed && self.is_settled();
         self.check_orphans()?;
+        self.check_cron()?;
         // Looking at every node costs as much as a simulated second of them.
         let every = 1 + self.nodes.len() as u64 / 100;
         if (self.now / 1_000_000_000).is_multiple_of(every) { self.check_soft() } else { Ok(()) }

@@ -9,6 +9,8 @@ use weir_wire::{
     task::Reason,
 };
 
+use crate::cron::Question;
+
 /// What an endpoint of a session is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Side {
@@ -98,6 +100,11 @@ pub(crate) enum Kind {
         part: Part,
         bytes: Box<[u8]>,
     },
+    /// A machine measures what its attempts use.
+    Measure {
+        node: usize,
+        epoch: u64,
+    },
     ControlTick {
         replica: usize,
         epoch: u64,
@@ -105,6 +112,19 @@ pub(crate) enum Kind {
     },
     ControlRestart {
         replica: usize,
+    },
+    /// The daemon has computed an instant.
+    Instant {
+        replica: usize,
+        epoch: u64,
+        question: Box<Question>,
+    },
+    /// The daemon has put the results of a run together, or could not.
+    Assembled {
+        replica: usize,
+        epoch: u64,
+        run: RunId,
+        well: bool,
     },
     /// A follower tries to become leader.
     Campaign {

@@ -1,7 +1,7 @@
 //! Running worlds from outside: a panic of a core is a broken property, not the end of the exploration.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     io::Write,
     panic::{self, AssertUnwindSafe},
     sync::Once,
@@ -16,6 +16,12 @@ use crate::{
 
 thread_local! {
     static PANIC: RefCell<Option<String>> = const { RefCell::new(None) };
+    static NOW: Cell<u64> = const { Cell::new(0) };
+}
+
+/// Notes the time of the world that this thread runs: a world that panics can be asked for nothing.
+pub(crate) fn note_time(now_ns: u64) {
+    NOW.set(now_ns);
 }
 
 /// Runs one world to its end, and keeps what it says on the way.
@@ -29,7 +35,7 @@ pub fn run(options: Options, sink: Option<Box<dyn Write>>) -> Summary {
     outcome.unwrap_or_else(|_| Summary {
         violation: Some(Violation {
             property: Property::Crash,
-            at_ns: 0,
+            at_ns: NOW.get(),
             message: PANIC.take().unwrap_or_default().replace('\n', " "),
         }),
         ..Summary::default()

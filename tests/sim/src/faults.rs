@@ -194,7 +194,10 @@ impl World {
             Fault::LeaseLoss => self.lose_lease(),
             Fault::CommitCrash => self.replicas[at].dies_at_commit = true,
             Fault::Compaction => self.store.compacted = self.store.revision,
-            Fault::WallStep => self.replicas[at].clock.wall_ahead_ms += rng.range(1, 7_200_000),
+            Fault::WallStep => {
+                self.replicas[at].clock.wall_ahead_ms += rng.range(1, 7_200_000);
+                self.replicas[at].clock_set_at = Some(self.now);
+            }
             Fault::NodeCrash
             | Fault::NodeWipe
             | Fault::NodeFreeze

@@ -82,7 +82,7 @@ impl World {
         let done = self.node_input(at, weir_agent::Input::Tick);
         self.nodes[at].thawing = false;
         done?;
-        let fenced = self.nodes[at].running.iter().filter(|(_, running)| running.execution.is_fenced());
+        let fenced = self.nodes[at].running.iter().filter(|(_, running)| running.spec.execution.is_fenced());
         let tasks: Vec<TaskId> = fenced.map(|(id, _)| id.task).collect();
         tasks.into_iter().try_for_each(|task| self.alone(at, task))
     }
@@ -101,7 +101,7 @@ impl World {
             if node.running.is_empty() || node.exempt || node.frozen_until > self.now {
                 continue;
             }
-            let needs = node.running.iter().filter(|(_, running)| running.execution.stops_on_disconnect());
+            let needs = node.running.iter().filter(|(_, running)| running.spec.execution.stops_on_disconnect());
             for (id, running) in needs {
                 let since = running.since.max(node.renewed_at);
                 if self.now.saturating_sub(since) > fence() {

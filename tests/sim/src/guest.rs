@@ -6,14 +6,15 @@ use weir_wire::{
     attempt::EndedAttempt,
     id::{AttemptId, RunId},
     outcome::{Captured, Failure, Outcome, Usage},
+    resources::Resources,
     task::{Reason, Source, Status},
-    units::{Fuel, MemBytes},
+    units::{CpuMillis, Fuel, MemBytes},
 };
 
 use crate::{
+    jobs::SPIN_TIMEOUT,
     options::Options,
     rng::{Purpose, Rng},
-    workload::SPIN_TIMEOUT,
 };
 
 /// How the attempts of one task end.
@@ -37,6 +38,8 @@ pub(crate) struct Plan {
     pub(crate) reason: Option<Reason>,
     pub(crate) large: bool,
     pub(crate) progress: bool,
+    /// It ends when somebody ends it.
+    pub(crate) endless: bool,
 }
 
 /// The nature of a task.
@@ -81,7 +84,21 @@ pub(crate) fn plan(options: &Options, id: AttemptId, slow: bool) -> Plan {
         // Only what outlives the wait for its node shows whether a fence holds.
         time = time.max(rng.duration(SPIN_TIMEOUT / 3, SPIN_TIMEOUT));
     }
-    Plan { time, reason, large, progress }
+    Plan { time, reason, large, progress, endless: false }
+}
+
+/// Makes an attempt one that is to last: it crashes where it would have failed, until faults are healed.
+pub(crate) fn last(plan: &mut Plan, healed: bool) {
+    plan.endless = healed || plan.reason.is_none();
+    plan.reason = plan.reason.filter(|_| !plan.endless);
+}
+
+/// What an attempt really uses of what it may.
+pub(crate) fn uses(seed: u64, id: AttemptId, limits: Resources) -> Resources {
+    let mut rng = Rng::new(seed ^ id.task.run.0, Purpose::Use, u64::from(id.task.index));
+    let mut part = |whole: u64| whole * rng.range(20, 100) / 100;
+    let cpu = u32::try_from(part(u64::from(limits.cpu.0))).unwrap_or(limits.cpu.0);
+    Resources { cpu: CpuMillis(cpu), memory: MemBytes(part(limits.memory.0)) }
 }
 
 /// The result of a task: the same whichever attempt succeeds.

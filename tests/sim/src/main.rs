@@ -88,7 +88,7 @@ fn report(args: &Args, options: &Options, summary: &Summary) {
 /// Writes the smallest world that breaks the same property into a file.
 fn make_small(args: &Args, options: Options, violation: &Violation) -> Result<(), String> {
     let seed = options.seed;
-    let (small, runs) = shrink(options, violation.property, say);
+    let (small, runs) = shrink(options, violation, say);
     let found = run(small.clone(), None).violation.map(|violation| violation.to_string());
     let file = args.out.clone().unwrap_or_else(|| format!("sim-{seed}.txt"));
     let found = found.unwrap_or_default();

@@ -148,6 +148,8 @@ impl World {
             return;
         }
         session.alive = false;
+        self.given.session_ends(id);
+        let session = self.session_mut(id);
         let mut notices = Vec::new();
         for (side, told) in [(Side::Node, tell[0]), (Side::Control, tell[1])] {
             // A side hears of it at once, or finds out by silence.

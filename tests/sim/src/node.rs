@@ -1,44 +1,35 @@
-//! The driver of a real agent: what the executor's daemon does, against models of sandbox and link.
+//! The driver of a real agent: what the executor's daemon does, against a model of the link.
 
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 
 use weir_agent::{Agent, Config, ExitReason, Input, Output};
 use weir_wire::{
-    attempt::{AttemptEvent, Command, ModuleReady, Progress},
     codec::Document,
     id::{AttemptId, ClusterName, Digest, GrantSeq, Incarnation, NodeId, RunId, Term},
-    kind::Execution,
+    kind::Tier,
     message::{RefuseCode, ToControl, ToExecutor},
     outcome::BlobRef,
     resources::Resources,
-    task::Reason,
 };
 
 use crate::{
     clock::{Clock, EPSILON_PPM},
-    event::{Act, Frame, Kind, Side},
-    fold, guest,
+    event::{Frame, Kind, Side},
+    fold,
     options::Sabotage,
     property::{Check, Property, broken},
     rng::{Rng, mix},
+    sandbox::{Running, Spec},
     world::{CLUSTER, World, ns},
 };
-
-/// One attempt that runs.
-#[derive(Debug)]
-pub(crate) struct Running {
-    plan: guest::Plan,
-    resources: Resources,
-    pub(crate) execution: Execution,
-    pub(crate) since: u64,
-}
 
 /// One machine.
 #[derive(Debug)]
 pub(crate) struct Node {
     pub(crate) id: NodeId,
     pub(crate) zone: &'static str,
+    pub(crate) pool: Option<&'static str>,
     pub(crate) capacity: Resources,
     pub(crate) lanes_max: u32,
     pub(crate) agent: Option<Agent>,
@@ -68,11 +59,13 @@ pub(crate) struct Node {
     presented: bool,
     /// What runs, by the simulator's own books.
     pub(crate) running: BTreeMap<AttemptId, Running>,
-    specs: BTreeMap<RunId, (Resources, Execution)>,
-    prepared: BTreeSet<Digest>,
+    pub(crate) specs: BTreeMap<RunId, Spec>,
+    /// A measurement is to come.
+    pub(crate) measures: bool,
+    pub(crate) prepared: BTreeSet<Digest>,
     term: Term,
     /// Grants that were of an older term when they arrived.
-    stale: BTreeSet<(Term, GrantSeq)>,
+    pub(crate) stale: BTreeSet<(Term, GrantSeq)>,
 }
 
 impl Node {
@@ -86,6 +79,7 @@ impl Node {
         Self {
             id,
             zone,
+            pool: None,
             capacity,
             lanes_max,
             agent: None,
@@ -106,10 +100,18 @@ impl Node {
             presented: false,
             running: BTreeMap::new(),
             specs: BTreeMap::new(),
+            measures: false,
             prepared: BTreeSet::new(),
             term: Term(0),
             stale: BTreeSet::new(),
         }
+    }
+
+    /// What attempts reserve that are revocable, or that are not.
+    pub(crate) fn reserved(&self, revocable: bool) -> Resources {
+        let of_book = self.running.values().filter(|running| (running.spec.tier == Tier::Revocable) == revocable);
+        let sum = |sum: Resources, running: &Running| sum.checked_add(&running.spec.resources).unwrap_or(sum);
+        of_book.fold(Resources::default(), sum)
     }
 }
 
@@ -128,9 +130,10 @@ impl World {
         }
         config.installation = node.installation;
         config.boot = seed;
-        config.attributes = vec![("zone".to_owned(), node.zone.to_owned())];
+        let pool = node.pool.map(|pool| ("pool".to_owned(), pool.to_owned()));
+        config.attributes = pool.into_iter().chain([("zone".to_owned(), node.zone.to_owned())]).collect();
         config.lanes_max = node.lanes_max;
-        config.outbox_len_max = self.options.outbox_len_max;
+        config.outbox_len_max = self.options.outbox_len_max();
         node.agent = Some(Agent::new(config, seed));
         node.armed = u64::MAX;
         let epoch = node.epoch;
@@ -153,6 +156,7 @@ impl World {
         node.epoch += 1;
         node.running.clear();
         node.specs.clear();
+        node.measures = false;
         node.prepared.clear();
         node.stale.clear();
         node.term = Term(0);
@@ -269,70 +273,6 @@ impl World {
         self.transmit(session, Side::Control, Frame::Message(message.to_bytes()))
     }
 
-    fn node_command(&mut self, at: usize, command: Command) -> Check {
-        let epoch = self.nodes[at].epoch;
-        let node = &mut self.nodes[at];
-        match command {
-            Command::Define(spec) => {
-                node.specs.insert(spec.run, (spec.budgets.resources, spec.execution));
-            }
-            Command::Forget(run) => {
-                node.specs.remove(&run);
-                if node.running.keys().any(|id| id.task.run == run) {
-                    return broken(Property::Crash, format!("run {run} is forgotten while it runs"));
-                }
-            }
-            Command::Prepare(module) => {
-                let due = self.now + ns(node.rng.duration(Duration::from_millis(1), Duration::from_millis(200)));
-                self.events.push(due, Kind::Prepared { node: at, epoch, digest: module.digest });
-            }
-            Command::Cancel(cancel) if node.zombie && cancel.reason == Reason::NodeLost => self.count("ignored-fence"),
-            Command::Cancel(cancel) if node.thawing => {
-                return self.guest(at, cancel.id, Act::Cancelled(cancel.reason));
-            }
-            Command::Cancel(cancel) => {
-                let due = self.now + ns(node.rng.duration(Duration::ZERO, Duration::from_millis(5)));
-                let act = Act::Cancelled(cancel.reason);
-                self.events.push(due, Kind::Guest { node: at, epoch, id: cancel.id, act });
-            }
-            Command::Start(_) => return broken(Property::Crash, "a start came as a sandbox command"),
-            Command::Follow(_) | Command::Throttle(_) | Command::Lease(_) => {}
-        }
-        Ok(())
-    }
-
-    fn node_attempt(&mut self, at: usize, id: AttemptId) -> Check {
-        let slow = self.nodes[at].id.as_str().ends_with('7');
-        let plan = guest::plan(&self.options, id, slow);
-        let node = &mut self.nodes[at];
-        if node.stale.contains(&(id.term, id.grant)) {
-            return broken(Property::Term, format!("{id} runs under a grant of an older term"));
-        }
-        let Some((resources, execution)) = node.specs.get(&id.task.run).copied() else {
-            return broken(Property::Crash, format!("{id} starts before its run is defined"));
-        };
-        let running = Running { plan, resources, execution, since: self.now };
-        if node.running.insert(id, running).is_some() {
-            return broken(Property::Once, format!("{id} is started twice"));
-        }
-        let mut used = Resources::default();
-        for running in node.running.values() {
-            used = used.checked_add(&running.resources).unwrap_or(used);
-        }
-        if !used.fits(&node.capacity) || node.running.len() > node.lanes_max as usize {
-            let (capacity, count) = (node.capacity, node.running.len());
-            return broken(Property::Capacity, format!("node {at} runs {count} tasks with {used} of {capacity}"));
-        }
-        let epoch = node.epoch;
-        self.events.push(self.now + ns(plan.time), Kind::Guest { node: at, epoch, id, act: Act::End });
-        self.fenced_begins(at, id, execution)?;
-        if plan.progress {
-            let act = Act::Progress;
-            self.events.push(self.now + ns(plan.time / 2), Kind::Guest { node: at, epoch, id, act });
-        }
-        Ok(())
-    }
-
     /// The books of the agent itself.
     fn node_check(&self, at: usize) -> Check {
         let node = &self.nodes[at];
@@ -344,36 +284,10 @@ impl World {
                 format!("node {at} holds {} ranges with {}", stats.ranges, stats.reserved),
             );
         }
-        if stats.outbox_len > self.options.outbox_len_max + node.lanes_max as usize {
+        if stats.outbox_len > self.options.outbox_len_max() + node.lanes_max as usize {
             return broken(Property::Limits, format!("the outbox of node {at} has {} entries", stats.outbox_len));
         }
         Ok(())
-    }
-
-    /// A guest does something.
-    pub(crate) fn guest(&mut self, at: usize, id: AttemptId, act: Act) -> Check {
-        let node = &mut self.nodes[at];
-        if act == Act::Progress {
-            if !node.running.contains_key(&id) {
-                return Ok(());
-            }
-            let progress = Progress { id, done: 1, total: 2 };
-            return self.node_input(at, Input::Sandbox(AttemptEvent::Progress(progress)));
-        }
-        let Some(Running { plan, .. }) = node.running.remove(&id) else {
-            return Ok(());
-        };
-        self.fenced_ends(at, id.task);
-        let ended = match act {
-            Act::Cancelled(reason) => guest::cancelled(id, reason),
-            Act::End | Act::Progress => guest::ended(id, &plan),
-        };
-        // The sandbox speaks to the executor in wire types: what it says survives their encoding.
-        let event = AttemptEvent::Ended(Box::new(ended));
-        let Ok(event) = AttemptEvent::from_bytes(&event.to_bytes()) else {
-            return broken(Property::Crash, "an attempt event does not decode");
-        };
-        self.node_input(at, Input::Sandbox(event))
     }
 
     /// A module has come, or cannot come.
@@ -383,13 +297,6 @@ impl World {
             Err(message) => Input::ModuleFailed { digest, message, retry: true },
         };
         self.node_input(at, input)
-    }
-
-    /// A module is compiled.
-    pub(crate) fn prepared(&mut self, at: usize, digest: Digest) -> Check {
-        self.nodes[at].prepared.insert(digest);
-        let ready = ModuleReady { digest, refused: None, machine_fault: false, compile_time: Duration::ZERO };
-        self.node_input(at, Input::Sandbox(AttemptEvent::Module(ready)))
     }
 
     /// A payload has come, or cannot come.

@@ -11,7 +11,7 @@ use crate::{
     property::{Check, Property, broken},
     rng::{Purpose, Rng},
     workload::Wish,
-    world::World,
+    world::{World, ns},
 };
 
 /// One thing that an operator does, to a node by number.
@@ -77,10 +77,25 @@ impl World {
         })
     }
 
+    /// Whether an operator had a node forgotten: nobody waits for what it has to say then.
+    pub(crate) fn was_removed(&self, node: usize) -> bool {
+        let now = self.now;
+        let removes = |(at, wish): &(Duration, Wish)| {
+            ns(*at) <= now && matches!(wish, Wish::Operate(Operation::Remove(removed)) if *removed == node)
+        };
+        self.workload.wishes.iter().any(removes)
+    }
+
     fn operated_all(&self) -> bool {
         let mut wishes = self.workload.wishes.iter().zip(&self.wishes);
         wishes.all(|((_, wish), state)| match wish {
-            Wish::Operate(Operation::Reopen(_)) | Wish::Job(_) | Wish::Submit(_) | Wish::Stop { .. } => true,
+            Wish::Operate(Operation::Reopen(_))
+            | Wish::Job(_)
+            | Wish::Submit(_)
+            | Wish::Stop { .. }
+            | Wish::Quota(..)
+            | Wish::Change(..)
+            | Wish::Last(_) => true,
             Wish::Operate(_) => *state != State::Open,
         })
     }

@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use crate::{
     faults::{FAULTS, Fault},
     rng::Rng,
+    world::LASTING_LANES,
 };
 
 pub use text::Error as TextError;
@@ -69,6 +70,9 @@ pub struct Options {
     pub(crate) checkpoint_log_len: usize,
     pub(crate) outbox_len_max: usize,
     pub(crate) lanes_max: u32,
+    /// How long production waits for room before it has others make some, and how long these may still go on.
+    pub(crate) preempt_delay: Duration,
+    pub(crate) preempt_grace: Duration,
 }
 
 /// What users ask for.
@@ -94,6 +98,28 @@ pub(crate) struct Work {
     pub(crate) once: u64,
     /// What operators do to nodes.
     pub(crate) operations: usize,
+    /// Namespaces that jobs are in.
+    pub(crate) namespaces: usize,
+    /// Jobs that are production, and those that are revocable, per million.
+    pub(crate) production: u64,
+    pub(crate) revocable: u64,
+    /// How often quotas and weights are set and removed.
+    pub(crate) quotas: usize,
+    /// Cron jobs, services, system jobs and functions among the jobs, per million; the others are batches.
+    pub(crate) crons: u64,
+    pub(crate) services: u64,
+    pub(crate) systems: u64,
+    pub(crate) functions: u64,
+    /// Batches whose tasks never end by themselves, per million.
+    pub(crate) endless: u64,
+    /// Batches that wait for another one, per million.
+    pub(crate) dependent: u64,
+    /// Jobs with a start deadline or a most number of failures, per million.
+    pub(crate) ending: u64,
+    /// Jobs with more rules about nodes than constraints, per million; some nodes belong to a pool then.
+    pub(crate) picky: u64,
+    /// How often jobs are updated, paused, scaled and started anew.
+    pub(crate) changes: usize,
 }
 
 /// What goes wrong in the safety phase.
@@ -184,7 +210,7 @@ impl Options {
         let work = work(&draw, scale);
         // One lane could do everything, each task four times, in this time.
         let slow = work.spinning > 0 || work.long > 0;
-        let longest = work.task_time_max.max(if slow { crate::workload::SPIN_TIMEOUT } else { ms(0) });
+        let longest = work.task_time_max.max(if slow { crate::jobs::SPIN_TIMEOUT } else { ms(0) });
         let tries = longest * work.count_max * 5 * 4;
         let seconds = safety.as_secs();
         Self {
@@ -204,6 +230,8 @@ impl Options {
             checkpoint_log_len: draw.pick("checkpoint", &[2, 5, 20, 2000]),
             outbox_len_max: draw.pick("outbox", &[1, 3, 100_000]),
             lanes_max: u32::try_from(1 + draw.count("lanes", 23)).unwrap_or(1),
+            preempt_delay: draw.time("preempt-delay", 0, 2_000),
+            preempt_grace: draw.time("preempt-grace", 0, 10_000),
         }
     }
 
@@ -214,6 +242,17 @@ impl Options {
         self.net = Net { spikes: 0, resets: 0, stragglers: 0, ..self.net };
         self.store.unknown = 0;
         self
+    }
+
+    /// Whether some tasks last until they are stopped.
+    pub(crate) const fn has_lasting(&self) -> bool {
+        self.work.services > 0 || self.work.systems > 0 || self.work.endless > 0
+    }
+
+    /// Outcomes that an executor may keep unacknowledged: each running attempt needs the room of one.
+    pub(crate) fn outbox_len_max(&self) -> usize {
+        let lasting = if self.has_lasting() { LASTING_LANES as usize + self.lanes_max as usize } else { 0 };
+        self.outbox_len_max + lasting
     }
 
     /// Whether a wish or fault of this name happens.
@@ -258,6 +297,19 @@ fn work(draw: &Draw, scale: u64) -> Work {
         fenced: draw.pick("fenced", &[0, 0, 300_000, 1_000_000]),
         once: draw.pick("once", &[0, 0, 300_000, 1_000_000]),
         operations: draw.some("operations", 6 + 4 * scale),
+        namespaces: draw.pick("namespaces", &[1, 1, 2, 4]),
+        production: draw.pick("production", &[0, 0, 200_000, 500_000]),
+        revocable: draw.pick("revocable", &[0, 0, 300_000]),
+        quotas: draw.some("quotas", 12),
+        crons: draw.pick("crons", &[0, 0, 0, 300_000]),
+        services: draw.pick("services", &[0, 0, 0, 300_000]),
+        systems: draw.pick("systems", &[0, 0, 0, 200_000]),
+        functions: draw.pick("functions", &[0, 0, 200_000]),
+        endless: draw.pick("endless", &[0, 0, 0, 150_000]),
+        dependent: draw.pick("dependent", &[0, 0, 400_000]),
+        ending: draw.pick("ending", &[0, 0, 300_000]),
+        picky: draw.pick("picky", &[0, 0, 400_000]),
+        changes: draw.some("changes", 8),
     }
 }
 

@@ -1,30 +1,74 @@
 //! The oracle: an independent reading of what the store was told.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    rc::Rc,
+};
 
 use weir_scheduler::Loaded;
 use weir_wire::{
     codec::Document,
-    id::{Incarnation, NodeId, RunId, Seq, Term},
-    key, limits,
+    id::{Incarnation, JobName, Namespace, NodeId, RunId, Seq, Term},
+    key,
+    kind::{Condition, Upstream},
+    limits,
     node::NodeRecord,
-    record::{Block, Delta, RunDelta, RunMeta, SubmissionSegment},
+    record::{Block, Delta, JobState, Quota, RunDelta, RunMeta, SubmissionSegment},
     segment,
     task::Status,
     txn::Txn,
     work::{JobRecord, RunRecord},
 };
 
-use crate::property::{Check, Property, broken};
+use crate::{
+    cron::Firings,
+    property::{Check, Property, broken},
+};
 
 /// One run as the store was told.
 #[derive(Debug)]
 pub(crate) struct Known {
     pub(crate) record: RunRecord,
+    pub(crate) job: Rc<JobRecord>,
+    /// Its place in the order of submission.
+    pub(crate) number: usize,
+    /// What it waits for, and how that has to end.
+    pub(crate) after: Vec<(RunId, Condition)>,
+    /// How many tasks of a service were last wanted, once that was recorded.
+    desired: Option<u32>,
+    /// What a service was scaled to.
+    target: Option<u32>,
     /// Terminal status by task; 0 while open.
     pub(crate) status: Vec<u8>,
     pub(crate) ended: u32,
     pub(crate) stopped: bool,
+}
+
+impl Known {
+    /// Whether all tasks have ended; those of a long-running job do once it is stopped.
+    pub(crate) fn is_over(&self) -> bool {
+        if !self.job.kind.is_long_running() {
+            return self.ended as usize == self.status.len();
+        }
+        // Tasks that are not wanted need not end; a leader that was elected since may not even know of them.
+        let wanted = self.desired.map_or(self.status.len(), |desired| desired as usize);
+        self.stopped && self.status.iter().take(wanted).all(|code| *code != 0)
+    }
+
+    /// How many tasks of a service are wanted.
+    pub(crate) fn target(&self) -> u32 {
+        self.target.unwrap_or(self.record.count)
+    }
+
+    /// Long-running jobs grow.
+    fn grow(&mut self, count: u32) {
+        self.status.resize(self.status.len().max(count as usize), 0);
+    }
+
+    /// Tasks that have not ended.
+    pub(crate) fn open(&self) -> u64 {
+        if self.is_over() { 0 } else { self.status.len() as u64 - u64::from(self.ended) }
+    }
 }
 
 /// Where a copy of the store's content comes from.
@@ -42,7 +86,14 @@ pub(crate) struct Oracle {
     head: u64,
     term: Term,
     pub(crate) runs: BTreeMap<RunId, Known>,
-    pub(crate) jobs: BTreeMap<String, JobRecord>,
+    /// Runs that are not over.
+    pub(crate) open: BTreeSet<RunId>,
+    pub(crate) jobs: BTreeMap<String, Rc<JobRecord>>,
+    /// The newest version of each job.
+    pub(crate) newest: BTreeMap<(Namespace, JobName), Rc<JobRecord>>,
+    pub(crate) firings: BTreeMap<(Namespace, JobName), Firings>,
+    pub(crate) job_states: BTreeMap<String, JobState>,
+    pub(crate) quotas: BTreeMap<String, Quota>,
     pub(crate) keys: BTreeMap<String, Vec<RunId>>,
     /// Installation and incarnation of each registered node.
     nodes: BTreeMap<NodeId, (u64, Incarnation)>,
@@ -69,6 +120,9 @@ impl Oracle {
         for (key, value) in &txn.puts {
             self.put(txn, key, value, objects)?;
         }
+        for range in &txn.deletes {
+            self.quotas.retain(|key, _| !(range.start <= *key && *key < range.end));
+        }
         Ok(())
     }
 
@@ -76,6 +130,9 @@ impl Oracle {
         let bad = |what: &str| broken(Property::Crash, format!("{what} under {key} does not decode"));
         if key.starts_with(key::JOBS) {
             let Ok(job) = JobRecord::from_bytes(value) else { return bad("a job") };
+            let job = Rc::new(job);
+            self.firings(&job.namespace, &job.job).changed();
+            self.newest.insert((job.namespace.clone(), job.job.clone()), Rc::clone(&job));
             if self.jobs.insert(key.to_owned(), job).is_some() {
                 return broken(Property::Accepted, format!("job version {key} was overwritten"));
             }
@@ -86,6 +143,15 @@ impl Oracle {
             if before.is_some_and(|before| before.0 == now.0 && before.1 > now.1) {
                 return broken(Property::Term, format!("node {} fell back to an older incarnation", node.node));
             }
+        } else if key.starts_with(key::JOB_STATES) {
+            let Ok(state) = JobState::from_bytes(value) else { return bad("a job state") };
+            if state.paused {
+                self.firings(&state.namespace, &state.job).changed();
+            }
+            self.job_states.insert(key.to_owned(), state);
+        } else if key.starts_with(key::QUOTAS) {
+            let Ok(quota) = Quota::from_bytes(value) else { return bad("a quota") };
+            self.quotas.insert(key.to_owned(), quota);
         } else if key.starts_with(key::SUBMISSIONS) {
             let Ok(segment) = SubmissionSegment::from_bytes(value) else { return bad("a submission") };
             self.submitted(txn.seq, segment)?;
@@ -113,8 +179,25 @@ impl Oracle {
     fn submitted(&mut self, seq: Seq, segment: SubmissionSegment) -> Check {
         let id = |item: usize| RunId::from_segment(seq, u16::try_from(item).unwrap_or(u16::MAX));
         for (item, record) in segment.runs.into_iter().enumerate() {
-            let status = vec![0; record.count as usize];
-            let known = Known { record, status, ended: 0, stopped: false };
+            let Some(job) = self.jobs.get(&key::job(&record.namespace, &record.job, record.version)) else {
+                return broken(Property::Accepted, format!("run {} is one of a job that is not stored", id(item)));
+            };
+            let job = Rc::clone(job);
+            let count = if job.kind.is_long_running() { 0 } else { record.count };
+            if let Some(instant) = record.scheduled_ms {
+                let wall_ms = record.submitted_ms;
+                self.firings(&record.namespace, &record.job).fire(&job, id(item), instant, wall_ms)?;
+            }
+            let resolved = |upstream| match upstream {
+                Upstream::Run(run) => run,
+                Upstream::Item(item) => id(item as usize),
+            };
+            let after = record.after.iter().map(|one| (resolved(one.upstream), one.condition)).collect();
+            let number = self.runs.len();
+            let status = vec![0; count as usize];
+            let known =
+                Known { record, job, number, after, desired: None, target: None, status, ended: 0, stopped: false };
+            self.open.insert(id(item));
             if self.runs.insert(id(item), known).is_some() {
                 return broken(Property::Once, format!("run {} was submitted twice", id(item)));
             }
@@ -133,6 +216,13 @@ impl Oracle {
             return broken(Property::Accepted, format!("a delta of unknown run {}", delta.run));
         };
         known.stopped |= delta.stop.is_some();
+        known.target = delta.target.or(known.target);
+        known.desired = delta.desired.or(known.desired);
+        let pinned = delta.pins.iter().map(|pin| pin.index + 1);
+        let ended = delta.ended.iter().map(|range| range.first + range.len);
+        if known.job.kind.is_long_running() {
+            known.grow(pinned.chain(delta.desired).chain(ended).max().unwrap_or(0));
+        }
         for range in &delta.ended {
             for index in range.first..range.first + range.len {
                 let Some(slot) = known.status.get_mut(index as usize) else {
@@ -145,6 +235,9 @@ impl Oracle {
                 *slot = range.status as u8;
                 known.ended += 1;
             }
+        }
+        if known.is_over() {
+            self.open.remove(&delta.run);
         }
         let name = segment::object_name(txn.seq, txn.term);
         if delta.in_segment && !objects.contains_key(&name) {
@@ -163,7 +256,10 @@ impl Oracle {
         let states: Vec<u8> =
             stored.states.iter().flat_map(|(len, code)| std::iter::repeat_n(*code, *len as usize)).collect();
         let first = (block * limits::BLOCK_LEN) as usize;
-        if known.status.get(first..first + states.len()) != Some(&states[..]) || states.len() != stored.len as usize {
+        // A long-running job may have more tasks than were ever mentioned.
+        let absent = if known.job.kind.is_long_running() { Some(&0) } else { None };
+        let same = (first..).zip(&states).all(|(at, code)| known.status.get(at).or(absent) == Some(code));
+        if !same || states.len() != stored.len as usize {
             return broken(Property::Accepted, format!("block {run}/{block} differs from the deltas"));
         }
         Ok(())
@@ -199,11 +295,39 @@ impl Oracle {
             Ok(loaded) => loaded,
             Err(message) => return broken(property, message.as_str()),
         };
+        let runs = self.rebuilt(loaded);
+        for (run, known) in &self.runs {
+            // Which tasks a long-running job has may follow from its submission alone.
+            let same = |(status, stopped): &(Vec<u8>, bool)| {
+                let len =
+                    if known.job.kind.is_long_running() { status.len().min(known.status.len()) } else { usize::MAX };
+                let cut = |status: &[u8]| status[..len.min(status.len())].to_vec();
+                cut(status) == cut(&known.status) && *stopped == known.stopped
+            };
+            if !runs.get(run).is_some_and(same) {
+                return broken(property, format!("run {run} cannot be rebuilt from the store"));
+            }
+        }
+        if runs.len() != self.runs.len() || loaded.jobs.len() != self.jobs.len() {
+            return broken(property, "the store holds other runs or jobs than it was told");
+        }
+        let states =
+            loaded.job_states.iter().map(|state| (key::job_state(&state.namespace, &state.job), state.clone()));
+        let quotas = loaded.quotas.iter().map(|quota| (key::quota(&quota.namespace), quota.clone()));
+        if states.collect::<BTreeMap<_, _>>() != self.job_states || quotas.collect::<BTreeMap<_, _>>() != self.quotas {
+            return broken(property, "the store holds other states of jobs or quotas than it was told");
+        }
+        Ok(())
+    }
+
+    /// Statuses and stops of all runs, as the store has them.
+    fn rebuilt(&self, loaded: &Loaded) -> BTreeMap<RunId, (Vec<u8>, bool)> {
         let mut runs: BTreeMap<RunId, (Vec<u8>, bool)> = BTreeMap::new();
         for (seq, segment) in &loaded.submissions {
             for (item, record) in segment.runs.iter().enumerate() {
                 let id = RunId::from_segment(*seq, u16::try_from(item).unwrap_or(u16::MAX));
-                runs.insert(id, (vec![0; record.count as usize], false));
+                let count = self.runs.get(&id).map_or(record.count as usize, |known| known.status.len());
+                runs.insert(id, (vec![0; count], false));
             }
         }
         for (run, meta) in &loaded.metas {
@@ -215,6 +339,7 @@ impl Oracle {
             let Some((status, _)) = runs.get_mut(run) else { continue };
             let mut at = (block * limits::BLOCK_LEN) as usize;
             for (len, code) in &stored.states {
+                status.resize(status.len().max(at + *len as usize), 0);
                 status[at..at + *len as usize].fill(*code);
                 at += *len as usize;
             }
@@ -224,24 +349,33 @@ impl Oracle {
                 let Some((status, stopped)) = runs.get_mut(&change.run) else { continue };
                 *stopped |= change.stop.is_some();
                 for range in &change.ended {
-                    status[range.first as usize..(range.first + range.len) as usize].fill(range.status as u8);
+                    let end = (range.first + range.len) as usize;
+                    status.resize(status.len().max(end), 0);
+                    status[range.first as usize..end].fill(range.status as u8);
                 }
             }
         }
-        for (run, known) in &self.runs {
-            if runs.get(run).map(|(status, stopped)| (status, *stopped)) != Some((&known.status, known.stopped)) {
-                return broken(property, format!("run {run} cannot be rebuilt from the store"));
-            }
-        }
-        if runs.len() != self.runs.len() || loaded.jobs.len() != self.jobs.len() {
-            return broken(property, "the store holds other runs or jobs than it was told");
-        }
-        Ok(())
+        runs
     }
 
     /// Whether a node is registered with this incarnation or a later one.
     pub(crate) fn is_registered(&self, node: &NodeId, installation: u64, incarnation: u64) -> bool {
         self.nodes.get(node).is_some_and(|known| known.0 == installation && known.1 >= Incarnation(incarnation))
+    }
+
+    /// Whether what a run waits for has ended, and as it has to; none while it has not.
+    pub(crate) fn dependencies_hold(&self, known: &Known) -> Option<bool> {
+        let mut holds = true;
+        for (upstream, condition) in &known.after {
+            let upstream = self.runs.get(upstream).filter(|upstream| upstream.is_over())?;
+            let well = upstream.status.iter().all(|code| *code == Status::Succeeded as u8);
+            holds &= match condition {
+                Condition::Success => well,
+                Condition::Failure => !well,
+                Condition::Any => true,
+            };
+        }
+        Some(holds)
     }
 
     /// The terminal status of a task.

@@ -19,6 +19,18 @@ pub enum Property {
     Limits,
     /// S7: the durable part of a leader's view equals a rebuild from the store, the soft part what executors hold.
     View,
+    /// Q: production never gets more than the quota of its namespace.
+    Quota,
+    /// P: nothing is granted what a waiting run of a better tier or priority could have had.
+    Priority,
+    /// F: a namespace that has nothing does not wait behind one that has something.
+    Fair,
+    /// D: what the cluster itself ends costs a task none of its attempts.
+    Free,
+    /// K: no instant of a cron job is fired twice, early or not at all.
+    Cron,
+    /// E: nothing starts before what it waits for has ended as it has to.
+    After,
     /// C: the cores keep their own invariants: no panic, no ERROR event, no unexpected exit.
     Crash,
     /// L1: once faults are healed, all feasible work ends in bounded time.
@@ -27,11 +39,13 @@ pub enum Property {
     NoOrphan,
     /// L3: plans reach a fixpoint: an unchanged cluster plans nothing, and nothing spins.
     Fixpoint,
+    /// L4: once healed, long-running jobs run as they should: each wanted task once, of the newest version.
+    Converges,
 }
 
 impl Property {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 18] = [
         Self::Once,
         Self::Capacity,
         Self::Terminal,
@@ -39,10 +53,17 @@ impl Property {
         Self::Term,
         Self::Limits,
         Self::View,
+        Self::Quota,
+        Self::Priority,
+        Self::Fair,
+        Self::Free,
+        Self::Cron,
+        Self::After,
         Self::Crash,
         Self::Ends,
         Self::NoOrphan,
         Self::Fixpoint,
+        Self::Converges,
     ];
 
     /// Its number in the design.
@@ -56,17 +77,24 @@ impl Property {
             Self::Term => "S5",
             Self::Limits => "S6",
             Self::View => "S7",
+            Self::Quota => "Q",
+            Self::Priority => "P",
+            Self::Fair => "F",
+            Self::Free => "D",
+            Self::Cron => "K",
+            Self::After => "E",
             Self::Crash => "C",
             Self::Ends => "L1",
             Self::NoOrphan => "L2",
             Self::Fixpoint => "L3",
+            Self::Converges => "L4",
         }
     }
 
     /// Whether it is about progress; the others are about correctness.
     #[must_use]
     pub const fn is_liveness(self) -> bool {
-        matches!(self, Self::Ends | Self::NoOrphan | Self::Fixpoint)
+        matches!(self, Self::Ends | Self::NoOrphan | Self::Fixpoint | Self::Converges)
     }
 }
 
@@ -79,6 +107,16 @@ pub struct Violation {
     pub at_ns: u64,
     /// How.
     pub message: String,
+}
+
+impl Violation {
+    /// Whether another one is the same finding: for a crash, at the same place in the code.
+    #[must_use]
+    pub fn is_like(&self, other: &Self) -> bool {
+        let place = |message: &str| message.split(": ").next().unwrap_or_default().to_owned();
+        self.property == other.property
+            && (self.property != Property::Crash || place(&self.message) == place(&other.message))
+    }
 }
 
 impl fmt::Display for Violation {

@@ -40,6 +40,16 @@ pub(crate) enum Purpose {
     Users,
     /// What an operator does.
     Operation,
+    /// Namespace, tier and kind of a job.
+    Standing,
+    /// A change of a quota.
+    Quota,
+    /// A change of a job.
+    Change,
+    /// How long the control daemon's answers take.
+    Daemon,
+    /// What an attempt really uses.
+    Use,
 }
 
 /// Spreads a number over 64 bits.

@@ -6,7 +6,7 @@ use crate::{
     explore,
     faults::{FAULTS, Fault},
     options::Options,
-    property::Property,
+    property::Violation,
     workload::Workload,
 };
 
@@ -23,7 +23,7 @@ fn changed(options: &Options, change: impl FnOnce(&mut Options)) -> Option<Optio
 }
 
 /// From what helps most to what helps least.
-const STEPS: [Step; 30] = [
+const STEPS: [Step; 45] = [
     |options| changed(options, |to| to.faults.counts = [0; FAULTS]),
     |options| changed(options, |to| to.nodes = (to.nodes / 2).max(1)),
     |options| changed(options, |to| to.nodes = (to.nodes - 1).max(1)),
@@ -45,6 +45,21 @@ const STEPS: [Step; 30] = [
     |options| changed(options, |to| to.work.once = 0),
     |options| changed(options, |to| to.work.operations = 0),
     |options| changed(options, |to| to.work.operations /= 2),
+    |options| changed(options, |to| to.work.quotas = 0),
+    |options| changed(options, |to| to.work.quotas /= 2),
+    |options| changed(options, |to| to.work.revocable = 0),
+    |options| changed(options, |to| to.work.crons = 0),
+    |options| changed(options, |to| to.work.services = 0),
+    |options| changed(options, |to| to.work.systems = 0),
+    |options| changed(options, |to| to.work.functions = 0),
+    |options| changed(options, |to| to.work.endless = 0),
+    |options| changed(options, |to| to.work.dependent = 0),
+    |options| changed(options, |to| to.work.ending = 0),
+    |options| changed(options, |to| to.work.picky = 0),
+    |options| changed(options, |to| to.work.changes = 0),
+    |options| changed(options, |to| to.work.changes /= 2),
+    |options| changed(options, |to| to.work.production = 0),
+    |options| changed(options, |to| to.work.namespaces = 1),
     |options| changed(options, |to| to.work.failing = 0),
     |options| changed(options, |to| to.work.large = 0),
     |options| changed(options, |to| to.work.spinning = 0),
@@ -56,10 +71,10 @@ const STEPS: [Step; 30] = [
     |options| changed(options, |to| to.safety = (to.safety / 2).max(Duration::from_secs(1))),
 ];
 
-/// Shrinks a world that breaks `property`, and says how many worlds that took.
+/// Shrinks a world that breaks a property, and says how many worlds that took.
 #[must_use]
-pub fn shrink(options: Options, property: Property, mut say: impl FnMut(&str)) -> (Options, u32) {
-    let mut search = Search { best: options, property, runs: 0 };
+pub fn shrink(options: Options, found: &Violation, mut say: impl FnMut(&str)) -> (Options, u32) {
+    let mut search = Search { best: options, found, runs: 0 };
     loop {
         let runs = search.runs;
         let before = search.best.clone();
@@ -79,13 +94,13 @@ pub fn shrink(options: Options, property: Property, mut say: impl FnMut(&str)) -
     }
 }
 
-struct Search {
+struct Search<'a> {
     best: Options,
-    property: Property,
+    found: &'a Violation,
     runs: u32,
 }
 
-impl Search {
+impl Search<'_> {
     /// Whether a smaller world breaks the same property; then it is the best.
     fn keeps(&mut self, smaller: Options) -> bool {
         if self.runs >= RUNS_MAX {
@@ -93,7 +108,7 @@ impl Search {
         }
         self.runs += 1;
         let violation = explore::run(smaller.clone(), None).violation;
-        let keeps = violation.is_some_and(|violation| violation.property == self.property);
+        let keeps = violation.is_some_and(|violation| violation.is_like(self.found));
         if keeps {
             self.best = smaller;
         }
@@ -122,6 +137,8 @@ impl Search {
         names.extend((0..self.best.work.submissions).map(|at| format!("submission-{at}")));
         names.extend((0..self.best.work.stops).map(|at| format!("stop-{at}")));
         names.extend((0..self.best.work.operations).map(|at| format!("operation-{at}")));
+        names.extend((0..self.best.work.quotas).map(|at| format!("quota-{at}")));
+        names.extend((0..self.best.work.changes).map(|at| format!("change-{at}")));
         for name in names {
             let smaller = changed(&self.best, |to| {
                 to.dropped.insert(name);

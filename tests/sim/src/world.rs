@@ -8,7 +8,7 @@ use std::{
 
 use weir_scheduler::RequestId;
 use weir_wire::{
-    id::Digest,
+    id::{Digest, TaskId},
     resources::Resources,
     units::{CpuMillis, MemBytes},
 };
@@ -19,8 +19,11 @@ use crate::{
     clock::{Clock, EPSILON_PPM},
     control::Replica,
     event::{Event, Events, Kind},
+    explore,
     faults::{self, Planned},
     fenced::Fenced,
+    given::Given,
+    jobs::{self, NODE_CPU_MIN, NODE_MEMORY_MIN},
     net::Session,
     node::Node,
     options::Options,
@@ -30,11 +33,15 @@ use crate::{
     store::Store,
     summary::{Summary, Totals},
     trace::{ErrorWatch, Trace, take_errors},
-    workload::{NODE_CPU_MIN, NODE_MEMORY_MIN, Workload, ZONES},
+    workload::Workload,
 };
 
 /// The name of the simulated cluster.
 pub(crate) const CLUSTER: &str = "sim";
+/// Lanes for tasks that last, beside the others.
+pub(crate) const LASTING_LANES: u32 = 24;
+/// Events a second of one machine that are no sign of anything going on: renewals, and looks at all of it.
+const IDLE_EVENTS_MAX: u64 = 20;
 /// Wake-ups at one moment after which a core counts as spinning.
 const SPINS_MAX: u32 = 2000;
 
@@ -64,11 +71,15 @@ pub struct World {
     pub(crate) lease_broken_until: u64,
     pub(crate) faults: Vec<Planned>,
     pub(crate) fenced: Fenced,
+    pub(crate) given: Given,
+    /// Failures of attempts that count, by task.
+    pub(crate) failures: BTreeMap<TaskId, u32>,
     pub(crate) workload: Workload,
     pub(crate) wishes: Vec<State>,
     /// Wishes with an event to come.
     pub(crate) wish_planned: Vec<bool>,
-    pub(crate) jobs_ready: Vec<bool>,
+    /// The newest version of each job that was promised; 0 before the first one.
+    pub(crate) versions: Vec<u64>,
     pub(crate) pending: BTreeMap<RequestId, Pending>,
     pub(crate) next_request: u64,
     pub(crate) healed: bool,
@@ -116,9 +127,11 @@ impl World {
             lease_broken_until: 0,
             faults: faults::plan(&options),
             fenced: Fenced::default(),
+            given: Given::default(),
+            failures: BTreeMap::new(),
             wish_planned: vec![true; workload.wishes.len()],
             wishes: vec![State::Open; workload.wishes.len()],
-            jobs_ready: vec![false; workload.jobs.len()],
+            versions: vec![0; workload.jobs.len()],
             workload,
             pending: BTreeMap::new(),
             next_request: 0,
@@ -173,23 +186,33 @@ impl World {
             let Some(Event { at, kind, .. }) = self.events.pop() else {
                 return broken(Property::Ends, "nothing will ever happen again");
             };
-            if self.events.made() > self.options.events_max {
-                return broken(Property::Fixpoint, format!("endless activity: {}", self.unsettled()));
-            }
-            if at > end {
-                return broken(Property::Ends, self.unsettled());
+            if at > end || self.events.made() > self.options.events_max {
+                return self.unfinished();
             }
             if let Some(until) = self.frozen(&kind).filter(|until| *until > at) {
                 self.events.push(until, kind);
                 continue;
             }
             self.now = at;
+            explore::note_time(at);
             self.happen(kind)?;
             if let Some(error) = take_errors().into_iter().next() {
                 return broken(Property::Crash, format!("an ERROR event: {error}"));
             }
         }
         self.check_end()
+    }
+
+    /// Too much has happened, or too much time has passed: what is wrong.
+    fn unfinished(&self) -> Check {
+        let node_seconds = (self.now / 1_000_000_000 + 1) * self.nodes.len() as u64;
+        if self.events.made() > self.options.events_max && self.events.made() / node_seconds > IDLE_EVENTS_MAX {
+            return broken(Property::Fixpoint, format!("endless activity: {}", self.unsettled()));
+        }
+        match self.diverged() {
+            Some(how) => broken(Property::Converges, how),
+            None => broken(Property::Ends, self.unsettled()),
+        }
     }
 
     /// Counts a fault.
@@ -211,7 +234,8 @@ impl World {
 fn replica(options: &Options, at: usize) -> Replica {
     let mut rng = Rng::new(options.seed, Purpose::Replica, at as u64);
     let clock = clock(&mut rng, options.faults.drifting, 0);
-    Replica::new(clock, Rng::new(options.seed, Purpose::Office, at as u64))
+    let stream = |purpose| Rng::new(options.seed, purpose, at as u64);
+    Replica::new(clock, stream(Purpose::Office), stream(Purpose::Daemon))
 }
 
 fn node(options: &Options, at: usize) -> Node {
@@ -219,12 +243,14 @@ fn node(options: &Options, at: usize) -> Node {
     let id = format!("n{at}").parse().expect("a valid name");
     let cpu = CpuMillis(rng.range_u32(NODE_CPU_MIN, NODE_CPU_MIN * 8));
     let memory = MemBytes(NODE_MEMORY_MIN * rng.range(1, 8));
-    let lanes_max = rng.range_u32(1, options.lanes_max);
+    // What lasts takes lanes for as long as it does: nothing else would ever run on a machine without further ones.
+    let lanes_max = rng.range_u32(1, options.lanes_max) + if options.has_lasting() { LASTING_LANES } else { 0 };
     let clock = clock(&mut rng, options.faults.drifting, options.faults.drifting_far);
     let events = Rng::new(options.seed, Purpose::NodeEvents, at as u64);
     let zombie = rng.chance(options.faults.zombies);
-    let mut node = Node::new(id, ZONES[at % ZONES.len()], (Resources { cpu, memory }, lanes_max), clock, events);
+    let mut node = Node::new(id, jobs::zone(at), (Resources { cpu, memory }, lanes_max), clock, events);
     node.zombie = zombie;
+    node.pool = jobs::pool(options, at);
     node.exempt |= zombie;
     node
 }

@@ -93,6 +93,19 @@ options!(
     work.fenced,
     work.once,
     work.operations,
+    work.namespaces,
+    work.production,
+    work.revocable,
+    work.quotas,
+    work.crons,
+    work.services,
+    work.systems,
+    work.functions,
+    work.endless,
+    work.dependent,
+    work.ending,
+    work.picky,
+    work.changes,
     faults.recover_max,
     faults.drifting,
     faults.drifting_far,
@@ -113,6 +126,8 @@ options!(
     checkpoint_log_len,
     outbox_len_max,
     lanes_max,
+    preempt_delay,
+    preempt_grace,
 );
 
 impl Options {
