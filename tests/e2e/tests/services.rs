@@ -81,6 +81,28 @@ fn a_service_is_kept_running_scaled_updated_and_reverted() {
 }
 
 #[test]
+fn a_service_that_is_stopped_in_an_update_is_over() {
+    on_etcd("a_service_that_is_stopped_in_an_update_is_over", Options::default(), |cluster| {
+        let sleep = guests::write(cluster.dir(), "sleep", SLEEP)?;
+        let spec = ["--name", "web", "--kind", "service", "--count", "2", "--healthy-after", "30s", "--detach"];
+        cluster.wctl(["deploy", &sleep].into_iter().chain(spec))?.expect(0)?;
+        until_running(cluster, "web", 2)?;
+        let old = latest_run(cluster, "web")?;
+        let old = field(&old, "id")?.as_str().context("an id")?.to_owned();
+        cluster.wctl(["job", "restart", "web"])?.expect(0)?;
+        until("the restart is a run of its own", || {
+            let newest = latest_run(cluster, "web")?;
+            Ok((field(&newest, "id")? != old.as_str()).then_some(()))
+        })?;
+        cluster.wctl(["stop", "web", "--wait", "--timeout", "60s"])?.expect(0)?;
+        cluster.wctl(["wait", &old, "--for", "terminal", "--timeout", "60s"])?.expect(0)?;
+        let status = cluster.wctl(["status", "-o", "json"])?.expect(0)?.json()?;
+        ensure!(status.to_string().contains("\"open_runs\":0"), "nothing of the service goes on: {status}");
+        Ok(())
+    });
+}
+
+#[test]
 fn a_service_outlives_its_executor_and_its_own_crashes() {
     let options = Options { executors: 2, ..Options::default() };
     on_etcd("a_service_outlives_its_executor_and_its_own_crashes", options, |cluster| {
