@@ -6,7 +6,13 @@ use alloc::{
 };
 use core::cmp::Reverse;
 
-use weir_wire::{id::RunId, kind::Tier, placement::POOL_ATTRIBUTE, units::Now, work::JobRecord};
+use weir_wire::{
+    id::RunId,
+    kind::{Kind, Tier},
+    placement::POOL_ATTRIBUTE,
+    units::Now,
+    work::JobRecord,
+};
 
 use crate::{
     class::ClassKey,
@@ -30,13 +36,19 @@ impl Scheduler {
     #[must_use]
     pub fn plan(&self, _now: Now, job: &JobRecord, count: u32) -> Option<PlanView> {
         let leading = self.leading.as_ref()?;
-        let class = ClassKey::new(NO_RUN, job);
+        let mut class = ClassKey::new(NO_RUN, job);
+        let slots = leading.slots_for(&class);
+        let mut count = count;
+        if matches!(job.kind, Kind::System) {
+            // One on each node that matches, whatever number the spec says.
+            class.placement.max_per_node = 1;
+            count = u32::try_from(slots.len()).unwrap_or(u32::MAX);
+        }
         let tried = count.min(PLAN_TASKS_MAX);
         let space = leading.shares.id(&job.namespace).filter(|_| job.tier == Tier::Production);
         let allowed = space.map_or(u32::MAX, |space| leading.shares.room_in_quota(space, &class.resources));
         let lanes = if job.max_running == 0 { u32::MAX } else { job.max_running };
         let wanted = tried.min(allowed).min(lanes);
-        let slots = leading.slots_for(&class);
         let by_node = leading.try_placing(&class, &slots, wanted, self.config.placement);
         let placed: u32 = by_node.values().sum();
         let mut view =
@@ -52,7 +64,8 @@ impl Scheduler {
             view.why.max_running = (lanes < tried).then_some(lanes);
             leading.count_nodes(&class, |_| 0, &mut view.why);
         }
-        if placed < wanted && job.tier == Tier::Production {
+        // A run that its quota refuses has nobody make room.
+        if placed < wanted && job.tier == Tier::Production && view.over_quota == 0 {
             leading.try_evicting(job, &slots, &by_node, wanted - placed, space, &mut view);
         }
         Some(view)
@@ -113,7 +126,9 @@ impl Leading {
         let others: Vec<usize> = slots.iter().copied().filter(|slot| !by_node.contains_key(slot)).collect();
         let claimant = Claimant::new(NO_RUN, job);
         let found = self.look_for_victims(&claimant, &others, 0, space);
-        for (victims, slot) in found.into_iter().take(wanted as usize).take(EVICT_NODES_MAX) {
+        // Where there are none, enough is being freed already: the task waits for that.
+        let found = found.into_iter().filter(|(victims, _)| !victims.is_empty());
+        for (victims, slot) in found.take(wanted as usize).take(EVICT_NODES_MAX) {
             view.placed_by_eviction += 1;
             for grant in victims.iter().filter_map(|key| self.grants.get(key)) {
                 let Some(run) = self.runs.get(&grant.run).filter(|_| view.victims.len() < PLAN_NAMES_MAX) else {

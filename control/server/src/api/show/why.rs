@@ -5,19 +5,19 @@ use weir_wire::{id::RunId, kind::Condition};
 /// Why tasks of a run wait.
 pub(crate) fn why(run: RunId, why: &scheduler::WhyPending) -> WhyPending {
     let ready = why.nodes.saturating_sub(why.nodes_not_ready);
+    // Each node is counted once, under the first of its causes.
     let excluded: u32 = why
         .excluded
         .iter()
         .map(|(_, nodes)| *nodes)
         .chain(why.too_small.iter().chain(&why.exhausted).map(|(_, nodes)| *nodes))
-        .max()
-        .unwrap_or(0);
+        .chain([why.other_pool, why.max_per_node])
+        .sum();
     WhyPending {
         run: run.to_string(),
         pending: why.pending.into(),
         retrying: why.backoff.into(),
         nodes: why.nodes.into(),
-        // A node can be counted under several dimensions, so this is the most that can be fitting.
         fitting: ready.saturating_sub(excluded).into(),
         summary: summary(why, ready),
         dimensions: dimensions(why),
@@ -97,11 +97,12 @@ pub(crate) fn summary_of(why: &scheduler::WhyPending) -> String {
 /// One sentence, by what has to change first.
 fn summary(why: &scheduler::WhyPending, ready: u32) -> String {
     let waiting = why.pending.saturating_sub(why.backoff);
-    if why.pending == 0 {
-        return "no task is pending".to_owned();
-    }
     if why.paused {
         return "its job is paused; `resume` starts its tasks again".to_owned();
+    }
+    // What a vanished node held is not pending yet.
+    if why.pending == 0 && why.brake.is_none() {
+        return "no task is pending".to_owned();
     }
     if let Some(waits) = dependencies(why) {
         return waits;
