@@ -156,9 +156,13 @@ impl Meter {
             if to <= from {
                 break;
             }
-            total.add(bin, 1.0 / scale(end));
+            let mut bin = *bin;
+            // Nothing has changed since the end, although the clock went on.
+            let beyond = (from + self.width).min(self.now).saturating_sub(to);
+            bin.add(&self.level, -scale(beyond));
+            total.add(&bin, 1.0 / scale(end));
             let mut mean = Level::default();
-            mean.add(bin, 1.0 / scale(to - from));
+            mean.add(&bin, 1.0 / scale(to - from));
             pieces.push(Piece { from, to, mean });
         }
         (pieces, total)
@@ -197,6 +201,17 @@ mod tests {
     use super::*;
 
     const S: u64 = 1_000_000_000;
+
+    #[test]
+    fn what_goes_on_after_the_end_does_not_count() {
+        let mut meter = Meter::new();
+        let one = Amount { cpu: 1.0, memory: 100.0 };
+        meter.task(0, Tier::Production, one, one, 1.0);
+        meter.advance(90 * S);
+        let (pieces, mean) = meter.means(3 * S);
+        assert!((mean.reserved[0].cpu - 1.0).abs() < 1e-6, "{mean:?}");
+        assert!(pieces.iter().all(|piece| (piece.mean.reserved[0].cpu - 1.0).abs() < 1e-6), "{pieces:?}");
+    }
 
     #[test]
     fn means_and_peaks_hold_over_any_length() {
