@@ -21,6 +21,8 @@ pub(crate) struct Sums {
     production: u32,
     cpu: u64,
     memory: u64,
+    /// Resources of all of them.
+    pub(crate) all: [u64; 2],
 }
 
 #[derive(Debug)]
@@ -61,6 +63,7 @@ impl Given {
     fn count(&mut self, held: &Held, begins: bool) {
         let sums = self.sums.entry(held.namespace.clone()).or_default();
         let change = |sum: u64, by: u64| if begins { sum + by } else { sum - by };
+        sums.all = [change(sums.all[0], held.cpu), change(sums.all[1], held.memory)];
         sums.grants = if begins { sums.grants + 1 } else { sums.grants - 1 };
         if held.production {
             sums.production = if begins { sums.production + 1 } else { sums.production - 1 };

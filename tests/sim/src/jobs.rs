@@ -42,7 +42,7 @@ pub(crate) fn namespace(at: usize) -> Namespace {
 /// Namespaces only share what they want with the same priority.
 fn priority(options: &Options, rng: &mut Rng) -> u8 {
     let drawn = u8::try_from(rng.range(0, 100)).unwrap_or(50);
-    if options.work.namespaces > 1 { drawn / 50 * 50 } else { drawn }
+    if options.work.namespaces > 1 { drawn / 51 * 50 } else { drawn }
 }
 
 fn tier(options: &Options, rng: &mut Rng) -> Tier {

@@ -297,7 +297,7 @@ fn work(draw: &Draw, scale: u64) -> Work {
         fenced: draw.pick("fenced", &[0, 0, 300_000, 1_000_000]),
         once: draw.pick("once", &[0, 0, 300_000, 1_000_000]),
         operations: draw.some("operations", 6 + 4 * scale),
-        namespaces: draw.pick("namespaces", &[1, 1, 2, 4]),
+        namespaces: draw.pick("namespaces", &[1, 2, 4]),
         production: draw.pick("production", &[0, 0, 200_000, 500_000]),
         revocable: draw.pick("revocable", &[0, 0, 300_000]),
         quotas: draw.some("quotas", 12),

@@ -4,9 +4,9 @@
 //! of a run wait. It compares what is certain: a run that asks for no more than the one that was served, of nodes that
 //! this one may have, could have had the place.
 
-use weir_scheduler::{RunState, RunView, Scheduler};
+use weir_scheduler::{NodeState, RunState, RunView, Scheduler};
 use weir_wire::{
-    id::RunId,
+    id::Namespace,
     kind::{Kind, Tier},
     message::Grant,
     units::Now,
@@ -26,7 +26,7 @@ impl World {
     /// Looks at a grant of the newest leader as it is sent.
     pub(crate) fn check_grant(&mut self, at: usize, session: u64, grant: &Grant) -> Check {
         let Some(known) = self.oracle.runs.get(&grant.run) else { return Ok(()) };
-        let held_before = self.given.sums(&known.job.namespace).grants;
+        let held_before = self.given.sums(&known.job.namespace).all;
         if self.session(session).alive {
             self.given.grant(session, grant, &known.job);
         }
@@ -65,14 +65,14 @@ impl World {
         (scheduler, now): (&Scheduler, Now),
         grant: &Grant,
         served: &Known,
-        held_before: u32,
+        held_before: [u64; 2],
     ) -> Check {
         for id in &self.oracle.open {
             let Some(waiting) = self.oracle.runs.get(id).filter(|_| *id != grant.run) else { continue };
             let (one, other) = (&served.job, &waiting.job);
             let better = (other.tier, -i32::from(other.priority)) < (one.tier, -i32::from(one.priority));
             let equal = (other.tier, other.priority) == (one.tier, one.priority);
-            let poorer = equal && other.namespace != one.namespace && held_before > 0;
+            let poorer = equal && other.namespace != one.namespace && held_before != [0, 0];
             if !(better || poorer) || !could_have(one, other) || !waiting.record.after.is_empty() {
                 continue;
             }
@@ -86,8 +86,9 @@ impl World {
             if better {
                 return broken(Property::Priority, text("which goes before it"));
             }
-            if self.has_nothing(scheduler, &other.namespace) {
-                return broken(Property::Fair, text("whose namespace has nothing"));
+            let (rich, poor) = ((&one.namespace, held_before), &other.namespace);
+            if self.has_more(scheduler, now, rich, poor) {
+                return broken(Property::Fair, text("whose namespace has less than half as much"));
             }
         }
         Ok(())
@@ -106,14 +107,36 @@ impl World {
             })
     }
 
-    /// Whether no task of a namespace is in any grant.
-    fn has_nothing(&self, scheduler: &Scheduler, namespace: &weir_wire::id::Namespace) -> bool {
-        let idle = |id: &RunId| {
+    /// Whether one namespace, which holds at least so much, has more than twice the weighted dominant share of another one.
+    fn has_more(
+        &self,
+        scheduler: &Scheduler,
+        now: Now,
+        (rich, held): (&Namespace, [u64; 2]),
+        poor: &Namespace,
+    ) -> bool {
+        let mut most = [0; 2];
+        for (id, known) in self.oracle.runs.iter().filter(|(_, known)| known.job.namespace == *poor) {
             let counts = scheduler.run(*id).map(|view| view.counts).unwrap_or_default();
-            counts.assigned + counts.running + counts.stopping + counts.unknown == 0
+            let tasks = u64::from(counts.assigned + counts.running + counts.stopping + counts.unknown);
+            let resources = &known.job.budgets.resources;
+            most[0] += tasks * u64::from(resources.cpu.0);
+            most[1] += tasks * resources.memory.0;
+        }
+        let nodes = scheduler.nodes(now);
+        let ready = nodes.iter().filter(|node| node.state == NodeState::Ready);
+        let total = ready.fold([0, 0], |[cpu, memory], node| {
+            [cpu + u64::from(node.capacity.cpu.0), memory + node.capacity.memory.0]
+        });
+        let quotas = scheduler.quotas();
+        let weight = |space: &Namespace| {
+            quotas.iter().find(|quota| quota.namespace == *space).map_or(100, |quota| u128::from(quota.weight))
         };
-        let runs = self.oracle.runs.iter().filter(|(_, known)| known.job.namespace == *namespace);
-        self.given.sums(namespace).grants == 0 && runs.map(|(id, _)| id).all(idle)
+        let share = |of: [u64; 2], space: &Namespace| {
+            let part = |at: usize| u128::from(of[at]) * (1 << 40) / u128::from(total[at].max(1));
+            part(0).max(part(1)) / weight(space)
+        };
+        share(held, rich) > 2 * share(most, poor) + 1
     }
 }
 

@@ -23,7 +23,7 @@ pub enum Property {
     Quota,
     /// P: nothing is granted what a waiting run of a better tier or priority could have had.
     Priority,
-    /// F: a namespace that has nothing does not wait behind one that has something.
+    /// F: a namespace does not wait behind one that has more than twice its share.
     Fair,
     /// D: what the cluster itself ends costs a task none of its attempts.
     Free,
