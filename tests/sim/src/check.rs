@@ -133,9 +133,12 @@ impl World {
     /// Whether the newest leader is there, and holds nothing back.
     fn is_led(&self) -> bool {
         let Some(leader) = self.store.newest else { return false };
-        let Some(scheduler) = &self.replicas[leader.replica].scheduler else { return false };
+        let replica = &self.replicas[leader.replica];
+        let Some(scheduler) = &replica.scheduler else { return false };
         let stats = scheduler.stats();
+        // What the store has done already, its leader may learn in a moment.
         self.store.led
+            && !replica.committing
             && scheduler.term() == Some(leader.term)
             && stats.grants == 0
             && stats.batches_waiting == 0
