@@ -136,11 +136,13 @@ impl Leading {
                 // A pin is made only where the rules allow it.
                 && (system || self.queue.get(run.class).admits(&self.nodes, slot))
                 && (run.job.placement.max_per_node == 0 || run.site.on_node(slot) < run.job.placement.max_per_node);
-            let next = || match system {
-                true => self.pinned_to(slot, run).map(|index| (index, 1)),
-                false => run.next_range(place::range_len(config, run, 1)),
+            let range = if !wanted {
+                None
+            } else if system {
+                self.pinned_to(slot, run).map(|index| (index, 1))
+            } else {
+                run.next_range(place::range_len(config, run, 1))
             };
-            let range = wanted.then(next).flatten();
             let ordinal = range.map_or(0, |(first, _)| run.ordinal(first));
             self.remove_claim(slot, at);
             if let Some((first, len)) = range {
@@ -176,7 +178,7 @@ impl Scheduler {
         let mut round = Round { delay, now, next: None, waiting: false };
         let mut evictions = Vec::new();
         let until = now + self.config.preempt_grace + CLAIM_SLACK;
-        let check = cfg!(debug_assertions) || self.config.check_plans;
+        let check = self.config.check_plans;
         let blocked: Vec<RunId> = leading.queue.blocked_runs(Tier::Production).take(EVICTING_RUNS_MAX).collect();
         for id in blocked {
             let budget = CLAIMS_PER_ROUND_MAX - evictions.len();

@@ -41,7 +41,7 @@ pub struct Config {
     pub preempt_delay: Duration,
     /// How long attempts that are to make room may still go on. Default 10 s.
     pub preempt_grace: Duration,
-    /// Check each placement independently, and panic if one is wrong; debug builds always do. Default off.
+    /// Check each placement independently, and panic if one is wrong. Default: in debug builds only.
     pub check_plans: bool,
     /// Deltas in the log that start a checkpoint. Default 2,000.
     pub checkpoint_log_len: usize,
@@ -65,7 +65,7 @@ impl Config {
             placement: Policy::Spread,
             preempt_delay: Duration::from_secs(1),
             preempt_grace: Duration::from_secs(10),
-            check_plans: false,
+            check_plans: cfg!(debug_assertions),
             checkpoint_log_len: 2000,
             checkpoint_log_bytes: 4 << 20,
         }
