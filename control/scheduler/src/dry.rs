@@ -10,6 +10,7 @@ use weir_wire::{
     id::RunId,
     kind::{Kind, Tier},
     placement::POOL_ATTRIBUTE,
+    resources::Resources,
     units::Now,
     work::JobRecord,
 };
@@ -24,7 +25,7 @@ use crate::{
     preempt::Claimant,
     room::Room,
     scheduler::{Leading, Scheduler},
-    view::{PlanView, VictimView, WhyPending},
+    view::{PlanView, QuotaUsage, VictimView, WhyPending},
 };
 
 /// No run has this id: sequence numbers begin at 1.
@@ -48,13 +49,16 @@ impl Scheduler {
         let space = leading.shares.id(&job.namespace).filter(|_| job.tier == Tier::Production);
         let allowed = space.map_or(u32::MAX, |space| leading.shares.room_in_quota(space, &class.resources));
         let lanes = if job.max_running == 0 { u32::MAX } else { job.max_running };
+        let leaves = leading.replaced_by(job);
+        let allowed = allowed.saturating_add(leaves.tasks(&class.resources));
         let wanted = tried.min(allowed).min(lanes);
-        let by_node = leading.try_placing(&class, &slots, wanted, self.config.placement);
+        let by_node = leading.try_placing(&class, &slots, wanted, self.config.placement, &leaves);
         let placed: u32 = by_node.values().sum();
-        let mut view =
-            PlanView { tried, placed, over_quota: tried.min(lanes).saturating_sub(allowed), ..PlanView::default() };
-        if view.over_quota > 0 {
-            view.quota = leading.quota_use(job);
+        let over_quota = tried.min(lanes).saturating_sub(allowed);
+        let (demand, replaced) = (QuotaUsage::of(job, count.min(lanes)), leading.charge_replaced_by(job));
+        let mut view = PlanView { tried, placed, over_quota, demand, replaced, ..PlanView::default() };
+        if over_quota > 0 {
+            view.quota = leading.quota_use(job, allowed.saturating_add(1));
         }
         view.nodes_unnamed = u32::try_from(by_node.len().saturating_sub(PLAN_NAMES_MAX)).unwrap_or(u32::MAX);
         let named = by_node.iter().take(PLAN_NAMES_MAX);
@@ -62,6 +66,7 @@ impl Scheduler {
         if placed < tried {
             view.why = WhyPending { pending: tried - placed, ..WhyPending::default() };
             view.why.max_running = (lanes < tried).then_some(lanes);
+            view.why.quota = view.quota.clone();
             leading.count_nodes(&class, |_| 0, &mut view.why);
         }
         // A run that its quota refuses has nobody make room.
@@ -85,8 +90,33 @@ impl Leading {
         self.nodes.by_name().filter(|slot| meets(self.nodes.get(*slot))).collect()
     }
 
+    /// What the active runs of a long-running job hold, which a further run of it takes over.
+    fn replaced_by(&self, job: &JobRecord) -> Leaving {
+        let mut leaves = Leaving::default();
+        if !job.kind.is_long_running() {
+            return leaves;
+        }
+        for run in self.active_runs(&(job.namespace.clone(), job.job.clone())).iter().filter_map(|id| self.runs.get(id)) {
+            let want = ClassKey::new(run.id, &run.job).want();
+            let counts = run.job.tier == Tier::Production;
+            for grant in run.lanes.values().filter_map(|key| self.grants.get(key)) {
+                let node = leaves.by_node.entry(grant.node).or_default();
+                *node = node.plus(&want);
+                leaves.charged = if counts { leaves.charged.plus(&want) } else { leaves.charged };
+            }
+        }
+        leaves
+    }
+
     /// How many tasks would go to each node.
-    fn try_placing(&self, class: &ClassKey, slots: &[usize], wanted: u32, policy: Policy) -> BTreeMap<usize, u32> {
+    fn try_placing(
+        &self,
+        class: &ClassKey,
+        slots: &[usize],
+        wanted: u32,
+        policy: Policy,
+        leaves: &Leaving,
+    ) -> BTreeMap<usize, u32> {
         let want = class.want();
         let limit = if class.placement.max_per_node == 0 { u32::MAX } else { class.placement.max_per_node };
         // How filled a node is once it has some of these tasks decides; packing fills one after the other.
@@ -102,7 +132,8 @@ impl Leading {
             && let Some(Reverse((_, slot))) = order.pop()
         {
             let taken = by_node.get(&slot).copied().unwrap_or(0);
-            let room = self.nodes.get(slot).room(class.book);
+            let left_behind = leaves.by_node.get(&slot).copied().unwrap_or_default();
+            let room = self.nodes.get(slot).room(class.book).plus(&left_behind);
             if taken >= limit || !room.takes(&times(&want, taken + 1)) {
                 continue;
             }
@@ -143,6 +174,24 @@ impl Leading {
                 });
             }
         }
+    }
+}
+
+/// What leaves when a further run takes over.
+#[derive(Debug, Default)]
+struct Leaving {
+    /// By the place of the node in its table.
+    by_node: BTreeMap<usize, Room>,
+    /// What of it the quota counts.
+    charged: Room,
+}
+
+impl Leaving {
+    /// How many tasks of these resources the quota has as much room for, at least.
+    fn tasks(&self, resources: &Resources) -> u32 {
+        let memory = self.charged.memory.checked_div(resources.memory.0).unwrap_or(u64::MAX);
+        let cpu = self.charged.cpu.checked_div(resources.cpu.0).unwrap_or(u32::MAX);
+        cpu.min(self.charged.lanes).min(u32::try_from(memory).unwrap_or(u32::MAX))
     }
 }
 

@@ -244,6 +244,15 @@ impl Leading {
         }
     }
 
+    /// What is charged for runs of a long-running job, which a further run takes over from.
+    pub(crate) fn charge_replaced_by(&self, job: &JobRecord) -> QuotaUsage {
+        let mut usage = QuotaUsage::default();
+        let active = self.active_runs(&(job.namespace.clone(), job.job.clone()));
+        let replaced = active.iter().filter(|_| job.kind.is_long_running()).filter_map(|id| self.runs.get(id));
+        replaced.for_each(|run| usage.add(&QuotaUsage::of(&run.job, run.charged)));
+        usage
+    }
+
     fn charged_to(&self, name: &Name) -> u32 {
         let runs = self.job_runs.get(name);
         let ids = runs.iter().flat_map(|runs| runs.open.values());

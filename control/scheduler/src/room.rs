@@ -18,6 +18,15 @@ impl Room {
         want.cpu <= self.cpu && want.memory <= self.memory && want.lanes <= self.lanes
     }
 
+    /// The sum of each amount.
+    pub(crate) const fn plus(&self, other: &Self) -> Self {
+        Self {
+            cpu: self.cpu.saturating_add(other.cpu),
+            lanes: self.lanes.saturating_add(other.lanes),
+            memory: self.memory.saturating_add(other.memory),
+        }
+    }
+
     /// The larger of each amount.
     pub(crate) fn max(&self, other: &Self) -> Self {
         Self { cpu: self.cpu.max(other.cpu), lanes: self.lanes.max(other.lanes), memory: self.memory.max(other.memory) }

@@ -372,6 +372,10 @@ pub struct PlanView {
     pub over_quota: u32,
     /// The parts of the quota that would do so, as they are used at this moment.
     pub quota: Vec<QuotaUse>,
+    /// What the tasks that can run at one time take of a quota, if production.
+    pub demand: QuotaUsage,
+    /// What the quota is charged at this moment for runs that it would take over from.
+    pub replaced: QuotaUsage,
     /// Why the rest would wait: numbers of nodes by cause, before any of these tasks is placed.
     pub why: WhyPending,
 }

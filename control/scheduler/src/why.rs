@@ -44,7 +44,7 @@ impl Scheduler {
         }
         leading.count_nodes(&ClassKey::new(run.id, &run.job), |slot| run.site.on_node(slot), &mut why);
         if run.site.parked {
-            why.quota = leading.quota_use(&run.job);
+            why.quota = leading.quota_use(&run.job, 1);
         }
         leading.count_ahead(run, &mut why);
         why.evicting = run.site.claims;
@@ -101,7 +101,7 @@ impl Leading {
     }
 
     /// What is used of each part of the quota that one more task would exceed.
-    pub(crate) fn quota_use(&self, job: &JobRecord) -> Vec<QuotaUse> {
+    pub(crate) fn quota_use(&self, job: &JobRecord, more: u32) -> Vec<QuotaUse> {
         let Some(space) = self.shares.find(&job.namespace).filter(|_| job.tier == Tier::Production) else {
             return Vec::new();
         };
@@ -112,8 +112,8 @@ impl Leading {
             ("memory", space.production.memory, quota.memory.map(|limit| limit.0), resources.memory.0),
             ("running", space.production.grants, quota.running.map(u64::from), 1),
         ];
-        let exceeded = parts.into_iter().filter_map(|(part, used, limit, more)| {
-            let limit = limit.filter(|limit| used + more > *limit)?;
+        let exceeded = parts.into_iter().filter_map(|(part, used, limit, one)| {
+            let limit = limit.filter(|limit| used.saturating_add(one.saturating_mul(u64::from(more))) > *limit)?;
             Some(QuotaUse { part, used, limit })
         });
         exceeded.collect()

@@ -7,7 +7,7 @@ use weir_api::{
 };
 use weir_scheduler::{PlanView, Scheduler};
 use weir_wire::{
-    id::{Namespace, TaskId},
+    id::TaskId,
     kind::Tier,
     units::Now,
     work::JobRecord,
@@ -68,7 +68,7 @@ fn planned(scheduler: &Scheduler, now: Now, record: &JobRecord, document: &Docum
         victims: victims(&view),
         waiting,
         why: (waiting > 0).then(|| show::why::summary_of(&view.why)),
-        quota: quota(scheduler, &record.namespace, record),
+        quota: quota(scheduler, record, &view),
     }
 }
 
@@ -82,25 +82,25 @@ fn victims(view: &PlanView) -> Vec<PlannedVictim> {
     view.victims.iter().map(victim).collect()
 }
 
-/// What a run would do to the quota of its namespace; the runs of the job that are open stay, unless it is a service.
-fn quota(scheduler: &Scheduler, namespace: &Namespace, record: &JobRecord) -> Option<PlannedQuota> {
-    let quota = scheduler.quotas().into_iter().find(|quota| quota.namespace == *namespace)?;
+/// What a run would do to the quota of its namespace. Runs that are open stay, unless it takes over from them.
+fn quota(scheduler: &Scheduler, record: &JobRecord, plan: &PlanView) -> Option<PlannedQuota> {
+    let quota = scheduler.quotas().into_iter().find(|quota| quota.namespace == record.namespace)?;
     if record.tier != Tier::Production {
         return None;
     }
     let limits = quotas::limits(quota);
-    let before = quotas::used(scheduler, namespace);
-    let at_once = if record.max_running == 0 { record.count } else { record.count.min(record.max_running) };
-    let at_once = u64::from(at_once);
-    let (cpu, memory) = (u64::from(record.budgets.resources.cpu.0), record.budgets.resources.memory.0);
+    let before = quotas::used(scheduler, &record.namespace);
+    let changed = |used: u64, less: u64, more: u64| used.saturating_sub(less).saturating_add(more);
+    let (less, more) = (&plan.replaced, &plan.demand);
     let after = weir_api::QuotaUse {
-        cpu_milli: before.cpu_milli.saturating_add(cpu.saturating_mul(at_once)),
-        memory_bytes: before.memory_bytes.saturating_add(memory.saturating_mul(at_once)),
-        running: before.running.saturating_add(at_once),
+        cpu_milli: changed(before.cpu_milli, less.cpu_millis, more.cpu_millis),
+        memory_bytes: changed(before.memory_bytes, less.memory_bytes, more.memory_bytes),
+        running: changed(before.running, less.tasks, more.tasks),
     };
-    let over = |limit: Option<u64>, used: u64| limit.is_some_and(|limit| used > limit);
-    let exceeded = over(limits.cpu_milli.map(u64::from), after.cpu_milli)
-        || over(limits.memory_bytes, after.memory_bytes)
-        || over(limits.running.map(u64::from), after.running);
+    // What asks for no more is not refused, also where a quota was lowered below what is used.
+    let over = |limit: Option<u64>, used: u64, after: u64| after > used && limit.is_some_and(|limit| after > limit);
+    let exceeded = over(limits.cpu_milli.map(u64::from), before.cpu_milli, after.cpu_milli)
+        || over(limits.memory_bytes, before.memory_bytes, after.memory_bytes)
+        || over(limits.running.map(u64::from), before.running, after.running);
     Some(PlannedQuota { limits, before, after, exceeded })
 }
