@@ -35,7 +35,7 @@ pub(crate) fn spec(job: &JobRecord) -> Result<(), RequestError> {
     if let Some(from) = &job.input_from {
         let holds = job.after.iter().any(|dep| dep.job == *from && dep.condition == Condition::Success);
         if !holds {
-            return Err(invalid(format!("the input comes from {from}, so the job has to depend on its success")));
+            return Err(invalid_spec(format!("the input comes from {from}, so the job has to depend on its success")));
         }
     }
     let count = 1..=weir_wire::limits::TASKS_PER_RUN_MAX;
@@ -70,9 +70,13 @@ fn long_running(job: &JobRecord) -> Result<(), RequestError> {
 
 fn first_broken(rules: &[(bool, &str)]) -> Result<(), RequestError> {
     match rules.iter().find(|(broken, _)| *broken) {
-        Some((_, rule)) => Err(invalid((*rule).to_string())),
+        Some((_, rule)) => Err(invalid_spec((*rule).to_string())),
         None => Ok(()),
     }
+}
+
+const fn invalid_spec(text: String) -> RequestError {
+    RequestError::InvalidSpec(text)
 }
 
 const fn invalid(text: String) -> RequestError {
@@ -94,7 +98,7 @@ fn check_execution(spec: &JobRecord) -> Result<(), RequestError> {
     } else {
         return Ok(());
     };
-    Err(RequestError::Invalid(why.into()))
+    Err(invalid_spec(why.into()))
 }
 
 impl Leading {
@@ -116,7 +120,10 @@ impl Leading {
         while let Some((name, way)) = open.pop() {
             if name == job.job {
                 let way: Vec<&str> = way.iter().map(JobName::as_str).collect();
-                return Err(invalid(format!("the dependencies go in a circle: {}", way.join(" after "))));
+                let way = way.join(" after ");
+                return Err(invalid_spec(format!(
+                    "job.after: the dependencies go in a circle: {way}; take one of them out of its `after`"
+                )));
             }
             if !seen.insert(name.clone()) {
                 continue;
@@ -346,7 +353,7 @@ mod tests {
         for (kind, change) in changes {
             let mut job = job(kind);
             change(&mut job);
-            assert!(matches!(spec(&job), Err(RequestError::Invalid(_))), "{job:?}");
+            assert!(matches!(spec(&job), Err(RequestError::InvalidSpec(_))), "{job:?}");
         }
     }
 }

@@ -96,7 +96,8 @@ impl Leading {
         if !job.kind.is_long_running() {
             return leaves;
         }
-        for run in self.active_runs(&(job.namespace.clone(), job.job.clone())).iter().filter_map(|id| self.runs.get(id)) {
+        for run in self.active_runs(&(job.namespace.clone(), job.job.clone())).iter().filter_map(|id| self.runs.get(id))
+        {
             let want = ClassKey::new(run.id, &run.job).want();
             let counts = run.job.tier == Tier::Production;
             for grant in run.lanes.values().filter_map(|key| self.grants.get(key)) {

@@ -134,6 +134,9 @@ pub enum RequestError {
     /// The request contradicts itself or the job.
     #[error("{0}")]
     Invalid(String),
+    /// A spec breaks a rule, or contradicts those of other jobs.
+    #[error("{0}")]
+    InvalidSpec(String),
     /// The run has no such task.
     #[error("the run has {count} tasks, so there is no task {index}")]
     NoSuchTask {

@@ -47,7 +47,7 @@ impl Scheduler {
         let name = (namespace, job);
         let newest = leading.newest_spec(&name).ok_or_else(|| RequestError::UnknownJob(name.1.clone()))?;
         if !matches!(newest.kind, Kind::Service(_)) {
-            return Err(RequestError::Invalid(format!(
+            return Err(RequestError::Conflict(format!(
                 "{} is a {} job; only a service is scaled",
                 name.1,
                 newest.kind.as_str()
@@ -74,7 +74,7 @@ impl Scheduler {
         let newest = leading.newest_spec(&name).ok_or_else(|| RequestError::UnknownJob(name.1.clone()))?;
         if !newest.kind.is_long_running() {
             let kind = newest.kind.as_str();
-            return Err(RequestError::Invalid(format!("{} is a {kind} job; its tasks are not restarted", name.1)));
+            return Err(RequestError::Conflict(format!("{} is a {kind} job; its tasks are not restarted", name.1)));
         }
         let run = leading.newest_active(&name)?;
         let run = leading.runs.get(&run).expect("active runs exist");

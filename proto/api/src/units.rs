@@ -6,7 +6,7 @@ use thiserror::Error;
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum Error {
     /// The text has no number at its start.
-    #[error("`{0}` does not start with a number")]
+    #[error("`{0}` is not a number from 0 on")]
     NoNumber(String),
     /// The unit is missing.
     #[error("`{0}` has no unit; write one of {1}")]

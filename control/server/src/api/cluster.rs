@@ -71,5 +71,7 @@ fn totals(scheduler: &Scheduler, now: Now) -> ClusterTotals {
         running_tasks: running,
         ready_nodes: ready.count() as u64,
         nodes: nodes.len() as u64,
+        held_nodes: stats.nodes_held as u64,
+        brake: stats.brake_on,
     }
 }

@@ -28,6 +28,7 @@ use super::{
 /// How long an answer may take.
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
 pub(super) struct DispatchQuery {
     /// The longest wait for the result, such as `30s`; at most 60 s, which is the default. A call that has not ended by then
     /// goes on, and the answer is its run: reading that with `until=terminal` waits on, for as long as it takes.

@@ -30,6 +30,7 @@ use super::{
 /// Which version of a job is wanted.
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
 pub(super) struct VersionQuery {
     /// A version; the latest by default.
     version: Option<u32>,

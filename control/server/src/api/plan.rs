@@ -6,12 +6,7 @@ use weir_api::{
     spec::{Document, limits},
 };
 use weir_scheduler::{PlanView, Scheduler};
-use weir_wire::{
-    id::TaskId,
-    kind::Tier,
-    units::Now,
-    work::JobRecord,
-};
+use weir_wire::{id::TaskId, kind::Tier, units::Now, work::JobRecord};
 
 use super::{
     Api,

@@ -81,6 +81,7 @@ impl From<RequestError> for Refusal {
             RequestError::KeyReused => Self::new(Code::IdempotencyMismatch, detail),
             RequestError::Busy(_) => Self::new(Code::BackPressure, detail).retry_after(RETRY_AFTER_S),
             RequestError::Limit(_) | RequestError::Invalid(_) => Self::invalid(detail),
+            RequestError::InvalidSpec(_) => Self::new(Code::InvalidSpec, detail),
             RequestError::Quota(_) => Self::new(Code::QuotaExceeded, detail),
         }
     }
@@ -137,6 +138,7 @@ mod tests {
             (RequestError::KeyReused.into(), 409, Code::IdempotencyMismatch, false),
             (RequestError::Busy("full").into(), 429, Code::BackPressure, true),
             (RequestError::Limit("big").into(), 400, Code::InvalidRequest, false),
+            (RequestError::InvalidSpec("circle".to_owned()).into(), 422, Code::InvalidSpec, false),
             (blob(BlobError::Full), 507, Code::BlobStore, true),
             (blob(BlobError::Failed("io".to_owned())), 507, Code::BlobStore, true),
             (blob(BlobError::TooLong { max: 5 }), 413, Code::TooLarge, false),

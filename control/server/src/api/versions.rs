@@ -28,6 +28,7 @@ use super::{
 /// Which versions of a job are compared.
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
 pub(super) struct DiffQuery {
     /// The older version; the one before `to` by default.
     from: Option<u32>,

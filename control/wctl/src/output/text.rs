@@ -56,6 +56,11 @@ pub(crate) fn ago(ms: u64) -> String {
     format!("{} ago", span(now_ms().saturating_sub(ms)))
 }
 
+/// A number of things: `1 node`, `2 nodes`.
+pub(crate) fn of_things(number: u64, thing: &str) -> String {
+    if number == 1 { format!("1 {thing}") } else { format!("{number} {thing}s") }
+}
+
 /// How long it is until a moment.
 pub(crate) fn ahead(ms: u64) -> String {
     format!("in {}", span(ms.saturating_sub(now_ms())))

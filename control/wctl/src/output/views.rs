@@ -2,13 +2,13 @@
 
 use serde_json::Value;
 use weir_api::{
-    ClusterInfo, Job, JobDiff, JobPlan, JobVersion, Module, ModuleKind, NamespaceInfo, Node, NodeDrain, PlannedQuota,
-    Quota, Run, Task, TaskState, TaskWhy, Usage, WhyPending, spec::Change,
+    ClusterInfo, Job, JobDiff, JobPlan, JobVersion, Module, ModuleKind, NamespaceInfo, Node, NodeDrain, NodeState,
+    PlannedQuota, Quota, Run, Task, TaskState, TaskWhy, Usage, WhyPending, spec::Change,
 };
 
 use super::{
     View,
-    text::{ago, ahead, bytes, cores, count, micros},
+    text::{ago, ahead, bytes, cores, count, micros, of_things},
     yaml,
 };
 
@@ -92,15 +92,15 @@ impl View for Job {
 }
 
 impl View for JobVersion {
-    const COLUMNS: &'static [&'static str] = &["NAME", "VERSION", "CREATED"];
-    const WIDE_FROM: usize = 3;
+    const COLUMNS: &'static [&'static str] = &["NAME", "VERSION", "CREATED", "MESSAGE"];
+    const WIDE_FROM: usize = 4;
 
     fn name(&self) -> String {
         self.name.clone()
     }
 
     fn cells(&self) -> Vec<String> {
-        vec![self.name.clone(), self.version.to_string(), ago(self.created_ms)]
+        vec![self.name.clone(), self.version.to_string(), ago(self.created_ms), self.message.clone()]
     }
 
     fn fields(&self, _wide: bool) -> Vec<(&'static str, String)> {
@@ -110,6 +110,7 @@ impl View for JobVersion {
             ("namespace", self.namespace.clone()),
             ("version", self.version.to_string()),
             ("created", ago(self.created_ms)),
+            ("message", self.message.clone()),
             ("spec", spec),
         ]
     }
@@ -169,7 +170,7 @@ impl View for Run {
 fn tasks(run: &Run) -> String {
     let states = TaskState::ALL.iter().map(|state| (state, run.tasks.get(*state))).filter(|(_, tasks)| *tasks > 0);
     let states: Vec<String> = states.map(|(state, tasks)| format!("{tasks} {state}")).collect();
-    format!("{} ({})", run.count, states.join(", "))
+    if states.is_empty() { run.count.to_string() } else { format!("{} ({})", run.count, states.join(", ")) }
 }
 
 fn usage(usage: &Usage) -> String {
@@ -247,7 +248,7 @@ impl View for Task {
         add("attempt", Some(self.attempt.to_string()));
         add("node", self.node.clone());
         add("progress", self.progress.map(|(done, total)| format!("{done} of {total}")));
-        add("next try", self.next_retry_ms.map(|ms| format!("at {ms} ms since 1970")));
+        add("next try", self.next_retry_ms.map(ahead));
         add("usage", self.usage.as_ref().map(usage));
         add("result", self.result_size.map(bytes));
         add("log", self.log_size.map(bytes));
@@ -320,17 +321,19 @@ impl View for Node {
 /// What a node is, and what its operator has decided about it.
 fn node_state(node: &Node) -> String {
     match &node.drain {
-        Some(drain) if drain.done => format!("{}, drained", node.state),
-        Some(_) => format!("{}, draining", node.state),
+        Some(drain) if drain.done => "drained".to_owned(),
+        Some(_) if node.state != NodeState::Draining => format!("{}, draining", node.state),
         None if node.cordoned => format!("{}, cordoned", node.state),
-        None => node.state.to_string(),
+        Some(_) | None => node.state.to_string(),
     }
 }
 
 fn drain_text(drain: &NodeDrain) -> String {
     let mut text = format!("since {}", ago(drain.since_ms).trim_end_matches(" ago"));
     text.push_str(&match drain.until_ms {
-        Some(until) => format!(", tasks that end by themselves may go on until {}", ahead(until)),
+        Some(_) if drain.done => String::new(),
+        Some(until) => format!(", tasks that end by themselves are stopped {}", ahead(until)),
+        None if drain.done => String::new(),
         None => ", tasks that end by themselves may do so".to_owned(),
     });
     if drain.ignore_system {
@@ -371,7 +374,7 @@ impl View for ClusterInfo {
 
     fn fields(&self, _wide: bool) -> Vec<(&'static str, String)> {
         let totals = &self.totals;
-        vec![
+        let mut fields = vec![
             ("cluster", self.cluster.clone()),
             ("version", self.version.clone()),
             ("leader", self.leader.clone().unwrap_or_else(|| "none".to_owned())),
@@ -382,7 +385,14 @@ impl View for ClusterInfo {
             ("jobs", totals.jobs.to_string()),
             ("open runs", totals.open_runs.to_string()),
             ("tasks", format!("{} pending, {} running", totals.pending_tasks, totals.running_tasks)),
-        ]
+        ];
+        if totals.brake {
+            let held = of_things(totals.held_nodes, "node");
+            let text =
+                format!("on: the work of {held} that vanished is not replaced; `wctl cluster release-brake` does so");
+            fields.push(("brake", text));
+        }
+        fields
     }
 }
 
@@ -427,7 +437,7 @@ impl View for WhyPending {
         let lines: Vec<String> = dimensions
             .map(|d| match d.nodes {
                 0 => format!("{}: {}", d.dimension, d.detail),
-                nodes => format!("{}: excludes {nodes} nodes {}", d.dimension, d.detail).trim_end().to_owned(),
+                nodes => format!("{}: excludes {} ({})", d.dimension, of_things(nodes, "node"), d.detail),
             })
             .collect();
         if !lines.is_empty() {

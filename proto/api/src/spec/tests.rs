@@ -81,7 +81,7 @@ constraints = ["arch == x86_64", "zone == \"a b\""]
 const REFUSALS: &[(&str, &str, &str)] = &[
     ("count = 0", "job.count", "0 is out of range"),
     ("count = 10_000_001", "job.count", "10000001 is out of range"),
-    ("count = -1", "job.count", "`-1` does not start with a number"),
+    ("count = -1", "job.count", "`-1` is not a number from 0 on"),
     ("count = 1.5", "job.count", "`1.5` is not a whole number of units"),
     ("count = true", "job.count", "is a boolean"),
     ("priority = 101", "job.priority", "101 is out of range"),

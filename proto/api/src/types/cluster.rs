@@ -78,4 +78,8 @@ pub struct ClusterTotals {
     pub ready_nodes: u64,
     /// All nodes.
     pub nodes: u64,
+    /// Of these, those that are silent and whose work is not replaced, as many vanished at once: the brake is on.
+    pub held_nodes: u64,
+    /// The brake is on.
+    pub brake: bool,
 }

@@ -17,7 +17,7 @@ pub struct Job {
     pub version: u32,
     /// The module's digest.
     pub module: String,
-    /// Tasks of a run.
+    /// Tasks of a run by its latest version; of a service that runs, the number to which it is scaled.
     pub count: u32,
     /// When the latest version was made, in milliseconds since 1970.
     pub updated_ms: u64,
@@ -49,6 +49,9 @@ pub struct JobVersion {
     pub version: u32,
     /// When it was made, in milliseconds since 1970.
     pub created_ms: u64,
+    /// Why it was made, as its author said.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub message: String,
     /// Whether this request made the version; false when the spec was that of the latest one already, and in reads.
     #[serde(default)]
     pub changed: bool,

@@ -19,6 +19,7 @@ pub struct Page<T> {
 /// Which page of a list is wanted.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, IntoParams, ToSchema)]
 #[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
 pub struct PageQuery {
     /// The `next` of the page before; the first page without it.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -226,6 +226,7 @@ words! {
 /// How long a read of one run may block, and for what.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, IntoParams, ToSchema)]
 #[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
 pub struct RunQuery {
     /// Answer once the state is at least this new.
     #[serde(default, skip_serializing_if = "Option::is_none")]

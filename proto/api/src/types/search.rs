@@ -20,6 +20,7 @@ words! {
 /// What to search for.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, IntoParams, ToSchema)]
 #[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
 pub struct SearchQuery {
     /// The start of an id or name; a digest with or without `sha256:`. Empty finds everything.
     #[serde(default)]

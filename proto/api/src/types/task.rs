@@ -173,6 +173,7 @@ pub struct Task {
 /// Which tasks of a run are wanted.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, IntoParams, ToSchema)]
 #[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
 pub struct TasksQuery {
     /// The `next` of the page before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -188,6 +189,7 @@ pub struct TasksQuery {
 /// Which part of a log is wanted.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, IntoParams, ToSchema)]
 #[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
 pub struct LogsQuery {
     /// Stay until the task ends.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]

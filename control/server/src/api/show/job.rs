@@ -9,13 +9,14 @@ pub(crate) fn summary(scheduler: &Scheduler, record: &JobRecord) -> Job {
     let view = scheduler.job_view(&record.namespace, &record.job);
     let view = view.as_ref();
     let last = view.and_then(|view| view.newest_run).and_then(|run| scheduler.run(run));
+    let target = last.as_ref().filter(|view| !view.state.is_terminal()).and_then(|view| view.target);
     Job {
         namespace: record.namespace.to_string(),
         name: record.job.to_string(),
         kind: record.kind.as_str().to_owned(),
         version: super::version(record.version),
         module: record.module.to_string(),
-        count: record.count,
+        count: target.unwrap_or(record.count),
         updated_ms: record.created_ms,
         paused: view.is_some_and(|view| view.paused),
         schedule: schedule(&record.kind),
@@ -40,6 +41,7 @@ pub(crate) fn version(record: &JobRecord, changed: bool) -> JobVersion {
         name: record.job.to_string(),
         version: super::version(record.version),
         created_ms: record.created_ms,
+        message: record.message.clone(),
         changed,
         spec: record::spec(record).to_document(),
     }

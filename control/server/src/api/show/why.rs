@@ -56,10 +56,10 @@ fn dimensions(why: &scheduler::WhyPending) -> Vec<Dimension> {
     };
     let mut all = Vec::new();
     if why.nodes_not_ready > 0 {
-        all.push(one("not_ready", why.nodes_not_ready, "not connected, not yet known, or draining"));
+        all.push(one("not_ready", why.nodes_not_ready, "not connected, not yet known, cordoned, or draining"));
     }
     let excluded = why.excluded.iter();
-    all.extend(excluded.map(|(name, nodes)| one(name, *nodes, "the node does not meet it")));
+    all.extend(excluded.map(|(name, nodes)| one(name, *nodes, "they do not meet it")));
     let too_small = why.too_small.iter();
     all.extend(too_small.map(|(name, nodes)| one(name, *nodes, "too small for the task even when empty")));
     let exhausted = why.exhausted.iter();
@@ -97,6 +97,7 @@ pub(crate) fn summary_of(why: &scheduler::WhyPending) -> String {
 /// One sentence, by what has to change first.
 fn summary(why: &scheduler::WhyPending, ready: u32) -> String {
     let waiting = why.pending.saturating_sub(why.backoff);
+    let tasks = waits(waiting);
     if why.paused {
         return "its job is paused; `resume` starts its tasks again".to_owned();
     }
@@ -121,36 +122,40 @@ fn summary(why: &scheduler::WhyPending, ready: u32) -> String {
     }
     if waiting == 0 {
         let seconds = why.next_retry_ms.unwrap_or(0).div_ceil(1000);
-        return format!("{} tasks wait for their next attempt, the first for {seconds} s", why.backoff);
+        return format!("{} for their next attempt, the first for {seconds} s", waits(why.backoff));
     }
     if why.evicting > 0 {
-        return format!("{} tasks wait for others that were asked to make room", why.evicting);
+        return format!("{} for others that were asked to make room", waits(why.evicting));
     }
     if let Some(part) = why.quota.first() {
         return format!(
-            "{waiting} tasks wait because production tasks of the namespace use {} of its quota of {} ({})",
+            "{tasks} because production tasks of the namespace use {} of its quota of {} ({})",
             part.used, part.limit, part.part
         );
     }
     if let Some(max) = why.max_running {
-        return format!("{waiting} tasks wait because max_running = {max} is reached");
+        return format!("{tasks} because max_running = {max} is reached");
     }
     if why.nodes == 0 {
-        return format!("{waiting} tasks wait because no node has joined the cluster");
+        return format!("{tasks} because no node has joined the cluster");
     }
     if ready == 0 {
-        return format!("{waiting} tasks wait because none of the {} nodes is ready", why.nodes);
+        return format!("{tasks} because none of the {} nodes is ready", why.nodes);
     }
     let never: u32 = why.excluded.iter().map(|(_, nodes)| *nodes).max().unwrap_or(0);
     let never = never.max(why.other_pool);
     let small: u32 = why.too_small.iter().map(|(_, nodes)| *nodes).max().unwrap_or(0);
     if never.max(small) >= ready {
-        return format!("{waiting} tasks wait because none of the {ready} ready nodes can ever run them");
+        return format!("{tasks} because none of the {ready} ready nodes can ever run them");
     }
     if why.ahead > 0 {
-        return format!("{waiting} tasks wait for room behind {} other runs", why.ahead);
+        return format!("{tasks} for room behind {} other runs", why.ahead);
     }
-    format!("{waiting} tasks wait for room on {ready} ready nodes")
+    format!("{tasks} for room on {ready} ready nodes")
+}
+
+fn waits(tasks: u32) -> String {
+    if tasks == 1 { "1 task waits".to_owned() } else { format!("{tasks} tasks wait") }
 }
 
 /// What the run waits for, if that is what holds it back.

@@ -110,7 +110,7 @@ async fn a_service_is_scaled_paused_restarted_and_reverted() {
     assert_eq!((&healthy["healthy"], &healthy["target"]), (&json!(2), &json!(2)), "{healthy}");
     assert_eq!(code(&change(&world, &format!("{JOBS}/web/scale"), json!({})).await).0, 400);
     let scaled = change(&world, &format!("{JOBS}/web/scale"), json!({ "count": 3 })).await;
-    assert_eq!(scaled.status, StatusCode::OK, "{}", scaled.text());
+    assert_eq!((scaled.status, &scaled.json()["count"]), (StatusCode::OK, &json!(3)), "{}", scaled.text());
     let healthy = world.get(&format!("{run}?until=healthy&wait=30s")).await.json();
     assert_eq!((&healthy["healthy"], &healthy["tasks"]["running"]), (&json!(3), &json!(3)), "{healthy}");
 
@@ -122,9 +122,9 @@ async fn a_service_is_scaled_paused_restarted_and_reverted() {
     assert_eq!(restarted.status, StatusCode::OK, "{}", restarted.text());
     assert_ne!(restarted.json()["last_run"].as_str().unwrap(), run.rsplit('/').next().unwrap());
     world.deploy("batch", 1).await;
-    for operation in ["scale", "restart"] {
-        let refused = change(&world, &format!("{JOBS}/batch/{operation}"), json!({ "count": 1 })).await;
-        assert!(refused.status.is_client_error(), "{operation}: {}", refused.text());
+    for (operation, body) in [("scale", json!({ "count": 1 })), ("restart", json!({}))] {
+        let refused = change(&world, &format!("{JOBS}/batch/{operation}"), body).await;
+        assert_eq!(code(&refused), (409, json!("conflict")), "{operation}: {}", refused.text());
     }
     assert_eq!(change(&world, &format!("{JOBS}/wbe/pause"), json!({})).await.status, StatusCode::NOT_FOUND);
 }

@@ -22,6 +22,8 @@ GET /v1/namespaces/default/jobs/known?version=x | | 400 invalid_request query
 GET /v1/namespaces/default/jobs?limit=0 | | 400 invalid_request limit
 GET /v1/namespaces/default/jobs?limit=10001 | | 400 invalid_request limit
 GET RUNS?cursor=x | | 400 invalid_request cursor
+GET RUNS?state=failed | | 400 invalid_request unknown field `state`
+GET NO-RUN?untli=healthy | | 400 invalid_request unknown field
 GET RUNS/zzz | | 400 invalid_request run
 GET NO-RUN | | 404 not_found no run
 GET NO-RUN/why | | 404 not_found no run
@@ -48,6 +50,7 @@ PUT /v1/namespaces/default/jobs/j | {"job": {"name": "j", "module": "a.wasm"}} |
 PUT /v1/namespaces/default/jobs/j | {"job": {"name": "j", "module": "ABSENT"}} | 404 not_found not uploaded
 PUT /v1/namespaces/default/jobs/j | {"job": {"name": "j", "module": "MODULE", "kind": "srevice"}} | 422 invalid_spec job.kind
 PUT /v1/namespaces/default/jobs/j | {"job": {"name": "j", "module": "MODULE", "kind": "cron"}} | 422 invalid_spec cron
+PUT /v1/namespaces/default/jobs/j | {"job": {"name": "j", "module": "MODULE", "after": ["j"]}} | 422 invalid_spec itself
 PUT /v1/namespaces/default/jobs/j | {"job": {"name": "j", "module": "MODULE"}, "grants": {"net": []}} | 422 unsupported grants.net
 POST RUNS | {} | 400 invalid_request job
 POST RUNS | {"job": "known", "cuont": 2} | 400 invalid_request cuont
