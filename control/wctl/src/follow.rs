@@ -21,6 +21,20 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 /// The wait between two tries.
 pub(crate) const RETRY_WAIT: Duration = Duration::from_secs(1);
 
+/// Asks until the cluster can be reached, for as long as a restart of the control plane takes.
+pub(crate) async fn patiently<T>(ask: impl AsyncFn() -> Result<T>) -> Result<T> {
+    let since = Instant::now();
+    loop {
+        match ask().await {
+            Err(failure) if failure.exit() == Exit::Unreachable && since.elapsed() < PATIENCE => {
+                terminal::note(&format!("{}; trying again", failure.message()));
+                tokio::time::sleep(RETRY_WAIT).await;
+            }
+            done => return done,
+        }
+    }
+}
+
 /// Waits until a run has come as far as `until`; `None` when the deadline passes first.
 pub(crate) async fn run(session: &Session, run: &str, until: Until, deadline: Option<Instant>) -> Result<Option<Run>> {
     let mut bar: Option<ProgressBar> = None;

@@ -10,8 +10,13 @@ use crate::{Client, Error, Result, transport::Call};
 /// What came of a function that was called.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Dispatched {
-    /// It succeeded: its result.
-    Done(Vec<u8>),
+    /// It succeeded.
+    Done {
+        /// The run.
+        run: String,
+        /// Its result.
+        result: Vec<u8>,
+    },
     /// It goes on; reading its run waits for it.
     Going(Box<Run>),
 }
@@ -107,11 +112,13 @@ impl Client {
         let call = Call::post(routes::job_dispatch(namespace, job)).json(request)?;
         let call = call.query(&serde_json::json!({ "wait": wait })).idempotency_key(idempotency_key);
         let (address, response) = self.send(call).await?;
+        let run = response.headers().get(routes::RUN_HEADER).and_then(|run| run.to_str().ok()).unwrap_or("");
+        let run = run.to_owned();
         let going = response.status() == reqwest::StatusCode::ACCEPTED;
         let len_max = usize::try_from(*limits::OUTPUT_BYTES.end()).unwrap_or(usize::MAX);
         let bytes = Self::body(&address, response, len_max).await?;
         if !going {
-            return Ok(Dispatched::Done(bytes));
+            return Ok(Dispatched::Done { run, result: bytes });
         }
         let run: Versioned<Run> = serde_json::from_slice(&bytes)
             .map_err(|error| Error::Answer { address, reason: format!("not a run: {error}") })?;

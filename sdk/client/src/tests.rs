@@ -95,13 +95,14 @@ async fn a_function_gives_bytes_or_the_run_that_goes_on() {
     let run = r#"{"api":"v1","id":"r1","namespace":"n","job":"f","version":1,"state":"running","count":1,"tasks":{},"created_ms":1,"module":"m"}"#;
     let failed = r#"{"code":"task_failed","detail":"task r1.0 failed: trap"}"#;
     let (address, server) = serve(vec![
-        response("200 OK", "application/octet-stream", "{\"bytes\""),
+        response("200 OK\r\nx-weir-run: r0", "application/octet-stream", "{\"bytes\""),
         response("202 Accepted", "application/json", run),
         response("424 Failed Dependency", "application/problem+json", failed),
     ]);
     let (client, request) = (client(&address), DispatchRequest::default());
     let call = || client.dispatch("n", "f", &request, Some("k"), Some("5s"));
-    assert_eq!(call().await.unwrap(), Dispatched::Done(b"{\"bytes\"".to_vec()));
+    let done = Dispatched::Done { run: "r0".to_owned(), result: b"{\"bytes\"".to_vec() };
+    assert_eq!(call().await.unwrap(), done);
     assert!(matches!(call().await.unwrap(), Dispatched::Going(run) if run.id == "r1"));
     assert_eq!(call().await.unwrap_err().code(), Some(Code::TaskFailed));
     let request = server.join().unwrap().remove(0);

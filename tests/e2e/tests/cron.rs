@@ -87,6 +87,9 @@ fn every_second_fires_once_through_a_restart_of_the_control_plane() {
         ensure!(seen.instants().len() == suspended, "a suspended job fires: {:?}", seen.instants());
         cluster.wctl(["cron", "resume", "tick"])?.expect(0)?;
         let resumed = seen.fired(cluster, "tick", suspended + 1)?;
+        cluster.wctl(["deploy", &cat, "--name", "once", "--input", "x"])?.expect(0)?;
+        let refused = cluster.wctl(["cron", "suspend", "once"])?.expect(5)?;
+        ensure!(refused.stderr.contains("wctl job pause once"), "{}", refused.stderr);
         ensure!(resumed.windows(2).all(|pair| pair[0] != pair[1]), "an instant fired twice: {resumed:?}");
         Ok(())
     });

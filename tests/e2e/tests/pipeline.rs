@@ -100,6 +100,9 @@ fn a_function_gives_back_bytes() {
             ensure!(first.lines().any(|found| found == line), "{line}: {first}");
         }
         let again = cluster.wctl(dispatch)?.expect(0)?.text();
+        let dispatch = ["job", "dispatch", "show", "--detach", "-o", "json"].into_iter().chain(with);
+        let detached = cluster.wctl(dispatch)?.expect(0)?.json()?;
+        ensure!(field(&detached, "state")? == "succeeded", "{detached}");
         ensure!(again == first, "{first}\n{again}");
         let run = |text: &str| text.lines().find(|line| line.starts_with("WEIR_RUN")).map(str::to_owned);
         ensure!(run(&first).is_some() && run(&first) == run(&again), "the same key is the same run: {first}\n{again}");

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
-use weir_e2e::{Cluster, Options, Store, binaries::guest, etcd::Etcd, skip, until, wctl::field};
+use weir_e2e::{Cluster, Options, Store, binaries::guest, daemon::Daemon, etcd::Etcd, skip, until, wctl::field};
 
 /// Runs a test on both stores; on etcd only where there is one.
 fn on_both_stores(test: &str, run: impl Fn(Store) -> Result<()>) {
@@ -56,10 +56,13 @@ fn the_control_plane_goes_on_after_kill_9() {
         let run = deploy_primes(&cluster, 60, 20_000)?;
         let before = some_ended(&cluster, &run)?;
         cluster.control_mut().kill9()?;
+        // Somebody begins to wait while nobody answers.
+        let mut wait = Daemon::start("wctl", &mut cluster.wctl_command(["wait", &run, "--timeout", "300s"])?)?;
+        wait.wait_for_line(&["trying again"], Duration::from_secs(60))?;
         cluster.start_control()?;
         let after = succeeded(&run_of(&cluster, &run)?)?;
         ensure!(after >= before, "{before} tasks had succeeded, and after the restart {after}");
-        cluster.wctl(["wait", &run, "--timeout", "300s"])?.expect(0)?;
+        ensure!(wait.wait_exit(Duration::from_secs(300))?.success(), "the wait failed: {}", wait.tail(20));
         ensure!(succeeded(&run_of(&cluster, &run)?)? == 60);
         let result = cluster.wctl(["task", "result", &format!("{run}.59")])?.expect(0)?;
         ensure!(field(&result.json()?, "count")?.as_u64().is_some_and(|count| count > 0));

@@ -71,6 +71,9 @@ fn a_service_is_kept_running_scaled_updated_and_reverted() {
         until_running(cluster, "web", 4)?;
         cluster.wctl(["job", "scale", "web", "1", "--wait", "--timeout", "60s"])?.expect(0)?;
         let left = until_running(cluster, "web", 1)?;
+        // A task that is stopped is started again: waiting for it ends with its attempt.
+        cluster.wctl(["stop", "web.0", "--wait", "--timeout", "60s"])?.expect(0)?;
+        until_running(cluster, "web", 1)?;
         cluster.wctl(["job", "restart", "web", "--wait", "--timeout", "60s"])?.expect(0)?;
         until_running(cluster, "web", 1)?;
         ensure!(left.len() == 1);

@@ -28,9 +28,9 @@ pub(crate) struct QuotaSetArgs {
     /// Most production tasks at one time
     #[arg(long, value_name = "N")]
     pub(crate) running: Option<u32>,
-    /// Its share between namespaces
-    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1000))]
-    pub(crate) weight: u32,
+    /// Its share between namespaces; 100 by default
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) weight: Option<u32>,
 }
 
 /// `wctl namespace`.

@@ -18,8 +18,8 @@ pub(crate) async fn cron(session: &Session, command: &CronCommand) -> Result<Exi
             let jobs: Vec<CronJob> = jobs.into_iter().filter(|job| job.kind == "cron").map(CronJob).collect();
             session.out.list(&jobs)?;
         }
-        CronCommand::Suspend { job, change } => job::pause(session, job, true, change.message.as_deref()).await?,
-        CronCommand::Resume { job, change } => job::pause(session, job, false, change.message.as_deref()).await?,
+        CronCommand::Suspend { job, change } => job::suspend(session, job, true, change.message.as_deref()).await?,
+        CronCommand::Resume { job, change } => job::suspend(session, job, false, change.message.as_deref()).await?,
         CronCommand::Trigger(args) => return job::trigger(session, args).await,
     }
     Ok(Exit::Ok)

@@ -5,7 +5,7 @@ mod versions;
 
 use weir_api::FoundKind;
 
-pub(crate) use change::{pause, trigger};
+pub(crate) use change::{suspend, trigger};
 pub(crate) use dispatch::meta;
 
 use crate::{
@@ -62,8 +62,8 @@ async fn remote(session: &Session, command: &JobCommand) -> Result<Exit> {
         JobCommand::Diff(args) => return versions::diff(session, args).await,
         JobCommand::Revert(args) => versions::revert(session, args).await?,
         JobCommand::Scale { job, count, change } => change::scale(session, job, *count, change).await?,
-        JobCommand::Pause { job, change } => pause(session, job, true, change.message.as_deref()).await?,
-        JobCommand::Resume { job, change } => pause(session, job, false, change.message.as_deref()).await?,
+        JobCommand::Pause { job, change } => change::pause(session, job, true, change.message.as_deref()).await?,
+        JobCommand::Resume { job, change } => change::pause(session, job, false, change.message.as_deref()).await?,
         JobCommand::Restart { job, change } => change::restart(session, job, change).await?,
         JobCommand::Dispatch(args) => return dispatch::dispatch(session, args).await,
         JobCommand::Trigger(args) => return trigger(session, args).await,

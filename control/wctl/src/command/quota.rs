@@ -8,6 +8,9 @@ use crate::{
     session::{Session, all_pages},
 };
 
+/// The share of a namespace between others that have none set.
+const WEIGHT_DEFAULT: u32 = 100;
+
 /// `wctl quota`.
 pub(crate) async fn quota(session: &Session, command: &QuotaCommand) -> Result<Exit> {
     match command {
@@ -26,6 +29,10 @@ pub(crate) async fn quota(session: &Session, command: &QuotaCommand) -> Result<E
 }
 
 fn limits(args: &QuotaSetArgs) -> Result<QuotaLimits> {
+    if args.cpu.is_none() && args.memory.is_none() && args.running.is_none() && args.weight.is_none() {
+        let hint = format!("give --cpu, --memory, --running or --weight; `wctl quota rm {}` lifts it", args.namespace);
+        return Err(Failure::usage("the quota has no value").hint(hint));
+    }
     let cpu = args
         .cpu
         .as_deref()
@@ -38,6 +45,6 @@ fn limits(args: &QuotaSetArgs) -> Result<QuotaLimits> {
         cpu_milli: cpu.transpose()?,
         memory_bytes: memory.transpose()?,
         running: args.running,
-        weight: args.weight,
+        weight: args.weight.unwrap_or(WEIGHT_DEFAULT),
     })
 }

@@ -45,7 +45,7 @@ pub(crate) async fn stop(session: &Session, args: &StopArgs) -> Result<Exit> {
         for target in stopped {
             match target {
                 Target::Task(run, index) => {
-                    wait::one_task(session, &run, index, WaitFor::Terminal, deadline).await?;
+                    wait::stopped_task(session, &run, index, deadline).await?;
                 }
                 Target::Run(name) | Target::Job(name) | Target::Node(name) => {
                     wait::run(session, &name, WaitFor::Terminal, deadline).await?;
@@ -62,7 +62,7 @@ async fn stop_older(session: &Session, job: &str, request: &StopRequest) -> Resu
     let latest = resolve::latest_run(session, job).await?;
     let query = PageQuery { job: Some(job.to_owned()), limit: Some(RUNS_OF_A_JOB_MAX), cursor: None };
     let runs = session.client.runs(&session.namespace, &query).await?.items;
-    let lasting = |run: &&Run| matches!(run.kind.as_str(), "service" | "system");
+    let lasting = |run: &&Run| wait::lasts(&run.kind);
     for run in runs.iter().filter(lasting).filter(|run| run.id != latest && !run.state.is_terminal()).rev() {
         session.client.stop_run(&session.namespace, &run.id, request).await?;
     }

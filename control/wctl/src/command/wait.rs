@@ -20,7 +20,8 @@ pub(crate) async fn wait(session: &Session, args: &WaitArgs) -> Result<Exit> {
     let deadline = deadline("timeout", args.timeout.as_deref())?;
     let mut targets = Vec::with_capacity(args.targets.len());
     for text in &args.targets {
-        targets.push(resolve::target(session, text, &[FoundKind::Job, FoundKind::Run]).await?);
+        let target = async || resolve::target(session, text, &[FoundKind::Job, FoundKind::Run]).await;
+        targets.push(follow::patiently(target).await?);
     }
     let mut worst = Ok(Exit::Ok);
     for target in targets {
@@ -39,7 +40,7 @@ async fn one(session: &Session, target: Target, until: WaitFor, deadline: Option
     let run = match target {
         Target::Task(run, index) => return one_task(session, &run, index, until, deadline).await,
         Target::Run(run) => run,
-        Target::Job(job) => resolve::latest_run(session, &job).await?,
+        Target::Job(job) => follow::patiently(async || resolve::latest_run(session, &job).await).await?,
         Target::Node(node) => return Err(Failure::usage(format!("`{node}` is a node"))),
     };
     self::run(session, &run, until, deadline).await
@@ -62,25 +63,47 @@ pub(crate) async fn run(session: &Session, run: &str, until: WaitFor, deadline: 
     }
 }
 
+/// Waits for the end of a task that was stopped, and shows it. One of a service or system job is started again: what ends
+/// is its attempt.
+pub(crate) async fn stopped_task(session: &Session, run: &str, index: u32, deadline: Option<Instant>) -> Result<Exit> {
+    let kind =
+        follow::patiently(async || Ok(session.client.run(&session.namespace, run, &RunQuery::default()).await?.kind));
+    let restarts = lasts(&kind.await?);
+    let ended = |task: &Task| {
+        let still = matches!(task.state, TaskState::Stopping | TaskState::Unknown);
+        task.state.is_terminal() || (restarts && !still)
+    };
+    session.out.object(&until_task(session, run, index, ended, deadline).await?)?;
+    Ok(Exit::Ok)
+}
+
+/// Whether tasks of a kind are started again whenever they end.
+pub(super) fn lasts(kind: &str) -> bool {
+    matches!(kind, "service" | "system")
+}
+
 /// Waits for a task and shows it.
-pub(crate) async fn one_task(
+async fn one_task(session: &Session, run: &str, index: u32, until: WaitFor, deadline: Option<Instant>) -> Result<Exit> {
+    let state = until_task(session, run, index, |task| has_come(task, until), deadline).await?;
+    session.out.object(&state)?;
+    if until == WaitFor::Succeeded && state.state != TaskState::Succeeded {
+        let message = format!("task {} {}", state.id, state.state);
+        return Err(Failure::new(Exit::TasksFailed, message).hint(task::explain(&state)));
+    }
+    Ok(Exit::Ok)
+}
+
+async fn until_task(
     session: &Session,
     run: &str,
     index: u32,
-    until: WaitFor,
+    has_come: impl Fn(&Task) -> bool,
     deadline: Option<Instant>,
-) -> Result<Exit> {
+) -> Result<Task> {
     loop {
-        // The revision is read before the task, so that no change between the two is missed.
-        let revision = session.client.run(&session.namespace, run, &RunQuery::default()).await?.revision;
-        let state = session.client.task(&session.namespace, run, index).await?;
-        if has_come(&state, until) {
-            session.out.object(&state)?;
-            if until == WaitFor::Succeeded && state.state != TaskState::Succeeded {
-                let message = format!("task {} {}", state.id, state.state);
-                return Err(Failure::new(Exit::TasksFailed, message).hint(task::explain(&state)));
-            }
-            return Ok(Exit::Ok);
+        let (revision, state) = follow::patiently(async || read_task(session, run, index).await).await?;
+        if has_come(&state) {
+            return Ok(state);
         }
         let left = deadline.map_or(WAIT, |deadline| deadline.saturating_duration_since(Instant::now()));
         if left.is_zero() {
@@ -92,8 +115,14 @@ pub(crate) async fn one_task(
         let wait_ms = u64::try_from(left.min(WAIT).as_millis()).unwrap_or(1).max(1);
         let wait = Some(units::format_duration_ms(wait_ms));
         let query = RunQuery { min_revision: Some(revision + 1), wait, until: None };
-        session.client.run(&session.namespace, run, &query).await?;
+        follow::patiently(async || Ok(session.client.run(&session.namespace, run, &query).await?)).await?;
     }
+}
+
+/// Reads a task and, before it, the revision of its run, so that no change between the two is missed.
+async fn read_task(session: &Session, run: &str, index: u32) -> Result<(u64, Task)> {
+    let revision = session.client.run(&session.namespace, run, &RunQuery::default()).await?.revision;
+    Ok((revision, session.client.task(&session.namespace, run, index).await?))
 }
 
 fn has_come(task: &Task, until: WaitFor) -> bool {

@@ -32,7 +32,7 @@ pub(super) async fn restart(session: &Session, job: &str, change: &ChangeArgs) -
 }
 
 /// Pauses a job, or resumes it.
-pub(crate) async fn pause(session: &Session, job: &str, on: bool, message: Option<&str>) -> Result<()> {
+pub(super) async fn pause(session: &Session, job: &str, on: bool, message: Option<&str>) -> Result<()> {
     let job = resolve::name(session, job, FoundKind::Job).await?;
     let request = ChangeRequest { message: message.map(str::to_owned) };
     let changed = if on {
@@ -41,6 +41,19 @@ pub(crate) async fn pause(session: &Session, job: &str, on: bool, message: Optio
         session.client.resume_job(&session.namespace, &job, &request).await?
     };
     session.out.object(&changed)
+}
+
+/// Pauses a cron job, or resumes it.
+pub(crate) async fn suspend(session: &Session, job: &str, on: bool, message: Option<&str>) -> Result<()> {
+    let job = resolve::name(session, job, FoundKind::Job).await?;
+    let kind = session.client.job_summary(&session.namespace, &job).await?.kind;
+    if kind != "cron" {
+        let message = format!("`{job}` is a {kind} job; only cron jobs are suspended");
+        let command = if on { "pause" } else { "resume" };
+        let hint = format!("`wctl job {command} {job}` does the same for it");
+        return Err(Failure::new(Exit::Conflict, message).hint(hint));
+    }
+    pause(session, &job, on, message).await
 }
 
 /// Fires a cron job at once.

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use weir_api::{DispatchRequest, FoundKind, Run, Until, units};
+use weir_api::{DispatchRequest, FoundKind, Run, RunQuery, Until, units};
 use weir_client::Dispatched;
 
 use crate::{
@@ -43,7 +43,10 @@ pub(super) async fn dispatch(session: &Session, args: &DispatchArgs) -> Result<E
     match called {
         Dispatched::Going(run) if args.detach => session.out.object(&*run)?,
         Dispatched::Going(run) => return follow_on(session, args, &run, deadline).await,
-        Dispatched::Done(result) => write(args, &result)?,
+        Dispatched::Done { run, .. } if args.detach => {
+            session.out.object(&session.client.run(&session.namespace, &run, &RunQuery::default()).await?)?;
+        }
+        Dispatched::Done { result, .. } => write(args, &result)?,
     }
     Ok(Exit::Ok)
 }
