@@ -1,30 +1,26 @@
 //! What would become of a run: the same rules as placement, without changing anything.
 
-use alloc::{
-    collections::{BTreeMap, BinaryHeap},
-    vec::Vec,
-};
-use core::cmp::Reverse;
+use alloc::{collections::BTreeMap, format, vec::Vec};
 
 use weir_wire::{
-    id::RunId,
+    id::{JobName, RunId},
     kind::{Kind, Tier},
     placement::POOL_ATTRIBUTE,
-    resources::Resources,
     units::Now,
     work::JobRecord,
 };
 
 use crate::{
+    admit,
     class::ClassKey,
-    config::Policy,
     constraint::Test,
     fair::SpaceId,
     limits::{EVICT_NODES_MAX, PLAN_NAMES_MAX, PLAN_TASKS_MAX},
     node::Node,
+    output::RequestError,
     preempt::Claimant,
-    room::Room,
     scheduler::{Leading, Scheduler},
+    trial::Trial,
     view::{PlanView, QuotaUsage, VictimView, WhyPending},
 };
 
@@ -52,11 +48,12 @@ impl Scheduler {
         let leaves = leading.replaced_by(job);
         let allowed = allowed.saturating_add(leaves.tasks(&class.resources));
         let wanted = tried.min(allowed).min(lanes);
-        let by_node = leading.try_placing(&class, &slots, wanted, self.config.placement, &leaves);
+        let by_node = Trial::new(leading, &class, self.config.placement, &leaves).place(&slots, wanted);
         let placed: u32 = by_node.values().sum();
         let over_quota = tried.min(lanes).saturating_sub(allowed);
         let (demand, replaced) = (QuotaUsage::of(job, count.min(lanes)), leading.charge_replaced_by(job));
-        let mut view = PlanView { tried, placed, over_quota, demand, replaced, ..PlanView::default() };
+        let refused = leading.would_refuse(job);
+        let mut view = PlanView { tried, placed, over_quota, refused, demand, replaced, ..PlanView::default() };
         if over_quota > 0 {
             view.quota = leading.quota_use(job, allowed.saturating_add(1));
         }
@@ -78,6 +75,19 @@ impl Scheduler {
 }
 
 impl Leading {
+    /// Why a job, or a run of it, would be refused whatever is free.
+    fn would_refuse(&self, job: &JobRecord) -> Option<RequestError> {
+        if let Err(error) = admit::spec(job).and_then(|()| self.check_cycle(job)) {
+            return Some(error);
+        }
+        let has_run = |name: &&JobName| {
+            let runs = self.job_runs.get(&(job.namespace.clone(), (*name).clone()));
+            runs.is_some_and(|runs| runs.newest.is_some())
+        };
+        let missing = job.after.iter().map(|dependency| &dependency.job).find(|name| !has_run(name))?;
+        Some(RequestError::Conflict(format!("it runs after `{missing}`, which has no run yet; start one first")))
+    }
+
     /// The ready nodes that meet all conditions of a class.
     fn slots_for(&self, class: &ClassKey) -> Vec<usize> {
         let tests: Vec<(&str, Test)> =
@@ -88,61 +98,6 @@ impl Leading {
                 && tests.iter().all(|(attribute, test)| test.holds(node.attribute(attribute)))
         };
         self.nodes.by_name().filter(|slot| meets(self.nodes.get(*slot))).collect()
-    }
-
-    /// What the active runs of a long-running job hold, which a further run of it takes over.
-    fn replaced_by(&self, job: &JobRecord) -> Leaving {
-        let mut leaves = Leaving::default();
-        if !job.kind.is_long_running() {
-            return leaves;
-        }
-        for run in self.active_runs(&(job.namespace.clone(), job.job.clone())).iter().filter_map(|id| self.runs.get(id))
-        {
-            let want = ClassKey::new(run.id, &run.job).want();
-            let counts = run.job.tier == Tier::Production;
-            for grant in run.lanes.values().filter_map(|key| self.grants.get(key)) {
-                let node = leaves.by_node.entry(grant.node).or_default();
-                *node = node.plus(&want);
-                leaves.charged = if counts { leaves.charged.plus(&want) } else { leaves.charged };
-            }
-        }
-        leaves
-    }
-
-    /// How many tasks would go to each node.
-    fn try_placing(
-        &self,
-        class: &ClassKey,
-        slots: &[usize],
-        wanted: u32,
-        policy: Policy,
-        leaves: &Leaving,
-    ) -> BTreeMap<usize, u32> {
-        let want = class.want();
-        let limit = if class.placement.max_per_node == 0 { u32::MAX } else { class.placement.max_per_node };
-        // How filled a node is once it has some of these tasks decides; packing fills one after the other.
-        let rank = |slot: usize, taken: u32| match policy {
-            Policy::Spread => self.nodes.get(slot).fill_with(&class.resources, taken),
-            Policy::Pack => 0,
-        };
-        let mut order: BinaryHeap<Reverse<(u32, usize)>> =
-            slots.iter().map(|slot| Reverse((rank(*slot, 0), *slot))).collect();
-        let mut by_node: BTreeMap<usize, u32> = BTreeMap::new();
-        let mut left = wanted;
-        while left > 0
-            && let Some(Reverse((_, slot))) = order.pop()
-        {
-            let taken = by_node.get(&slot).copied().unwrap_or(0);
-            let left_behind = leaves.by_node.get(&slot).copied().unwrap_or_default();
-            let room = self.nodes.get(slot).room(class.book).plus(&left_behind);
-            if taken >= limit || !room.takes(&times(&want, taken + 1)) {
-                continue;
-            }
-            by_node.insert(slot, taken + 1);
-            left -= 1;
-            order.push(Reverse((rank(slot, taken + 1), slot)));
-        }
-        by_node
     }
 
     /// Who would make room for the rest: one task a node, on nodes that get no task otherwise.
@@ -175,32 +130,5 @@ impl Leading {
                 });
             }
         }
-    }
-}
-
-/// What leaves when a further run takes over.
-#[derive(Debug, Default)]
-struct Leaving {
-    /// By the place of the node in its table.
-    by_node: BTreeMap<usize, Room>,
-    /// What of it the quota counts.
-    charged: Room,
-}
-
-impl Leaving {
-    /// How many tasks of these resources the quota has as much room for, at least.
-    fn tasks(&self, resources: &Resources) -> u32 {
-        let memory = self.charged.memory.checked_div(resources.memory.0).unwrap_or(u64::MAX);
-        let cpu = self.charged.cpu.checked_div(resources.cpu.0).unwrap_or(u32::MAX);
-        cpu.min(self.charged.lanes).min(u32::try_from(memory).unwrap_or(u32::MAX))
-    }
-}
-
-/// What several tasks take.
-fn times(want: &Room, number: u32) -> Room {
-    Room {
-        cpu: want.cpu.saturating_mul(number),
-        lanes: want.lanes.saturating_mul(number),
-        memory: want.memory.saturating_mul(u64::from(number)),
     }
 }

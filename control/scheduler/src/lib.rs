@@ -64,6 +64,7 @@ mod service;
 mod session;
 mod site;
 mod system;
+mod trial;
 mod view;
 mod visit;
 mod why;

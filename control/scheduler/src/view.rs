@@ -13,6 +13,8 @@ use weir_wire::{
     task::TaskState,
 };
 
+use crate::output::RequestError;
+
 /// The state of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RunState {
@@ -370,6 +372,8 @@ pub struct PlanView {
     pub victims: Vec<VictimView>,
     /// Tasks that the namespace's quota would hold back.
     pub over_quota: u32,
+    /// Why the job or its run would be refused, the quota aside.
+    pub refused: Option<RequestError>,
     /// The parts of the quota that would do so, as they are used at this moment.
     pub quota: Vec<QuotaUse>,
     /// What the tasks that can run at one time take of a quota, if production.

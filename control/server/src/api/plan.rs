@@ -63,6 +63,7 @@ fn planned(scheduler: &Scheduler, now: Now, record: &JobRecord, document: &Docum
         victims: victims(&view),
         waiting,
         why: (waiting > 0).then(|| show::why::summary_of(&view.why)),
+        refused: view.refused.as_ref().map(ToString::to_string),
         quota: quota(scheduler, record, &view),
     }
 }

@@ -568,6 +568,7 @@ impl View for JobPlan {
             let victims = self.victims.iter().map(|v| format!("{} of {}/{} on {}", v.task, v.namespace, v.job, v.node));
             fields.push(("victims", victims.collect::<Vec<_>>().join("\n")));
         }
+        fields.extend(self.refused.clone().map(|why| ("refused", why)));
         fields.extend(self.quota.as_ref().map(|quota| ("quota", quota_text(quota))));
         fields
     }

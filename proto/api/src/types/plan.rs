@@ -36,6 +36,9 @@ pub struct JobPlan {
     /// Why they would, in one sentence.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
+    /// Why the job or its run would be refused, the quota aside.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<String>,
     /// What the run would do to the namespace's quota, if that has one and the job counts against it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quota: Option<PlannedQuota>,
