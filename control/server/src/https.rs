@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 use weir_wire::id::Digest;
 
 use crate::{
-    api::Auth,
+    api::{Auth, Forwarder},
     config::{ApiConfig, Config},
 };
 
@@ -114,6 +114,21 @@ pub(crate) fn auth(api: &ApiConfig) -> Result<Auth> {
         .parse()
         .with_context(|| format!("failed to read the hash of the admin token in {}", file.display()))?;
     Ok(Auth::Token { sha256 })
+}
+
+/// Prepares the way to other replicas, whose certificates come from the cluster's authority.
+///
+/// # Errors
+/// Names the file that cannot be used.
+pub(crate) fn forwarder(config: &Config) -> Result<Forwarder> {
+    let ca_pem = match config.api {
+        ApiConfig::InsecureLoopback => None,
+        ApiConfig::Token { .. } => {
+            let file = config.identity.join("ca.pem");
+            Some(std::fs::read(&file).with_context(|| format!("failed to read {}", file.display()))?)
+        }
+    };
+    Forwarder::new(ca_pem.as_deref()).context("failed to use ca.pem for connections to other replicas")
 }
 
 fn settings(chain: &Path, key: &Path) -> Result<rustls::ServerConfig> {

@@ -82,6 +82,7 @@ impl Server {
     pub async fn start(config: Config) -> Result<Self> {
         let tls = https::Tls::load(&config)?;
         let auth = https::auth(&config.api)?;
+        let forwarder = https::forwarder(&config)?;
         let identity = load_identity(&config)?;
         let blobs = Blobs::open_local(&config.blobs).context("failed to open the blob store")?;
         let web = https::Web::bind(config.listen_http).await?;
@@ -94,7 +95,8 @@ impl Server {
         let handle = wiring.handle.clone();
         let (link, threads, candidate) = wiring.start(&config, identity, http).await?;
         let closing = CancellationToken::new();
-        let web = web.serve(api::router(handle.clone(), auth, closing.clone()), tls)?;
+        let router = api::router(handle.clone(), auth, forwarder, closing.clone());
+        let web = web.serve(router, tls)?;
         tracing::info!(listen.http = %http, listen.link = %link, cluster = %config.cluster, "weir-control is up");
         Ok(Self { http, link, handle, closing, stop, candidate, web, threads })
     }

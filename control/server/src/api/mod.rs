@@ -10,6 +10,7 @@ mod blobs;
 mod cluster;
 mod dispatch;
 mod entry;
+mod forward;
 mod graph;
 mod health;
 mod items;
@@ -54,6 +55,7 @@ use tokio_util::sync::CancellationToken;
 use weir_api::routes;
 
 pub(crate) use auth::Auth;
+pub(crate) use forward::Forwarder;
 
 use crate::handle::ControlHandle;
 use refusal::Refusal;
@@ -70,6 +72,7 @@ const LOG_READS_MAX: usize = 64;
 struct Api {
     handle: ControlHandle,
     auth: Arc<Auth>,
+    forwarder: Forwarder,
     closing: CancellationToken,
     module_uploads: Arc<Semaphore>,
     large_reads: Arc<Semaphore>,
@@ -79,10 +82,11 @@ struct Api {
 /// Makes the service that answers all of `/v1`, health and metrics.
 ///
 /// Waits and streams end early once `closing` is cancelled; other requests are answered as ever.
-pub(crate) fn router(handle: ControlHandle, auth: Auth, closing: CancellationToken) -> Router {
+pub(crate) fn router(handle: ControlHandle, auth: Auth, forwarder: Forwarder, closing: CancellationToken) -> Router {
     let api = Api {
         handle,
         auth: Arc::new(auth),
+        forwarder,
         closing,
         module_uploads: Arc::new(Semaphore::new(MODULE_UPLOADS_MAX)),
         large_reads: Arc::new(Semaphore::new(LARGE_READS_MAX)),
@@ -134,6 +138,7 @@ pub(crate) fn router(handle: ControlHandle, auth: Auth, closing: CancellationTok
         .route(routes::METRICS, get(health::metrics))
         .fallback(unknown_path)
         .method_not_allowed_fallback(wrong_method)
+        .layer(middleware::from_fn_with_state(api.clone(), forward::pass_on))
         .layer(middleware::from_fn_with_state(api.clone(), auth::check))
         // Every handler has a limit of its own.
         .layer(DefaultBodyLimit::disable())

@@ -1,6 +1,8 @@
 //! Leadership with a store that comes and goes.
 
+use sha2::{Digest as _, Sha256};
 use weir_scheduler::{PutJob, Request};
+use weir_wire::id::Digest;
 
 use super::{config, start, submit};
 use crate::{
@@ -70,6 +72,48 @@ async fn a_standby_takes_over_when_the_leader_stops() {
     first.stop().await;
     within("the takeover", second.leading()).await;
     assert_eq!(submit(&second, "default/k").await, runs);
+    second.stop().await;
+}
+
+/// A client that knows one replica only.
+fn client(server: &Server) -> weir_client::Client {
+    let addresses = vec![format!("http://{}", server.http_address())];
+    weir_client::Client::new(weir_client::Options { addresses, ..weir_client::Options::default() }).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_standby_passes_requests_on_to_the_leader() {
+    let Some(etcd) = Etcd::start("a_standby_passes_requests_on_to_the_leader").await else { return };
+    let folder = tempfile::tempdir().unwrap();
+    testing::identity(&folder.path().join("identity"));
+    let store = StoreConfig::Etcd { endpoints: vec![etcd.url()], allow_plaintext: false };
+    let config = config(folder.path(), store);
+    let first = start(config.clone()).await;
+    let leader = first.handle().status().leader;
+    let second = Server::start(config).await.unwrap();
+    within("finding the leader", second.handle().wait_for(|status| status.leader == leader)).await;
+
+    // A body, a path, and an answer that says who gave it.
+    let standby = client(&second);
+    let module = wat::parse_str("(module (func (export \"_start\")))").unwrap();
+    let digest = Digest(Sha256::digest(&module).into()).to_string();
+    let stored = within("a module", standby.put_module(&digest, module)).await.unwrap();
+    assert_eq!(stored.digest, digest);
+    let runs = submit(&first, "default/k").await;
+    let run = within("a run", standby.run("default", &runs[0].to_string(), &Default::default())).await.unwrap();
+    assert_eq!(run.count, 3);
+    let seen = within("the cluster", standby.cluster()).await.unwrap();
+    assert_eq!((seen.leader.clone(), seen.totals.open_runs), (leader.map(|leader| leader.http), 2));
+    let missing = within("a refusal", standby.job("default", "other", None)).await.unwrap_err();
+    assert_eq!(missing.code(), Some(weir_api::Code::NotFound));
+
+    // Nobody told the standby: it learns from the lease that the leader is gone, and answers for itself until then.
+    first.abandon().await;
+    let seen = within("the cluster", standby.cluster()).await.unwrap();
+    assert_eq!(seen.leader.is_some(), second.handle().status().leader.is_some());
+    within("the takeover", second.leading()).await;
+    let run = within("a run", standby.run("default", &runs[1].to_string(), &Default::default())).await.unwrap();
+    assert_eq!(run.count, 70_000);
     second.stop().await;
 }
 

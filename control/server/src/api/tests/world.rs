@@ -32,7 +32,7 @@ use weir_wire::{
 };
 
 use crate::{
-    api::{Auth, router},
+    api::{Auth, Forwarder, router},
     blobs::Blobs,
     clock,
     followers::Followers,
@@ -100,9 +100,17 @@ impl World {
         let closing = CancellationToken::new();
         let shared = Shared { blobs: blobs.clone(), status: board.clone(), metrics: Metrics::new() };
         let handle = ControlHandle::new(calls_tx, revision_rx, Arc::new(shared));
+        let forwarder = Forwarder::new(None).unwrap();
         let core = Core::new(blobs.clone(), revision);
         tokio::spawn(core.run(calls, steps_rx));
-        Self { router: router(handle, auth, closing.clone()), closing, board, blobs, steps, _directory: directory }
+        Self {
+            router: router(handle, auth, forwarder, closing.clone()),
+            closing,
+            board,
+            blobs,
+            steps,
+            _directory: directory,
+        }
     }
 
     pub(super) async fn call(&self, request: Request<Body>) -> Answer {
