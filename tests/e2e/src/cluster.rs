@@ -31,6 +31,8 @@ pub enum Store {
 pub struct Options {
     /// The store.
     pub store: Store,
+    /// Replicas of the control plane beside the first one; they share its blob store.
+    pub standbys: usize,
     /// The number of executors.
     pub executors: usize,
     /// Executors that may be started later.
@@ -47,12 +49,28 @@ pub struct Cluster {
     dir: TempDir,
     options: Options,
     token: String,
-    http_port: u16,
-    link_port: u16,
-    control: Option<Daemon>,
+    replicas: Vec<Replica>,
     executors: Vec<Option<Daemon>>,
     etcd: Option<Etcd>,
     blobs: Option<PathBuf>,
+}
+
+/// One replica of the control plane.
+#[derive(Debug)]
+struct Replica {
+    http_port: u16,
+    link_port: u16,
+    daemon: Option<Daemon>,
+}
+
+impl Replica {
+    fn new() -> Result<Self> {
+        Ok(Self { http_port: free_port()?, link_port: free_port()?, daemon: None })
+    }
+
+    fn address(&self) -> String {
+        format!("https://127.0.0.1:{}", self.http_port)
+    }
 }
 
 /// The longest wait for a daemon to be ready; generous, since two cores may be busy with everything else.
@@ -69,6 +87,9 @@ impl Cluster {
             cluster.etcd = Some(Etcd::start(cluster.dir.path())?);
         }
         cluster.start_control()?;
+        for standby in 1..=options.standbys {
+            cluster.start_standby(standby)?;
+        }
         for executor in 0..options.executors {
             cluster.start_executor(executor)?;
         }
@@ -91,9 +112,7 @@ impl Cluster {
             dir,
             options: options.clone(),
             token,
-            http_port: free_port()?,
-            link_port: free_port()?,
-            control: None,
+            replicas: (0..=options.standbys).map(|_| Replica::new()).collect::<Result<_>>()?,
             executors: (0..options.executors + options.spare).map(|_| None).collect(),
             etcd: None,
             blobs: None,
@@ -116,16 +135,32 @@ impl Cluster {
         self.dir.path()
     }
 
-    /// The address of the HTTP API.
+    /// The address of the HTTP API of the first replica.
     #[must_use]
     pub fn address(&self) -> String {
-        format!("https://127.0.0.1:{}", self.http_port)
+        self.replicas[0].address()
     }
 
-    /// The address of the link to executors.
+    /// The address of the HTTP API of a replica.
+    #[must_use]
+    pub fn address_of(&self, replica: usize) -> String {
+        self.replicas[replica].address()
+    }
+
+    /// The address of the link to executors of the first replica.
     #[must_use]
     pub fn link_address(&self) -> String {
-        format!("127.0.0.1:{}", self.link_port)
+        format!("127.0.0.1:{}", self.replicas[0].link_port)
+    }
+
+    /// The replica that leads, as the cluster says.
+    ///
+    /// # Errors
+    /// No replica answers.
+    pub fn leader(&self) -> Result<Option<usize>> {
+        let info = self.wctl(["cluster", "info", "-o", "json"])?.expect(0)?.json()?;
+        let leader = info.get("leader").and_then(serde_json::Value::as_str);
+        Ok(self.replicas.iter().position(|replica| leader == Some(replica.address().as_str())))
     }
 
     /// The admin token.
@@ -162,12 +197,20 @@ impl Cluster {
         self.etcd.as_mut().expect("the cluster was started on etcd")
     }
 
-    /// The control plane.
+    /// The control plane; of several replicas, the first one.
     ///
     /// # Panics
     /// While it is not started.
     pub fn control_mut(&mut self) -> &mut Daemon {
-        self.control.as_mut().expect("the control plane was started")
+        self.replica_mut(0)
+    }
+
+    /// A replica of the control plane; 0 is the first one.
+    ///
+    /// # Panics
+    /// While it is not started.
+    pub fn replica_mut(&mut self, replica: usize) -> &mut Daemon {
+        self.replicas[replica].daemon.as_mut().expect("the replica was started")
     }
 
     /// An executor.
@@ -182,22 +225,32 @@ impl Cluster {
     #[must_use]
     pub fn pids(&self) -> Vec<(&'static str, u32)> {
         let etcd = self.etcd.as_ref().and_then(Etcd::pid).map(|pid| ("etcd", pid));
-        let control = self.control.as_ref().map(|daemon| ("control", daemon.pid()));
+        let control = self.replicas.iter().filter_map(|replica| replica.daemon.as_ref());
+        let control = control.map(|daemon| ("control", daemon.pid()));
         let executors = self.executors.iter().flatten().map(|daemon| ("executor", daemon.pid()));
         etcd.into_iter().chain(control).chain(executors).collect()
     }
 
-    /// The command that starts the control plane.
+    /// The command that starts the control plane; of several replicas, the first one.
     ///
     /// # Errors
     /// The program is missing.
     pub fn control_command(&self) -> Result<Command> {
+        self.replica_command(0)
+    }
+
+    /// The command that starts a replica of the control plane.
+    ///
+    /// # Errors
+    /// The program is missing.
+    pub fn replica_command(&self, replica: usize) -> Result<Command> {
+        let Replica { http_port, link_port, .. } = &self.replicas[replica];
         let mut command = Command::new(binaries::program("weir-control")?);
         command.args(["--cluster", "e2e"]);
         command.arg("--identity").arg(self.pki("control"));
         command.arg("--data-dir").arg(self.dir.path().join("control"));
-        command.arg("--listen-http").arg(format!("127.0.0.1:{}", self.http_port));
-        command.arg("--listen-quic").arg(format!("127.0.0.1:{}", self.link_port));
+        command.arg("--listen-http").arg(format!("127.0.0.1:{http_port}"));
+        command.arg("--listen-quic").arg(format!("127.0.0.1:{link_port}"));
         if let Some(blobs) = &self.blobs {
             command.arg("--blobs").arg(blobs);
         }
@@ -214,7 +267,18 @@ impl Cluster {
     /// It cannot be started.
     pub fn spawn_control(&mut self) -> Result<&mut Daemon> {
         let daemon = Daemon::start("weir-control", &mut self.control_command()?)?;
-        Ok(self.control.insert(daemon))
+        Ok(self.replicas[0].daemon.insert(daemon))
+    }
+
+    /// Starts another replica, or starts it again, and waits until it knows who leads.
+    ///
+    /// # Errors
+    /// It does not become ready.
+    pub fn start_standby(&mut self, replica: usize) -> Result<()> {
+        let mut daemon = Daemon::start(&format!("weir-control-{replica}"), &mut self.replica_command(replica)?)?;
+        daemon.wait_for_line(&["another replica leads", "leading"], READY)?;
+        self.replicas[replica].daemon = Some(daemon);
+        Ok(())
     }
 
     /// Starts the control plane, or starts it again, and waits until it leads.
@@ -234,7 +298,9 @@ impl Cluster {
         let name = node_name(executor);
         let mut command = Command::new(binaries::program("weir-executor")?);
         let identity = self.pki("nodes").join(&name);
-        command.arg("--control").arg(format!("127.0.0.1:{}", self.link_port));
+        for replica in &self.replicas {
+            command.arg("--control").arg(format!("127.0.0.1:{}", replica.link_port));
+        }
         command.arg("--ca").arg(identity.join("ca.pem"));
         command.arg("--cert").arg(identity.join("executor.pem"));
         command.arg("--key").arg(identity.join("executor.key"));
@@ -266,7 +332,8 @@ impl Cluster {
     pub fn wctl_command<S: AsRef<std::ffi::OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Result<Command> {
         let mut command = Command::new(binaries::program("wctl")?);
         command.env_remove("WCTL_NAMESPACE").env_remove("WCTL_CONTEXT").env("HOME", self.dir.path());
-        command.env("WCTL_ADDR", self.address()).env("WCTL_TOKEN", &self.token).env("WCTL_CA", self.pki("ca.pem"));
+        let addresses: Vec<String> = self.replicas.iter().map(Replica::address).collect();
+        command.env("WCTL_ADDR", addresses.join(",")).env("WCTL_TOKEN", &self.token).env("WCTL_CA", self.pki("ca.pem"));
         command.current_dir(self.dir.path()).args(arguments);
         Ok(command)
     }
@@ -282,7 +349,8 @@ impl Cluster {
     /// The last lines of every daemon's log, for the message of a failed test.
     #[must_use]
     pub fn logs(&self) -> String {
-        let daemons = self.control.iter().chain(self.executors.iter().flatten());
+        let replicas = self.replicas.iter().filter_map(|replica| replica.daemon.as_ref());
+        let daemons = replicas.chain(self.executors.iter().flatten());
         daemons.map(|daemon| format!("{daemon:?}\n{}", daemon.tail(30))).collect()
     }
 }
