@@ -150,17 +150,16 @@ impl Client {
 
     /// Sends a call, again if it may be, and turns problems into errors.
     pub(crate) async fn send(&self, call: Call) -> Result<(String, Response)> {
-        let tries = if call.repeatable { TRIES_MAX } else { 1 };
         let mut backoff = BACKOFF_MIN;
         let mut index = self.preferred.load(Ordering::Relaxed);
-        for tries_left in (0..tries).rev() {
+        for tries_left in (0..TRIES_MAX).rev() {
             let address = &self.addresses[index % self.addresses.len()];
             match self.send_once(&call, address).await {
                 Ok(response) => {
                     self.preferred.store(index % self.addresses.len(), Ordering::Relaxed);
                     return Ok((address.clone(), response));
                 }
-                Err(error) if tries_left == 0 || !worth_repeating(&error) => return Err(error),
+                Err(error) if tries_left == 0 || !worth_repeating(&error, call.repeatable) => return Err(error),
                 Err(_) => {
                     index = index.wrapping_add(1);
                     tokio::time::sleep(backoff).await;
@@ -193,12 +192,12 @@ impl Client {
     }
 }
 
-fn worth_repeating(error: &Error) -> bool {
+fn worth_repeating(error: &Error, repeatable: bool) -> bool {
     match error {
-        // A refused certificate will be refused again.
+        // Nothing was sent. A refused certificate will be refused again.
         Error::Connect { source, .. } => !is_tls(source),
-        Error::Exchange { source, .. } => !source.is_timeout() && !source.is_builder(),
-        Error::Api(problem) => problem.code == Code::NoLeader,
+        Error::Exchange { source, .. } => repeatable && !source.is_timeout() && !source.is_builder(),
+        Error::Api(problem) => repeatable && problem.code == Code::NoLeader,
         Error::Options(_) | Error::Answer { .. } => false,
     }
 }

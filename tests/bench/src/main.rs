@@ -7,6 +7,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 mod bare;
+mod failover;
 mod latency;
 mod null;
 mod report;
@@ -38,6 +39,12 @@ enum Bench {
         #[arg(long, default_value_t = 1_000)]
         runs: u32,
     },
+    /// The leader of three replicas killed again and again, under load.
+    Failover {
+        /// Kills.
+        #[arg(long, default_value_t = 50)]
+        kills: u32,
+    },
 }
 
 /// Attempts allocate on one thread and free on another, where the system's allocator takes locks: measured, it was a
@@ -50,5 +57,6 @@ fn main() -> Result<()> {
         Bench::Sandbox => sandbox::run(),
         Bench::Throughput { tasks } => throughput::run(tasks),
         Bench::Latency { runs } => latency::run(runs),
+        Bench::Failover { kills } => failover::run(kills),
     }
 }

@@ -9,6 +9,12 @@ use weir_api::{Run, RunQuery, RunRequest, Until, spec::JobSpec};
 use weir_client::{Client, JobWrite};
 use weir_e2e::{Cluster, Options, Store, daemon::cpu_seconds};
 
+/// A client of a cluster that knows these addresses.
+pub(crate) fn client(cluster: &Cluster, addresses: Vec<String>) -> Result<Client> {
+    let (token, ca_pem) = (Some(cluster.token().to_owned()), Some(cluster.ca_pem()?));
+    Ok(Client::new(weir_client::Options { addresses, token, ca_pem })?)
+}
+
 /// The namespace of everything here.
 pub(crate) const NAMESPACE: &str = "default";
 
@@ -21,22 +27,29 @@ pub(crate) struct System {
 impl System {
     /// Starts etcd, one control plane and one executor.
     pub(crate) fn start() -> Result<Self> {
-        let cluster = Cluster::start(&Options { store: Store::Etcd, executors: 1, ..Options::default() })?;
-        let client = Client::new(weir_client::Options {
-            addresses: vec![cluster.address()],
-            token: Some(cluster.token().to_owned()),
-            ca_pem: Some(cluster.ca_pem()?),
-        })?;
+        Self::with(&Options { executors: 1, ..Options::default() })
+    }
+
+    /// Starts etcd and what the options say.
+    pub(crate) fn with(options: &Options) -> Result<Self> {
+        let cluster = Cluster::start(&Options { store: Store::Etcd, ..options.clone() })?;
+        let client = client(&cluster, (0..=options.standbys).map(|replica| cluster.address_of(replica)).collect())?;
         Ok(Self { cluster, client })
     }
 
     /// Uploads a module and creates a job of it; a task takes 0.05 cores and 16 MiB.
     pub(crate) async fn deploy(&self, job: &str, wasm: &[u8]) -> Result<()> {
+        self.deploy_with(json!({ "name": job }), wasm).await
+    }
+
+    /// Uploads a module and creates a job of it with more to be said than its name.
+    pub(crate) async fn deploy_with(&self, mut job: serde_json::Value, wasm: &[u8]) -> Result<()> {
         let hex: String = Sha256::digest(wasm).iter().map(|byte| format!("{byte:02x}")).collect();
         let digest = format!("sha256:{hex}");
         self.client.put_module(&digest, wasm.to_vec()).await.context("upload the module")?;
+        job["module"] = digest.as_str().into();
         let spec = json!({
-            "job": { "name": job, "module": digest },
+            "job": job,
             "resources": { "cpu": 0.05, "memory": "16MiB" },
         });
         let spec = JobSpec::from_value(&spec).context("check the job spec")?;
