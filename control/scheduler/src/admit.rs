@@ -185,7 +185,8 @@ impl Leading {
         for (dependency, wanted) in run.after.iter().zip(&job.after) {
             match dependency.upstream {
                 Upstream::Run(upstream) => {
-                    let upstream = self.runs.get(&upstream).ok_or(RequestError::NoSuchRun)?;
+                    let known = self.runs.get(&upstream).filter(|_| !self.retention.is_going(upstream.segment()));
+                    let upstream = known.ok_or(RequestError::NoSuchRun)?;
                     if upstream.record.job != wanted.job || upstream.record.namespace != run.namespace {
                         return Err(invalid(format!("run {} is not one of job {}", upstream.id, wanted.job)));
                     }

@@ -7,7 +7,7 @@ use alloc::{
 };
 
 use weir_wire::{
-    id::{JobName, Namespace, NodeId, RunId},
+    id::{JobName, Namespace, NodeId, RunId, Seq},
     node::NodeRecord,
     record::{EndedRange, Exception, Fenced, JobState, Pin, Quota, UsageSum},
     segment::Entry,
@@ -76,6 +76,10 @@ pub(crate) struct Batch {
     pub(crate) runs: BTreeMap<RunId, RunChanges>,
     /// Demand that counts until what causes it is charged itself.
     pub(crate) reserved: Vec<(Namespace, QuotaUsage)>,
+    /// Submissions whose runs are forgotten.
+    pub(crate) forgotten: Vec<Seq>,
+    /// Forgotten runs whose checkpoints go.
+    pub(crate) left_over: Vec<RunId>,
     /// Answers that depend on this batch.
     pub(crate) replies: Vec<(RequestId, Reply)>,
     /// Sessions to welcome once their registration is durable.
@@ -101,6 +105,8 @@ impl Batch {
             && self.quotas.is_empty()
             && self.submitted.is_empty()
             && self.runs.is_empty()
+            && self.forgotten.is_empty()
+            && self.left_over.is_empty()
             && self.replies.is_empty()
             && self.welcomes.is_empty()
     }
@@ -108,7 +114,8 @@ impl Batch {
     /// Whether more goes into the next batch.
     pub(crate) fn is_full(&self) -> bool {
         // Each of these has a key; a submission segment and a delta may join them, and a job brings a state.
-        let keys = self.jobs.len() + self.nodes.len() + self.job_states.len() + self.quotas.len() + 3;
+        let deleted = self.forgotten.len() + self.left_over.len();
+        let keys = self.jobs.len() + self.nodes.len() + self.job_states.len() + self.quotas.len() + deleted + 3;
         self.delta_bytes >= DELTA_BYTES_TARGET
             || self.entry_bytes >= SEGMENT_BYTES_TARGET
             || keys >= weir_wire::limits::TXN_OPS_MAX

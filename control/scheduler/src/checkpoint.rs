@@ -78,6 +78,7 @@ impl Checkpoint {
     fn begin(&mut self, head: Seq, runs: &mut BTreeMap<RunId, Box<Run>>) {
         let mut queue = Vec::new();
         for run in runs.values_mut() {
+            run.checkpointed |= run.meta_dirty || !run.dirty_blocks.is_empty();
             queue.extend(core::mem::take(&mut run.dirty_blocks).into_iter().map(|block| Item::Block(run.id, block)));
             if core::mem::take(&mut run.meta_dirty) {
                 queue.push(Item::Meta(run.id));
@@ -99,7 +100,11 @@ impl Leading {
         let mut txn = Txn { term: self.term, seq: Seq(self.head.0 + 1), puts: Vec::new(), deletes: Vec::new() };
         let mut bytes = 0;
         while let Some(item) = running.queue.last() {
-            let (key, value) = encode(*item, &self.runs, self.head);
+            // A run may have been forgotten since.
+            let Some((key, value)) = encode(*item, &self.runs, self.head) else {
+                running.queue.pop();
+                continue;
+            };
             bytes += key.len() + value.len();
             if !txn.puts.is_empty() && (bytes > limits::TXN_BYTES_MAX / 2 || txn.puts.len() + 2 > limits::TXN_OPS_MAX) {
                 break;
@@ -116,14 +121,12 @@ impl Leading {
     }
 }
 
-fn encode(item: Item, runs: &BTreeMap<RunId, Box<Run>>, applied: Seq) -> (String, Vec<u8>) {
-    match item {
-        Item::Block(id, block) => {
-            let run = runs.get(&id).expect("runs with dirty blocks exist");
-            (key::block(id, block), block_of(run, block, applied).to_bytes())
-        }
+fn encode(item: Item, runs: &BTreeMap<RunId, Box<Run>>, applied: Seq) -> Option<(String, Vec<u8>)> {
+    let (Item::Block(id, _) | Item::Meta(id)) = item;
+    let run = runs.get(&id)?;
+    Some(match item {
+        Item::Block(id, block) => (key::block(id, block), block_of(run, block, applied).to_bytes()),
         Item::Meta(id) => {
-            let run = runs.get(&id).expect("runs with a dirty checkpoint exist");
             let meta = RunMeta {
                 applied,
                 usage: run.usage,
@@ -136,7 +139,7 @@ fn encode(item: Item, runs: &BTreeMap<RunId, Box<Run>>, applied: Seq) -> (String
             };
             (key::run_meta(id), meta.to_bytes())
         }
-    }
+    })
 }
 
 /// The recorded state of a block; staged outcomes are open in it, since their deltas come later in the log.

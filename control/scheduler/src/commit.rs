@@ -83,6 +83,8 @@ impl Leading {
                 None => deletes.push(key::only(key::quota(namespace))),
             }
         }
+        deletes.extend(batch.forgotten.iter().map(|seq| key::only(key::submission(*seq))));
+        deletes.extend(batch.left_over.iter().map(|run| key::checkpoint(*run)));
         let mut object = None;
         if !batch.runs.is_empty() {
             let in_segment = self.wants_segment(&batch);
@@ -240,6 +242,7 @@ impl Scheduler {
         for (namespace, quota) in core::mem::take(&mut batch.quotas) {
             leading.quota_committed(namespace, quota);
         }
+        leading.forgotten_committed(&batch, self.now.mono);
         leading.release(core::mem::take(&mut batch.reserved));
         let (mut ended, mut fenced) = (Vec::new(), Vec::new());
         for (run, changes) in core::mem::take(&mut batch.runs) {
@@ -273,6 +276,8 @@ impl Scheduler {
         for (item, record) in core::mem::take(&mut batch.submitted).into_iter().enumerate() {
             leading.start_run(seq, item, record, start);
         }
+        let keys = batch.submissions.iter().filter_map(|submission| submission.key.clone());
+        leading.retention.submitted(seq, keys);
         for submission in core::mem::take(&mut batch.submissions) {
             let items = submission.first..submission.first + submission.count;
             let runs: Vec<RunId> = items.map(|item| run_id(seq, item)).collect();
@@ -324,6 +329,7 @@ impl Scheduler {
         leading.leave_class(id);
         leading.unindex_run(id);
         leading.upstream_ended(id);
+        leading.retain_ended(id, self.now, &self.config);
         let Some(run) = leading.runs.get_mut(&id) else { return };
         tracing::debug!(run.id = %id, state = run.state().as_str(), tasks = run.count(), "run ended");
         let mut forget = VecDeque::new();
@@ -372,6 +378,7 @@ impl Leading {
         self.order.insert(position, id);
         self.runs.insert(id, Box::new(run));
         self.index_run(id);
+        self.retain_started(id);
         self.watch_upstreams(id);
         if !start.restored {
             self.charge_run(id);

@@ -41,6 +41,10 @@ pub struct Config {
     pub preempt_delay: Duration,
     /// How long attempts that are to make room may still go on. Default 10 s.
     pub preempt_grace: Duration,
+    /// How many ended runs are kept; the newest of each job, and those that others need, in any case. Default 100,000.
+    pub keep_ended_max: usize,
+    /// How long an ended run is kept. Default 7 days.
+    pub keep_ended_for: Duration,
     /// Check each placement independently, and panic if one is wrong. Default: in debug builds only.
     pub check_plans: bool,
     /// Deltas in the log that start a checkpoint. Default 2,000.
@@ -65,6 +69,8 @@ impl Config {
             placement: Policy::Spread,
             preempt_delay: Duration::from_secs(1),
             preempt_grace: Duration::from_secs(10),
+            keep_ended_max: 100_000,
+            keep_ended_for: Duration::from_secs(7 * 24 * 3600),
             check_plans: cfg!(debug_assertions),
             checkpoint_log_len: 2000,
             checkpoint_log_bytes: 4 << 20,

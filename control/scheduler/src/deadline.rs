@@ -37,6 +37,8 @@ pub enum Reason {
     Drain,
     /// The brake is looked at again.
     Brake,
+    /// Ended runs are looked at for those whose time has come.
+    Retention,
 }
 
 impl Scheduler {
@@ -60,6 +62,7 @@ impl Scheduler {
             leading.reconcile_until.map(|at| (at, Reason::Reconciliation)),
             leading.drains.first().map(|(at, _)| (*at, Reason::Drain)),
             leading.brake.check_at.map(|at| (at, Reason::Brake)),
+            leading.retention.check_at.map(|at| (at, Reason::Retention)),
         ];
         candidates.into_iter().flatten().min()
     }

@@ -54,6 +54,7 @@ mod quota;
 mod reconcile;
 mod report;
 mod request;
+mod retain;
 mod retry;
 mod rng;
 mod room;

@@ -95,6 +95,14 @@ pub const SERVICE_TASKS_MAX: u32 = 100_000;
 pub const SYSTEM_HEALTHY_AFTER: Duration = Duration::from_secs(10);
 /// How long a task of a service keeps away from the node on which it crashed, if there is another one.
 pub const AVOID_FOR: Duration = Duration::from_secs(600);
+/// How often ended runs are looked at for those whose time has come.
+pub const RETENTION_CHECK_EVERY: Duration = Duration::from_secs(60);
+/// How soon they are looked at when there are more than are kept.
+pub const RETENTION_CHECK_SOON: Duration = Duration::from_secs(1);
+/// Most submissions looked at for that at one time.
+pub const RETENTION_LOOKS_MAX: usize = 1024;
+/// Most submissions and checkpoints that are deleted by one transaction.
+pub const RETENTION_PER_COMMIT_MAX: usize = 100;
 /// Most pins of a system job in one transaction.
 pub const PINS_PER_COMMIT_MAX: usize = 1000;
 /// Longest schedule or time zone of a cron job, bytes.

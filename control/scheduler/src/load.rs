@@ -20,6 +20,7 @@ use crate::{
     checkpoint::Checkpoint,
     claim::Claims,
     commit::{Start, run_id},
+    config::Config,
     fair::Shares,
     fence::Fences,
     grant::Grants,
@@ -29,6 +30,7 @@ use crate::{
     output::Output,
     phase::Phase,
     queue::Queue,
+    retain::Retention,
     rng::Rng,
     run::Tries,
     scheduler::{KeyState, Leading, Scheduler},
@@ -70,7 +72,7 @@ impl Scheduler {
                 leading.replay(seq, delta.term, delta.wall_ms, run, &applied);
             }
         }
-        leading.finish_load();
+        leading.finish_load(self.now, &self.config);
         leading.step_restored();
         tracing::info!(
             term = term.0,
@@ -160,6 +162,7 @@ impl Leading {
             brake: Brake::default(),
             more_to_place: false,
             checkpoint: Checkpoint::default(),
+            retention: Retention::default(),
             open_tasks: 0,
             open_runs: 0,
             outcomes: 0,
@@ -177,6 +180,7 @@ impl Leading {
                     tracing::error!(seq = seq.0, item, job = %name, "a stored run has no job spec; it is left out");
                 }
             }
+            self.retention.submitted(seq, segment.keys.iter().map(|record| record.key.clone()));
             for record in segment.keys {
                 let items = record.first..record.first.saturating_add(record.count);
                 let runs = items.map(|item| run_id(seq, item as usize)).collect();
@@ -192,7 +196,11 @@ impl Leading {
         applied: &mut Applied,
     ) {
         for (id, meta) in metas {
-            let Some(run) = self.runs.get_mut(&id) else { continue };
+            let Some(run) = self.runs.get_mut(&id) else {
+                self.retention.left_over(id);
+                continue;
+            };
+            run.checkpointed = true;
             applied.metas.insert(id, meta.applied);
             run.usage = meta.usage;
             run.stop = meta.stop;
@@ -203,7 +211,11 @@ impl Leading {
         }
         for (id, number, block) in blocks {
             self.load_grown(id, number.saturating_mul(limits::BLOCK_LEN).saturating_add(block.len));
-            let Some(run) = self.runs.get_mut(&id) else { continue };
+            let Some(run) = self.runs.get_mut(&id) else {
+                self.retention.left_over(id);
+                continue;
+            };
+            run.checkpointed = true;
             applied.blocks.insert((id, number), block.applied);
             let mut index = number.saturating_mul(limits::BLOCK_LEN);
             for (len, code) in block.states {
@@ -323,7 +335,7 @@ impl Leading {
     }
 
     /// Derives what is not stored: open counts, tries, and the end of tasks of stopped runs.
-    fn finish_load(&mut self) {
+    fn finish_load(&mut self, now: Now, config: &Config) {
         let ids: Vec<RunId> = self.runs.keys().copied().collect();
         for id in ids {
             let Some(run) = self.runs.get_mut(&id) else { continue };
@@ -334,6 +346,7 @@ impl Leading {
                 self.dequeue(id);
                 self.leave_class(id);
                 self.unindex_run(id);
+                self.retain_ended(id, now, config);
                 continue;
             }
             // What may be running and is not wanted is stopped as soon as its node is back.
@@ -354,6 +367,7 @@ impl Leading {
             }
         }
         self.charge_long_running();
+        self.retention.check_at = Some(now.mono);
     }
 
     /// Counts long-running jobs for their quotas, before anything else is admitted.

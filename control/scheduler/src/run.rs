@@ -103,6 +103,8 @@ pub(crate) struct Run {
     pub(crate) told: NodeSet,
     pub(crate) dirty_blocks: BTreeSet<u32>,
     pub(crate) meta_dirty: bool,
+    /// Parts of it are stored in a checkpoint, or will be.
+    pub(crate) checkpointed: bool,
 }
 
 impl Run {
@@ -159,6 +161,7 @@ impl Run {
             told: NodeSet::default(),
             dirty_blocks: BTreeSet::new(),
             meta_dirty: false,
+            checkpointed: false,
         }
     }
 

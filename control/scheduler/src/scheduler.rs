@@ -37,6 +37,7 @@ use crate::{
     output::{Output, RequestError},
     plan::{Plan, PlannedGrant},
     queue::Queue,
+    retain::Retention,
     rng::Rng,
     run::Run,
     site::Site,
@@ -171,6 +172,7 @@ pub(crate) struct Leading {
     pub(crate) brake: Brake,
     pub(crate) more_to_place: bool,
     pub(crate) checkpoint: Checkpoint,
+    pub(crate) retention: Retention,
     pub(crate) open_tasks: u64,
     pub(crate) open_runs: usize,
     pub(crate) outcomes: u64,
@@ -317,6 +319,7 @@ impl Scheduler {
         self.fences_passed();
         self.check_brake();
         self.drain_deadlines();
+        self.forget_ended();
         if let Some(leading) = self.leading.as_deref_mut()
             && leading.reconcile_until.is_some_and(|at| at <= now)
         {

@@ -152,6 +152,17 @@ impl RunId {
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         Self(z ^ (z >> 31))
     }
+
+    /// The submission segment that it is an item of: [`Self::from_segment`] undone.
+    #[must_use]
+    pub const fn segment(self) -> Seq {
+        // Each step of the mix is undone: a shift by applying it twice, a product by the inverse modulo 2^64.
+        let mut z = self.0 ^ (self.0 >> 31) ^ (self.0 >> 62);
+        z = z.wrapping_mul(0x3196_42b2_d24d_8ec3);
+        z = (z ^ (z >> 27) ^ (z >> 54)).wrapping_mul(0x96de_1b17_3f11_9089);
+        z = (z ^ (z >> 30) ^ (z >> 60)).wrapping_sub(0x9e37_79b9_7f4a_7c15);
+        Seq(z >> 16)
+    }
 }
 
 impl fmt::Display for RunId {

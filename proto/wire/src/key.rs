@@ -63,6 +63,13 @@ pub fn run_meta(run: RunId) -> String {
     format!("{CHECKPOINTS}{run}/meta")
 }
 
+/// All of a run's checkpoint.
+#[must_use]
+pub fn checkpoint(run: RunId) -> crate::txn::KeyRange {
+    // '0' follows '/'.
+    crate::txn::KeyRange { start: format!("{CHECKPOINTS}{run}/"), end: format!("{CHECKPOINTS}{run}0") }
+}
+
 /// One node registration.
 #[must_use]
 pub fn node(node: &NodeId) -> String {
@@ -127,5 +134,8 @@ mod tests {
         assert_eq!(parse_checkpoint(&block(RunId(5), 3)), Some(Checkpoint::Block(RunId(5), 3)));
         assert_eq!(parse_checkpoint(&run_meta(RunId(5))), Some(Checkpoint::Meta(RunId(5))));
         assert_eq!(parse_checkpoint("ckpt/x/meta"), None);
+        let all = checkpoint(RunId(5));
+        let within = |key: &String| *key >= all.start && *key < all.end;
+        assert!(within(&block(RunId(5), u32::MAX)) && within(&run_meta(RunId(5))) && !within(&run_meta(RunId(6))));
     }
 }

@@ -124,6 +124,10 @@ impl Cluster {
         }
         match words.plain[0] {
             "config" => self.config.checkpoint_log_len = usize::try_from(words.number("checkpoint", 3)).expect("small"),
+            "retain" => {
+                self.config.keep_ended_max = usize::try_from(words.number("max", 1_000_000)).expect("small");
+                self.config.keep_ended_for = words.named.get("for").map_or(Duration::MAX, |text| duration(text));
+            }
             "elect" => self.elect(Term(number(words.plain[1]))),
             "clock" => self.wall_ahead_ms = i64::try_from(number(words.plain[1])).expect("small"),
             "deposed" => self.input(Input::Deposed),
