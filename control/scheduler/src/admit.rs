@@ -165,6 +165,9 @@ impl Leading {
         if self.open_runs + runs.len() > limits::OPEN_RUNS_MAX {
             return Err(RequestError::Busy("1,000,000 runs are open; wait for some to end"));
         }
+        if self.runs.len() + runs.len() > limits::RUNS_MAX {
+            return Err(RequestError::Busy("2,000,000 runs are kept; those that have ended go after some minutes"));
+        }
         Ok(())
     }
 

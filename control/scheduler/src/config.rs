@@ -45,6 +45,9 @@ pub struct Config {
     pub keep_ended_max: usize,
     /// How long an ended run is kept. Default 7 days.
     pub keep_ended_for: Duration,
+    /// How long an ended run is kept however many there are, so that whoever waits for it, or asks again with its
+    /// idempotency key, finds it. Default 5 min.
+    pub keep_ended_min: Duration,
     /// Check each placement independently, and panic if one is wrong. Default: in debug builds only.
     pub check_plans: bool,
     /// Deltas in the log that start a checkpoint. Default 2,000.
@@ -71,6 +74,7 @@ impl Config {
             preempt_grace: Duration::from_secs(10),
             keep_ended_max: 100_000,
             keep_ended_for: Duration::from_secs(7 * 24 * 3600),
+            keep_ended_min: Duration::from_secs(300),
             check_plans: cfg!(debug_assertions),
             checkpoint_log_len: 2000,
             checkpoint_log_bytes: 4 << 20,

@@ -8,6 +8,8 @@ use weir_wire::limits;
 pub const OPEN_TASKS_MAX: u64 = 50_000_000;
 /// Most runs that are open in the whole cluster.
 pub const OPEN_RUNS_MAX: usize = 1_000_000;
+/// Most runs that are known, open or ended; a submission beyond that is refused as busy.
+pub const RUNS_MAX: usize = 2_000_000;
 /// Most transactions waiting for the one in flight; a submission beyond that is refused as busy.
 pub const BATCHES_WAITING_MAX: usize = 64;
 /// A batch is closed when its delta has about this many bytes.

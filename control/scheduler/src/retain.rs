@@ -22,9 +22,7 @@ use crate::{
     batch::Batch,
     commit::run_id,
     config::Config,
-    limits::{
-        RETENTION_CHECK_EVERY, RETENTION_CHECK_SOON, RETENTION_LOOKS_MAX, RETENTION_PER_COMMIT_MAX,
-    },
+    limits::{RETENTION_CHECK_EVERY, RETENTION_CHECK_SOON, RETENTION_LOOKS_MAX, RETENTION_PER_COMMIT_MAX},
     run::Run,
     scheduler::{Leading, Scheduler},
 };
@@ -155,7 +153,9 @@ impl Leading {
         let awaited = self.upstreams_of_staged();
         while staged < RETENTION_PER_COMMIT_MAX && looks < RETENTION_LOOKS_MAX {
             let Some(&(at_ms, seq)) = self.retention.due.first() else { break };
-            if at_ms > now.wall_ms && self.retention.ended <= config.keep_ended_max {
+            let ended_ms = self.retention.submissions.get(&seq).map_or(0, |submission| submission.ended_ms);
+            let crowded = self.retention.ended > config.keep_ended_max;
+            if at_ms > now.wall_ms && !(crowded && later(ended_ms, config.keep_ended_min) <= now.wall_ms) {
                 break;
             }
             looks += 1;

@@ -45,7 +45,7 @@ impl World {
 
     fn check_run(&self, at: usize, run: RunId) -> Check {
         let Some(scheduler) = &self.replicas[at].scheduler else { return Ok(()) };
-        let Some(known) = self.oracle.runs.get(&run) else { return Ok(()) };
+        let Some(known) = self.oracle.runs.get(&run).filter(|known| !known.forgotten) else { return Ok(()) };
         let Some(view) = scheduler.run(run) else {
             return broken(Property::View, format!("replica {at} does not know run {run}"));
         };
@@ -266,7 +266,7 @@ impl World {
     /// The result of every success can be read, and is the right one.
     fn check_results(&self, at: usize) -> Check {
         let Some(scheduler) = &self.replicas[at].scheduler else { return Ok(()) };
-        for (run, known) in &self.oracle.runs {
+        for (run, known) in self.oracle.runs.iter().filter(|(_, known)| !known.forgotten) {
             for (index, code) in (0..).zip(&known.status) {
                 if *code != Status::Succeeded as u8 {
                     continue;

@@ -221,6 +221,10 @@ impl World {
                 self.wish_later(at);
                 Ok(())
             }
+            Err(RequestError::NoSuchRun) if self.names_forgotten(at) => {
+                self.wishes[at] = State::Abandoned;
+                Ok(())
+            }
             // A leader that was elected since knows no tasks that were not wanted any more.
             Err(RequestError::NoSuchTask { count: 0, .. }) => {
                 self.wishes[at] = State::Done(Vec::new());
@@ -236,6 +240,17 @@ impl World {
             }
             Err(error) => broken(Property::Accepted, format!("wish {at} is refused: {error}")),
         }
+    }
+
+    /// Whether a wish is about a run that has ended long ago.
+    fn names_forgotten(&self, at: usize) -> bool {
+        let (Wish::Stop { submission, .. } | Wish::Submit(Submission { after: Some(After::Wish(submission)), .. })) =
+            &self.workload.wishes[at].1
+        else {
+            return false;
+        };
+        let State::Done(runs) = &self.wishes[*submission] else { return false };
+        runs.iter().any(|run| self.oracle.runs.get(run).is_some_and(|known| known.forgotten))
     }
 
     /// Whether a wish asks for production in a namespace that may have a quota.
@@ -280,6 +295,8 @@ impl World {
     fn runs_promised(&mut self, at: usize, runs: Vec<RunId>) -> Check {
         if let State::Done(before) = &self.wishes[at]
             && *before != runs
+            // A key lives for as long as its runs.
+            && before.iter().any(|run| self.oracle.runs.get(run).is_none_or(|known| !known.forgotten))
         {
             return broken(Property::Once, format!("wish {at} made runs twice"));
         }

@@ -83,6 +83,9 @@ impl World {
         config.checkpoint_log_len = self.options.checkpoint_log_len;
         config.preempt_delay = self.options.preempt_delay;
         config.preempt_grace = self.options.preempt_grace;
+        config.keep_ended_max = self.options.keep_ended_max;
+        config.keep_ended_for = self.options.keep_ended_for;
+        config.keep_ended_min = self.options.keep_ended_min;
         config.check_plans = true;
         let replica = &mut self.replicas[at];
         let seed = replica.rng.next();

@@ -68,6 +68,10 @@ pub struct Options {
     pub(crate) net: Net,
     pub(crate) store: Store,
     pub(crate) checkpoint_log_len: usize,
+    /// How many ended runs are kept, how long, and how long in any case.
+    pub(crate) keep_ended_max: usize,
+    pub(crate) keep_ended_for: Duration,
+    pub(crate) keep_ended_min: Duration,
     pub(crate) outbox_len_max: usize,
     pub(crate) lanes_max: u32,
     /// How long production waits for room before it has others make some, and how long these may still go on.
@@ -228,6 +232,9 @@ impl Options {
             net: net(&draw),
             store: store(&draw),
             checkpoint_log_len: draw.pick("checkpoint", &[2, 5, 20, 2000]),
+            keep_ended_max: draw.pick("keep-ended", &[0, 5, 20, 100_000, 100_000, 100_000]),
+            keep_ended_for: draw.pick("keep-ended-for", &[ms(60_000), ms(604_800_000), ms(604_800_000)]),
+            keep_ended_min: draw.time("keep-ended-min", 1_000, 60_000),
             outbox_len_max: draw.pick("outbox", &[1, 3, 100_000]),
             lanes_max: u32::try_from(1 + draw.count("lanes", 23)).unwrap_or(1),
             preempt_delay: draw.time("preempt-delay", 0, 2_000),

@@ -16,7 +16,7 @@ use weir_wire::{
     record::{Block, Delta, JobState, Quota, RunDelta, RunMeta, SubmissionSegment},
     segment,
     task::Status,
-    txn::Txn,
+    txn::{KeyRange, Txn},
     work::{JobRecord, RunRecord},
 };
 
@@ -42,6 +42,8 @@ pub(crate) struct Known {
     pub(crate) status: Vec<u8>,
     pub(crate) ended: u32,
     pub(crate) stopped: bool,
+    /// Its submission is deleted: nobody need know of it any more.
+    pub(crate) forgotten: bool,
 }
 
 impl Known {
@@ -122,6 +124,9 @@ impl Oracle {
         }
         for range in &txn.deletes {
             self.quotas.retain(|key, _| !(range.start <= *key && *key < range.end));
+            if range.start.starts_with(key::SUBMISSIONS) {
+                self.forgotten(range)?;
+            }
         }
         Ok(())
     }
@@ -195,8 +200,18 @@ impl Oracle {
             let after = record.after.iter().map(|one| (resolved(one.upstream), one.condition)).collect();
             let number = self.runs.len();
             let status = vec![0; count as usize];
-            let known =
-                Known { record, job, number, after, desired: None, target: None, status, ended: 0, stopped: false };
+            let known = Known {
+                record,
+                job,
+                number,
+                after,
+                desired: None,
+                target: None,
+                status,
+                ended: 0,
+                stopped: false,
+                forgotten: false,
+            };
             self.open.insert(id(item));
             if self.runs.insert(id(item), known).is_some() {
                 return broken(Property::Once, format!("run {} was submitted twice", id(item)));
@@ -208,6 +223,33 @@ impl Oracle {
                 return broken(Property::Once, format!("key {} was used for two submissions", record.key));
             }
         }
+        Ok(())
+    }
+
+    /// A submission was deleted: all of it has ended, and nothing that goes on needs it.
+    fn forgotten(&mut self, range: &KeyRange) -> Check {
+        let within = |seq: Seq| {
+            let key = key::submission(seq);
+            range.start <= key && key < range.end
+        };
+        let gone: Vec<RunId> = self.runs.keys().copied().filter(|run| within(run.segment())).collect();
+        for run in &gone {
+            let waits = |open: &&RunId| {
+                self.runs.get(open).is_some_and(|open| open.after.iter().any(|(upstream, _)| upstream == run))
+            };
+            if self.open.contains(run) {
+                return broken(Property::Accepted, format!("run {run} was forgotten while it is open"));
+            }
+            if let Some(open) = self.open.iter().find(waits) {
+                return broken(Property::Accepted, format!("run {run} was forgotten although {open} comes after it"));
+            }
+        }
+        for run in &gone {
+            if let Some(known) = self.runs.get_mut(run) {
+                known.forgotten = true;
+            }
+        }
+        self.keys.retain(|_, runs| !runs.iter().any(|run| within(run.segment())));
         Ok(())
     }
 
@@ -296,7 +338,8 @@ impl Oracle {
             Err(message) => return broken(property, message.as_str()),
         };
         let runs = self.rebuilt(loaded);
-        for (run, known) in &self.runs {
+        let kept = || self.runs.iter().filter(|(_, known)| !known.forgotten);
+        for (run, known) in kept() {
             // Which tasks a long-running job has may follow from its submission alone.
             let same = |(status, stopped): &(Vec<u8>, bool)| {
                 let len =
@@ -308,7 +351,7 @@ impl Oracle {
                 return broken(property, format!("run {run} cannot be rebuilt from the store"));
             }
         }
-        if runs.len() != self.runs.len() || loaded.jobs.len() != self.jobs.len() {
+        if runs.len() != kept().count() || loaded.jobs.len() != self.jobs.len() {
             return broken(property, "the store holds other runs or jobs than it was told");
         }
         let states =

@@ -126,6 +126,7 @@ impl Cluster {
             "config" => self.config.checkpoint_log_len = usize::try_from(words.number("checkpoint", 3)).expect("small"),
             "retain" => {
                 self.config.keep_ended_max = usize::try_from(words.number("max", 1_000_000)).expect("small");
+                self.config.keep_ended_min = words.named.get("min").map_or(Duration::ZERO, |text| duration(text));
                 self.config.keep_ended_for = words.named.get("for").map_or(Duration::MAX, |text| duration(text));
             }
             "elect" => self.elect(Term(number(words.plain[1]))),
