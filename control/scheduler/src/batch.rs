@@ -1,7 +1,7 @@
 //! What waits to be committed together.
 
 use alloc::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
     string::String,
     vec::Vec,
 };
@@ -9,8 +9,9 @@ use alloc::{
 use weir_wire::{
     id::{JobName, Namespace, NodeId, RunId, Seq},
     node::NodeRecord,
+    outcome::Captured,
     record::{EndedRange, Exception, Fenced, JobState, Pin, Quota, UsageSum},
-    segment::Entry,
+    segment,
     task::{Reason, Status},
     work::{JobRecord, RunRecord},
 };
@@ -29,16 +30,33 @@ pub(crate) struct RunChanges {
     pub(crate) exceptions: Vec<Exception>,
     pub(crate) usage: UsageSum,
     pub(crate) stop: Option<Reason>,
-    pub(crate) entries: Vec<Entry>,
+    pub(crate) entries: Vec<segment::Entry>,
     /// Fenced grants, to be sent once they are durable.
     pub(crate) fenced: BTreeMap<u32, Fenced>,
     /// Tasks whose fenced grant is over; applied before `fenced`.
     pub(crate) unfenced: BTreeSet<u32>,
     /// Entries that never go into a segment.
-    pub(crate) in_line: Vec<Entry>,
+    pub(crate) in_line: Vec<segment::Entry>,
     pub(crate) desired: Option<u32>,
     pub(crate) target: Option<u32>,
     pub(crate) pins: Vec<Pin>,
+}
+
+impl RunChanges {
+    /// Stages the end of a task; says how many bytes that adds.
+    fn end(&mut self, index: u32, status: Status) -> usize {
+        self.fenced.remove(&index);
+        match self.ended.last_mut() {
+            Some(last) if last.status == status && last.first + last.len == index => {
+                last.len += 1;
+                0
+            }
+            Some(_) | None => {
+                self.ended.push(EndedRange { first: index, len: 1, status });
+                8
+            }
+        }
+    }
 }
 
 /// A submission that waits for its commit.
@@ -140,24 +158,27 @@ impl Batch {
 
     /// The changes of a run.
     pub(crate) fn run(&mut self, run: RunId) -> &mut RunChanges {
-        if !self.runs.contains_key(&run) {
-            self.delta_bytes += 48;
+        match self.runs.entry(run) {
+            Entry::Vacant(place) => {
+                self.delta_bytes += 48;
+                place.insert(RunChanges::default())
+            }
+            Entry::Occupied(changes) => changes.into_mut(),
         }
-        self.runs.entry(run).or_default()
     }
 
-    /// Stages the end of a task.
+    /// Stages the end of a task that has left nothing.
     pub(crate) fn end(&mut self, run: RunId, index: u32, status: Status) {
-        let mut bytes = 0;
+        self.delta_bytes += self.run(run).end(index, status);
+    }
+
+    /// Stages the end of a task, with what is kept of it.
+    pub(crate) fn end_with(&mut self, run: RunId, status: Status, kept: segment::Entry) {
+        self.entry_bytes += 32 + inline_len(&kept.result) + inline_len(&kept.log);
         let changes = self.run(run);
-        changes.fenced.remove(&index);
-        match changes.ended.last_mut() {
-            Some(last) if last.status == status && last.first + last.len == index => last.len += 1,
-            Some(_) | None => {
-                changes.ended.push(EndedRange { first: index, len: 1, status });
-                bytes = 8;
-            }
-        }
+        let bytes = changes.end(kept.index, status);
+        changes.usage.add(&kept.usage);
+        changes.entries.push(kept);
         self.delta_bytes += bytes;
     }
 
@@ -204,19 +225,17 @@ impl Batch {
     }
 
     /// Stages what is kept of the last attempt of a task that goes on.
-    pub(crate) fn keep_in_line(&mut self, run: RunId, entry: Entry) {
+    pub(crate) fn keep_in_line(&mut self, run: RunId, entry: segment::Entry) {
         self.delta_bytes += 32 + usize::try_from(entry.result.len().min(2048) + entry.log.len().min(2048)).unwrap_or(0);
         self.run(run).in_line.push(entry);
     }
+}
 
-    /// Stages what is kept of an ended task.
-    pub(crate) fn keep(&mut self, run: RunId, entry: Entry) {
-        let inline = |captured: &weir_wire::outcome::Captured| match captured {
-            weir_wire::outcome::Captured::Inline(bytes) => bytes.len(),
-            weir_wire::outcome::Captured::Empty => 0,
-            weir_wire::outcome::Captured::Blob(_) => 40,
-        };
-        self.entry_bytes += 32 + inline(&entry.result) + inline(&entry.log);
-        self.run(run).entries.push(entry);
+/// How many bytes something captured takes in an entry.
+fn inline_len(captured: &Captured) -> usize {
+    match captured {
+        Captured::Inline(bytes) => bytes.len(),
+        Captured::Empty => 0,
+        Captured::Blob(_) => 40,
     }
 }

@@ -1,6 +1,6 @@
 //! Checkpoints: state blocks take the place of the log that led to them.
 
-use alloc::{boxed::Box, collections::BTreeMap, string::String, vec::Vec};
+use alloc::{string::String, vec::Vec};
 
 use weir_wire::{
     codec::Document,
@@ -16,6 +16,7 @@ use crate::{
     config::Config,
     phase::Phase,
     run::Run,
+    runs::Runs,
     scheduler::{InFlight, Leading},
 };
 
@@ -75,15 +76,15 @@ impl Checkpoint {
         }
     }
 
-    fn begin(&mut self, head: Seq, runs: &mut BTreeMap<RunId, Box<Run>>) {
+    fn begin(&mut self, head: Seq, runs: &mut Runs) {
         let mut queue = Vec::new();
-        for run in runs.values_mut() {
+        runs.for_each(|run| {
             run.checkpointed |= run.meta_dirty || !run.dirty_blocks.is_empty();
             queue.extend(core::mem::take(&mut run.dirty_blocks).into_iter().map(|block| Item::Block(run.id, block)));
             if core::mem::take(&mut run.meta_dirty) {
                 queue.push(Item::Meta(run.id));
             }
-        }
+        });
         let (log_len, log_bytes) = (self.log_len, self.log_bytes);
         self.running = Some(Running { through: head, log_len, log_bytes, queue, deleting: false });
     }
@@ -121,7 +122,7 @@ impl Leading {
     }
 }
 
-fn encode(item: Item, runs: &BTreeMap<RunId, Box<Run>>, applied: Seq) -> Option<(String, Vec<u8>)> {
+fn encode(item: Item, runs: &Runs, applied: Seq) -> Option<(String, Vec<u8>)> {
     let (Item::Block(id, _) | Item::Meta(id)) = item;
     let run = runs.get(&id)?;
     Some(match item {

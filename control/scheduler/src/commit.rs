@@ -376,7 +376,7 @@ impl Leading {
             self.start_deadlines.insert((at, id));
         }
         self.order.insert(position, id);
-        self.runs.insert(id, Box::new(run));
+        self.runs.insert(run);
         self.index_run(id);
         self.retain_started(id);
         self.watch_upstreams(id);

@@ -240,7 +240,7 @@ impl Leading {
     /// Firings of a job that have not ended; what people start by hand does not count.
     fn open_firings(&self, name: &Name) -> Vec<RunId> {
         let open = self.job_runs.get(name).into_iter().flat_map(|runs| runs.open.values());
-        let fired = |id: &&RunId| self.runs.get(*id).is_some_and(|run| run.record.scheduled_ms.is_some());
+        let fired = |id: &&RunId| self.runs.get(id).is_some_and(|run| run.record.scheduled_ms.is_some());
         open.filter(fired).copied().collect()
     }
 

@@ -59,6 +59,7 @@ mod retry;
 mod rng;
 mod room;
 mod run;
+mod runs;
 mod scheduler;
 mod serve;
 mod service;

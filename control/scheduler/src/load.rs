@@ -33,6 +33,7 @@ use crate::{
     retain::Retention,
     rng::Rng,
     run::Tries,
+    runs::Runs,
     scheduler::{KeyState, Leading, Scheduler},
 };
 
@@ -132,7 +133,7 @@ impl Leading {
             assemblies: BTreeSet::new(),
             start_deadlines: BTreeSet::new(),
             effects: Vec::new(),
-            runs: BTreeMap::new(),
+            runs: Runs::default(),
             order: BTreeMap::new(),
             next_position: 0,
             keys: BTreeMap::new(),
@@ -336,7 +337,7 @@ impl Leading {
 
     /// Derives what is not stored: open counts, tries, and the end of tasks of stopped runs.
     fn finish_load(&mut self, now: Now, config: &Config) {
-        let ids: Vec<RunId> = self.runs.keys().copied().collect();
+        let ids: Vec<RunId> = self.runs.keys().collect();
         for id in ids {
             let Some(run) = self.runs.get_mut(&id) else { continue };
             let open = run.open();
@@ -372,9 +373,8 @@ impl Leading {
 
     /// Counts long-running jobs for their quotas, before anything else is admitted.
     fn charge_long_running(&mut self) {
-        let open = self.runs.values().filter(|run| !run.is_over());
         let names = |kind: fn(&Kind) -> bool| -> BTreeSet<Name> {
-            let runs = open.clone().filter(|run| kind(&run.job.kind));
+            let runs = self.runs.values().filter(|run| !run.is_over() && kind(&run.job.kind));
             runs.map(|run| (run.record.namespace.clone(), run.record.job.clone())).collect()
         };
         let services = names(|kind| matches!(kind, Kind::Service(_)));

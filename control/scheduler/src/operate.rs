@@ -94,9 +94,7 @@ impl Scheduler {
             return Err(RequestError::NotLeader);
         };
         // Another node may take its place in the table, and is not to be taken for it.
-        for run in leading.runs.values_mut() {
-            run.defined_on.remove(slot);
-        }
+        leading.runs.for_each(|run| run.defined_on.remove(slot));
         leading.untell_all(slot);
         leading.nodes.remove(slot);
         leading.node_changed(slot);

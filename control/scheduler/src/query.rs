@@ -186,7 +186,7 @@ impl Scheduler {
             return Vec::new();
         };
         let matches = |id: &RunId| id.to_string().starts_with(prefix);
-        leading.runs.keys().copied().filter(matches).take(limit).collect()
+        leading.runs.keys().filter(matches).take(limit).collect()
     }
 
     /// A task.
@@ -292,7 +292,7 @@ impl Scheduler {
                 }
         };
         let told = leading.nodes.get(slot).told.iter().filter_map(|id| leading.runs.get(id));
-        told.filter(|run| run.told.contains(slot)).any(|run| needs(run))
+        told.filter(|run| run.told.contains(slot)).any(needs)
     }
 
     /// Sizes and totals.

@@ -227,7 +227,7 @@ impl Leading {
         let desired = |run: Option<&Run>| run.and_then(|run| run.long.as_ref()).map_or(0, |long| long.desired);
         let mut in_olds = 0u32;
         for old in olds {
-            let tasks = desired(self.runs.get(old).map(AsRef::as_ref));
+            let tasks = desired(self.runs.get(old));
             in_olds = in_olds.saturating_add(tasks);
             self.charge(*old, tasks);
         }

@@ -211,13 +211,11 @@ impl Scheduler {
         }
         let batch = leading.open_batch();
         batch.outcomes += 1;
-        batch.end(id, index, outcome.status);
-        batch.run(id).usage.add(&outcome.usage);
-        if let Some(failure) = outcome.failure {
-            let status = Some(outcome.status);
-            batch.except(id, Exception { index, failures, status, failure: *failure, node });
+        let Outcome { status, usage, failure, result, log, .. } = outcome;
+        batch.end_with(id, status, Entry { index, usage, result, log });
+        if let Some(failure) = failure {
+            batch.except(id, Exception { index, failures, status: Some(status), failure: *failure, node });
         }
-        batch.keep(id, Entry { index, usage: outcome.usage, result: outcome.result, log: outcome.log });
         leading.requeue(id);
         if bounded {
             leading.stop_failing(id);

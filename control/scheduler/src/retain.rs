@@ -143,7 +143,7 @@ impl Leading {
     fn runs_of(&self, seq: Seq) -> impl Iterator<Item = &Run> {
         let items = 0..=weir_wire::limits::RUNS_PER_SEGMENT_MAX;
         let count = self.retention.submissions.get(&seq).map_or(0, |submission| submission.runs);
-        items.filter_map(move |item| self.runs.get(&run_id(seq, item))).map(AsRef::as_ref).take(count)
+        items.filter_map(move |item| self.runs.get(&run_id(seq, item))).take(count)
     }
 
     /// Stages the end of submissions whose time has come, and of what forgotten runs have left.

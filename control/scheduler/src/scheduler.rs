@@ -39,7 +39,7 @@ use crate::{
     queue::Queue,
     retain::Retention,
     rng::Rng,
-    run::Run,
+    runs::Runs,
     site::Site,
     view::QuotaUsage,
 };
@@ -132,8 +132,7 @@ pub(crate) struct Leading {
     pub(crate) start_deadlines: BTreeSet<(Instant, RunId)>,
     /// Outputs of this input that are still to be handed out.
     pub(crate) effects: Vec<Output>,
-    /// Boxed: the nodes of the tree are not full, and a run is large.
-    pub(crate) runs: BTreeMap<RunId, Box<Run>>,
+    pub(crate) runs: Runs,
     /// Runs in the order of submission.
     pub(crate) order: BTreeMap<u64, RunId>,
     pub(crate) next_position: u64,

@@ -91,7 +91,7 @@ impl Leading {
     /// The runs of a job that are neither over nor stopped for sure, oldest first.
     pub(crate) fn active_runs(&self, name: &(Namespace, JobName)) -> Vec<RunId> {
         let Some(runs) = self.job_runs.get(name) else { return Vec::new() };
-        let active = |id: &&RunId| self.runs.get(*id).is_some_and(|run| !run.stop_recorded && !run.is_over());
+        let active = |id: &&RunId| self.runs.get(id).is_some_and(|run| !run.stop_recorded && !run.is_over());
         runs.open.values().filter(active).copied().collect()
     }
 

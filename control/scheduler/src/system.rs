@@ -134,7 +134,7 @@ impl Leading {
             waiting.iter().filter_map(move |((id, index), since)| {
                 let run = self.runs.get(id).filter(|run| run.job.tier == Tier::Production)?;
                 let waits = run.phase(*index) == Phase::Pending && self.may_take_pinned(run, *slot);
-                (waits && !self.claims.has(*slot, *id)).then_some((&**run, *slot, *since))
+                (waits && !self.claims.has(*slot, *id)).then_some((run, *slot, *since))
             })
         })
     }
