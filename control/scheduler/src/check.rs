@@ -45,10 +45,10 @@ pub(crate) fn eviction(plan: &Eviction, leading: &Leading) -> Result<(), &'stati
     rules(run, node)?;
     quota(run, leading)?;
     let (mut cpu, mut memory, mut lanes) = (0u64, 0u64, 0usize);
-    for key in &node.grants {
-        let held = leading.grants.get(key).ok_or("the node holds a grant that does not exist")?;
+    for slot in node.grants.iter() {
+        let held = leading.grants.get(*slot);
         let owner = leading.runs.get(&held.run).ok_or("a grant belongs to no run")?;
-        let ends = plan.victims.contains(key);
+        let ends = plan.victims.iter().any(|victim| victim.key == held.key);
         let junior = owner.job.namespace == run.job.namespace
             && u32::from(owner.job.priority) + u32::from(crate::limits::PREEMPT_GAP) <= u32::from(run.job.priority);
         if ends && (owner.id == run.id || held.evicted || (owner.job.tier == Tier::Production && !junior)) {
@@ -67,7 +67,7 @@ pub(crate) fn eviction(plan: &Eviction, leading: &Leading) -> Result<(), &'stati
     memory += node.books.claimed.memory.0 + run.job.budgets.resources.memory.0;
     lanes += node.books.claims as usize + 1;
     let fits = cpu <= u64::from(node.capacity.cpu.0) && memory <= node.capacity.memory.0;
-    if plan.victims.iter().any(|victim| !node.grants.contains(victim)) {
+    if plan.victims.iter().any(|victim| !node.grants.iter().any(|slot| *slot == victim.slot)) {
         return Err("a victim is not on the node");
     }
     if fits && lanes <= node.lanes_max as usize { Ok(()) } else { Err("it would not help") }
@@ -139,9 +139,9 @@ fn version_met(comparison: Comparison, value: &str, wanted: &str) -> bool {
 /// Both books of the node, counted again from its grants; lanes, and tasks of the run.
 fn books(run: &Run, node: &Node, plan: &PlannedGrant, leading: &Leading) -> Result<(), &'static str> {
     let (mut firm, mut revocable, mut same) = ([0u64; 2], [0u64; 2], 0u32);
-    for key in &node.grants {
-        let held = leading.grants.get(key).ok_or("the node holds a grant that does not exist")?;
-        if held.node != plan.slot {
+    for slot in node.grants.iter() {
+        let held = leading.grants.get(*slot);
+        if held.node() != plan.slot {
             return Err("the node holds a grant of another one");
         }
         let owner = leading.runs.get(&held.run).ok_or("a grant belongs to no run")?;

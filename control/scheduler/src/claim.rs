@@ -17,7 +17,7 @@ use weir_wire::{
 use crate::{
     check,
     config::Config,
-    grant::GrantKey,
+    grant::GrantRef,
     limits::{CLAIM_SLACK, CLAIMS_PER_ROUND_MAX, EVICTING_RUNS_MAX, EVICTION_RETRY, EVICTION_RETRY_MAX, MEEK_FOR},
     place,
     plan::PlannedGrant,
@@ -208,12 +208,12 @@ impl Scheduler {
     }
 
     /// Asks a grant to make room.
-    fn evict(&mut self, eviction: &Eviction, victim: GrantKey) {
+    fn evict(&mut self, eviction: &Eviction, victim: GrantRef) {
         let (now, grace) = (self.now.mono, self.config.preempt_grace);
         let Some(leading) = self.leading.as_deref_mut() else {
             return;
         };
-        let Some(grant) = leading.grants.get_mut(&victim) else { return };
+        let Some(grant) = leading.grants.find_mut(victim) else { return };
         grant.evicted = true;
         let id = grant.run;
         let Some(run) = leading.runs.get_mut(&id) else { return };
@@ -221,7 +221,7 @@ impl Scheduler {
         let node = leading.nodes.get(eviction.slot);
         tracing::debug!(run.id = %id, node.id = %node.id(), for_run.id = %eviction.run, "asked to make room");
         if let Some(session) = node.session {
-            let stop = Stop { run: id, index: None, grant: Some(victim.grant), reason: Reason::Preempted, grace };
+            let stop = Stop { run: id, index: None, grant: Some(victim.key.grant), reason: Reason::Preempted, grace };
             self.send(session, ToExecutor::Stop(stop));
         }
     }

@@ -14,7 +14,7 @@ use weir_wire::{
 };
 
 use crate::{
-    grant::GrantKey,
+    grant::{GrantKey, GrantRef},
     input::RequestId,
     limits,
     node::Node,
@@ -89,11 +89,12 @@ impl Scheduler {
             Kind::System => !stays && left.without_system() == 0,
         };
         let mut stops: Vec<(GrantKey, Stop)> = Vec::new();
-        for key in node.grants.iter().filter(|key| !node.ops.stops.contains(key)) {
-            let Some(run) = leading.grants.get(key).and_then(|grant| leading.runs.get(&grant.run)) else { continue };
+        for GrantRef { key, slot } in leading.grants_on(slot) {
+            let run = leading.runs.get(&leading.grants.get(slot).run);
+            let Some(run) = run.filter(|_| !node.ops.stops.contains(&key)) else { continue };
             if due(&run.job.kind) {
                 let (run, grant) = (run.id, Some(key.grant));
-                stops.push((*key, Stop { run, index: None, grant, reason: Reason::Drained, grace: Duration::ZERO }));
+                stops.push((key, Stop { run, index: None, grant, reason: Reason::Drained, grace: Duration::ZERO }));
             }
         }
         let done = left.without_system() == 0 && (stays || left.system == 0);
@@ -130,7 +131,7 @@ impl Leading {
     /// The tasks in grants of a node, by kind.
     pub(crate) fn tasks_of(&self, slot: usize) -> KindCounts {
         let mut counts = KindCounts::default();
-        for grant in self.nodes.get(slot).grants.iter().filter_map(|key| self.grants.get(key)) {
+        for grant in self.nodes.get(slot).grants.iter().map(|slot| self.grants.get(*slot)) {
             let Some(run) = self.runs.get(&grant.run) else { continue };
             let left = grant.end.saturating_sub(grant.next);
             match run.job.kind {

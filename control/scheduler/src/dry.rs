@@ -117,7 +117,7 @@ impl Leading {
         let found = found.into_iter().filter(|(victims, _)| !victims.is_empty());
         for (victims, slot) in found.take(wanted as usize).take(EVICT_NODES_MAX) {
             view.placed_by_eviction += 1;
-            for grant in victims.iter().filter_map(|key| self.grants.get(key)) {
+            for grant in victims.iter().filter_map(|victim| self.grants.find(*victim)) {
                 let Some(run) = self.runs.get(&grant.run).filter(|_| view.victims.len() < PLAN_NAMES_MAX) else {
                     continue;
                 };

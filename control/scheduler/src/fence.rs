@@ -23,7 +23,7 @@ use weir_wire::{
 
 use crate::{
     definition,
-    grant::{Grant, GrantKey},
+    grant::{Grant, GrantKey, GrantRef},
     phase::Phase,
     scheduler::{Leading, Scheduler},
 };
@@ -166,22 +166,22 @@ impl Leading {
 
     /// Takes back a fenced grant that its node was not told of; false if it is none. Once its task has ended, it would be
     /// neither stored nor sent.
-    pub(crate) fn take_back_unsent(&mut self, id: RunId, index: u32, key: GrantKey) -> bool {
+    pub(crate) fn take_back_unsent(&mut self, id: RunId, index: u32, grant: GrantRef) -> bool {
         let held = self.runs.get(&id).and_then(|run| run.fenced.live.get(&index));
-        let unsent = held.is_some_and(|held| held.key == key && !held.sent);
+        let unsent = held.is_some_and(|held| held.key == grant.key && !held.sent);
         if unsent {
-            self.take_back(key);
+            self.take_back(grant);
         }
         unsent
     }
 
     /// Takes a grant that nobody can run out of the tables; its task waits again if it still has to be run.
-    fn take_back(&mut self, key: GrantKey) {
-        let Some(grant) = self.grants.get_mut(&key) else { return };
+    fn take_back(&mut self, taken: GrantRef) {
+        let Some(grant) = self.grants.find_mut(taken) else { return };
         let (id, range) = (grant.run, grant.next..grant.end);
         grant.next = grant.end;
         self.requeue_range(id, range);
-        self.remove_grant(key);
+        self.remove_grant(taken);
     }
 }
 
@@ -192,16 +192,17 @@ impl Scheduler {
             return;
         };
         let (index, key) = (stored.index, GrantKey { term: stored.term, grant: stored.grant });
-        let Some(slot) = leading.grants.get(&key).map(|grant| grant.node) else {
+        let Some(grant) = leading.grant_of(key, id, index) else {
             return;
         };
+        let slot = leading.grants.get(grant.slot).node();
         let Some(run) = leading.runs.get_mut(&id) else { return };
         let node = leading.nodes.get_mut(slot);
         let there = node.presented && !node.draining && !node.record.cordoned && !node.lost && node.boot == stored.boot;
         let wanted = run.phase(index) == Phase::Granted;
         let held = run.fenced.live.get_mut(&index).filter(|held| held.key == key && wanted && there);
         let (Some(held), Some(session)) = (held, node.session) else {
-            leading.take_back(key);
+            leading.take_back(grant);
             return;
         };
         assert!(!held.sent, "a fenced grant of {id}.{index} was to be sent twice");
@@ -223,26 +224,25 @@ impl Scheduler {
         };
         let node = leading.nodes.get(slot);
         let until = node.renewed_at.max(leading.fences.elected_at) + leading.fences.length;
-        let keys: Vec<GrantKey> = node.grants.clone();
-        for key in keys {
+        for dropped in leading.grants_on(slot) {
             let Some(leading) = self.leading.as_deref_mut() else {
                 return;
             };
-            let Some(grant) = leading.grants.get_mut(&key) else {
+            let Some(grant) = leading.grants.find_mut(dropped) else {
                 continue;
             };
             let (id, index) = (grant.run, grant.next);
             let Some(run) = leading.runs.get(&id).filter(|run| run.job.execution.is_fenced()) else {
                 continue;
             };
-            let sent = run.fenced.held(index).is_some_and(|held| held.key == key && held.sent);
+            let sent = run.fenced.held(index).is_some_and(|held| held.key == dropped.key && held.sent);
             if !sent || !run.phase(index).is_granted() {
-                leading.take_back(key);
+                leading.take_back(dropped);
                 continue;
             }
             grant.next = grant.end;
             leading.await_fence(id, index, until);
-            leading.remove_grant(key);
+            leading.remove_grant(dropped);
             if reason == Reason::ExecutorRestarted {
                 self.fenced_over(id, index, reason);
             }
@@ -307,7 +307,7 @@ impl Scheduler {
             known.until = None;
         }
         run.raise_fresh(index);
-        run.take_range(index, 1, key);
+        run.take_range(index, 1);
         definition::tell(run, leading.nodes.get_mut(slot), slot);
         if run.stop.is_some() || run.stopping.contains_key(&index) {
             run.set_phase(index, Phase::Stopping);
@@ -315,8 +315,7 @@ impl Scheduler {
             run.set_phase(index, Phase::Running);
             leading.task_runs(id, index, now);
         }
-        let grant = Grant::new(id, slot, index, index + 1);
-        leading.add_grant(key, grant);
+        leading.add_grant(Grant::new(key, id, slot, index, index + 1));
         leading.fences.by_node.remove(&(node, id, index));
         leading.requeue(id);
         self.stop_again(slot, key, held);

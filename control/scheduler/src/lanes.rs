@@ -2,13 +2,13 @@
 
 use alloc::{boxed::Box, vec::Vec};
 
-use crate::grant::GrantKey;
+use crate::grant::GrantSlot;
 
 /// Tasks of a part of [`Lanes`].
 const PART: u32 = 64;
 
 /// The live grants of a run by task. Mostly neighbours are held, so that a table of parts is both smaller and faster than
-/// a tree; a part takes a kilobyte, and goes with the last grant in it.
+/// a tree; a part takes a quarter of a kilobyte, and goes with the last grant in it.
 #[derive(Debug, Default)]
 pub(crate) struct Lanes {
     parts: Vec<Part>,
@@ -17,10 +17,10 @@ pub(crate) struct Lanes {
 
 #[derive(Debug, Default)]
 struct Part {
-    /// A bit for each task that is in the table; beside the keys, which are rarely all in the cache.
+    /// A bit for each task that is in the table; beside the grants, which are rarely all in the cache.
     held: u64,
     /// There is one if any bit is set.
-    keys: Option<Box<[GrantKey; PART as usize]>>,
+    grants: Option<Box<[Option<GrantSlot>; PART as usize]>>,
 }
 
 /// The number of the part with a task, and its place there.
@@ -35,37 +35,34 @@ impl Lanes {
     }
 
     /// Enters a grant under a task; gives what was there.
-    pub(crate) fn insert(&mut self, task: u32, key: GrantKey) -> Option<GrantKey> {
+    pub(crate) fn insert(&mut self, task: u32, grant: GrantSlot) -> Option<GrantSlot> {
         let (at, bit) = place(task);
         if at >= self.parts.len() {
             self.parts.resize_with(at + 1, Part::default);
         }
         let part = &mut self.parts[at];
-        let keys = part.keys.get_or_insert_with(|| Box::new([GrantKey::default(); PART as usize]));
-        let before = core::mem::replace(&mut keys[bit as usize], key);
-        if part.held & (1 << bit) != 0 {
-            return Some(before);
-        }
+        let grants = part.grants.get_or_insert_with(|| Box::new([None; PART as usize]));
+        let before = grants[bit as usize].replace(grant);
         part.held |= 1 << bit;
-        self.len += 1;
-        None
+        self.len += u32::from(before.is_none());
+        before
     }
 
     /// Takes a grant out.
-    pub(crate) fn remove(&mut self, task: u32) -> Option<GrantKey> {
+    pub(crate) fn remove(&mut self, task: u32) -> Option<GrantSlot> {
         let (at, bit) = place(task);
         let part = self.parts.get_mut(at).filter(|part| part.held & (1 << bit) != 0)?;
-        let key = part.keys.as_ref().map(|keys| keys[bit as usize]);
+        let grant = part.grants.as_mut().and_then(|grants| grants[bit as usize].take());
         part.held &= !(1 << bit);
         self.len -= 1;
         if part.held == 0 {
-            part.keys = None;
+            part.grants = None;
         }
-        key
+        grant
     }
 
     /// The grant under a task, or else under the nearest one before it of at most `reach` tasks.
-    pub(crate) fn at_or_before(&self, task: u32, reach: u32) -> Option<GrantKey> {
+    pub(crate) fn at_or_before(&self, task: u32, reach: u32) -> Option<GrantSlot> {
         let (last, bit) = place(task);
         let (first, _) = place(task.saturating_sub(reach));
         let mut below = u64::MAX >> (PART - 1 - bit);
@@ -73,7 +70,7 @@ impl Lanes {
             if let Some(part) = self.parts.get(at)
                 && part.held & below != 0
             {
-                return part.keys.as_ref().map(|keys| keys[(part.held & below).ilog2() as usize]);
+                return part.grants.as_ref().and_then(|grants| grants[(part.held & below).ilog2() as usize]);
             }
             below = u64::MAX;
         }
@@ -81,19 +78,14 @@ impl Lanes {
     }
 
     /// All grants, in the order of their tasks.
-    pub(crate) fn values(&self) -> impl Iterator<Item = &GrantKey> {
-        self.parts.iter().flat_map(|part| {
-            let keys = part.keys.iter().flat_map(|keys| keys.iter());
-            keys.enumerate().filter(|(bit, _)| part.held & (1 << bit) != 0).map(|(_, key)| key)
-        })
+    pub(crate) fn values(&self) -> impl Iterator<Item = GrantSlot> {
+        self.parts.iter().filter_map(|part| part.grants.as_deref()).flatten().flatten().copied()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use alloc::collections::BTreeMap;
-
-    use weir_wire::id::{GrantSeq, Term};
 
     use super::*;
     use crate::rng::Rng;
@@ -104,28 +96,28 @@ mod tests {
         let (mut lanes, mut map) = (Lanes::default(), BTreeMap::new());
         for step in 0..20_000 {
             let task = u32::try_from(rng.below(1000)).expect("small");
-            let key = GrantKey { term: Term(1), grant: GrantSeq(step) };
+            let grant = GrantSlot::new(step);
             if rng.below(3) == 0 {
-                assert_eq!(lanes.insert(task, key), map.insert(task, key));
+                assert_eq!(lanes.insert(task, grant), map.insert(task, grant));
             } else {
                 assert_eq!(lanes.remove(task), map.remove(&task));
             }
             let task = u32::try_from(rng.below(1000)).expect("small");
-            let near = map.range(..=task).next_back().map(|(_, key)| *key);
+            let near = map.range(..=task).next_back().map(|(_, grant)| *grant);
             assert_eq!(lanes.at_or_before(task, u32::MAX), near);
             assert_eq!(lanes.len() as usize, map.len());
         }
-        assert!(lanes.values().eq(map.values()));
+        assert!(lanes.values().eq(map.values().copied()));
         assert!(map.keys().all(|task| lanes.remove(*task).is_some()));
-        assert!(lanes.parts.iter().all(|part| part.keys.is_none()), "an empty part is kept");
+        assert!(lanes.parts.iter().all(|part| part.grants.is_none()), "an empty part is kept");
     }
 
     #[test]
     fn a_far_grant_is_not_looked_for() {
         let mut lanes = Lanes::default();
-        let key = GrantKey { term: Term(1), grant: GrantSeq(1) };
-        lanes.insert(10, key);
-        assert_eq!((lanes.at_or_before(9, 9), lanes.at_or_before(10, 0)), (None, Some(key)));
-        assert_eq!((lanes.at_or_before(200, 10), lanes.at_or_before(200, 190)), (None, Some(key)));
+        let grant = GrantSlot::new(1);
+        lanes.insert(10, grant);
+        assert_eq!((lanes.at_or_before(9, 9), lanes.at_or_before(10, 0)), (None, Some(grant)));
+        assert_eq!((lanes.at_or_before(200, 10), lanes.at_or_before(200, 190)), (None, Some(grant)));
     }
 }

@@ -65,6 +65,7 @@ mod serve;
 mod service;
 mod session;
 mod site;
+mod slab;
 mod system;
 mod trial;
 mod view;

@@ -139,7 +139,7 @@ impl Leading {
             keys: BTreeMap::new(),
             queue: Queue::default(),
             nodes: Nodes::default(),
-            grants: Grants::new(term),
+            grants: Grants::default(),
             shares: Shares::default(),
             claims: Claims::default(),
             now: Instant(0),

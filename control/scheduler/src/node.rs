@@ -16,12 +16,13 @@ use weir_wire::{
 };
 
 use crate::{
-    grant::GrantKey,
+    grant::{GrantRef, GrantSlot},
     group::{Book, Groups, Place, Values},
     input::SessionId,
     limits::{ASKED_ATTRIBUTES_MAX, MEASURED_MARGIN_PERCENT, MODULES_MAX},
     operate::Operated,
     room::Room,
+    slab::Slab,
     view::NodeState,
 };
 
@@ -31,7 +32,7 @@ pub(crate) struct Reconcile {
     /// All outcomes below this number have to arrive first.
     pub(crate) outbox_next: u64,
     /// Grants with the first task that the node still holds; `None` where it does not hold the grant.
-    pub(crate) grants: Vec<(GrantKey, Option<u32>)>,
+    pub(crate) grants: Vec<(GrantRef, Option<u32>)>,
 }
 
 /// What grants and claims have taken of a node.
@@ -134,7 +135,8 @@ pub(crate) struct Node {
     pub(crate) capacity: Resources,
     pub(crate) lanes_max: u32,
     pub(crate) books: Books,
-    pub(crate) grants: Vec<GrantKey>,
+    /// What it holds; each grant knows its place here.
+    pub(crate) grants: Slab<GrantSlot>,
     /// Marks of the modules that it has compiled.
     modules: u64,
     pub(crate) last_seen: Instant,
@@ -191,7 +193,7 @@ impl Node {
                 claimed: NOTHING,
                 claims: 0,
             },
-            grants: Vec::new(),
+            grants: Slab::new(),
             modules: 0,
             last_seen: now,
             renewed_at: Instant(0),

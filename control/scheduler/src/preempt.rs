@@ -16,7 +16,7 @@ use weir_wire::{
 use crate::{
     class::Class,
     fair::SpaceId,
-    grant::GrantKey,
+    grant::GrantRef,
     limits::{EVICT_NODES_MAX, PREEMPT_GAP, VICTIMS_MAX},
     node::Node,
     phase::Phase,
@@ -31,7 +31,7 @@ pub(crate) struct Eviction {
     pub(crate) run: RunId,
     pub(crate) slot: usize,
     /// The cheapest that do; none if enough is being freed already.
-    pub(crate) victims: Vec<GrantKey>,
+    pub(crate) victims: Vec<GrantRef>,
 }
 
 /// Amounts of cpu, memory and lanes; below nothing while room that is claimed has not been freed yet.
@@ -40,20 +40,20 @@ type Amounts = [i128; 3];
 /// A grant that may be ended, the cheapest first: revocable before preemptible, low priority first, the youngest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Victim {
-    cost: (core::cmp::Reverse<Tier>, u8, core::cmp::Reverse<GrantKey>),
+    cost: (core::cmp::Reverse<Tier>, u8, core::cmp::Reverse<GrantRef>),
     frees: Amounts,
 }
 
 impl Victim {
-    fn new(key: GrantKey, owner: &Run) -> Self {
+    fn new(grant: GrantRef, owner: &Run) -> Self {
         let resources = &owner.job.budgets.resources;
         // The room of a revocable task is in the other book: its end frees a lane.
         let booked = i128::from(owner.job.tier != Tier::Revocable);
         let frees = [booked * i128::from(resources.cpu.0), booked * i128::from(resources.memory.0), 1];
-        Self { cost: (core::cmp::Reverse(owner.job.tier), owner.job.priority, core::cmp::Reverse(key)), frees }
+        Self { cost: (core::cmp::Reverse(owner.job.tier), owner.job.priority, core::cmp::Reverse(grant)), frees }
     }
 
-    const fn key(&self) -> GrantKey {
+    const fn grant(&self) -> GrantRef {
         self.cost.2.0
     }
 }
@@ -131,7 +131,7 @@ impl Leading {
         slots: &[usize],
         own_grants: u64,
         space: Option<SpaceId>,
-    ) -> Vec<(Vec<GrantKey>, usize)> {
+    ) -> Vec<(Vec<GrantRef>, usize)> {
         let look = |own: bool| -> Vec<(usize, Vec<Victim>, usize)> {
             let nodes = slots.iter().map(|slot| (*slot, self.nodes.get(*slot)));
             let possible = nodes.filter(|(_, node)| node.is_ready() && (own || could_free(node, &claimant.wanted)));
@@ -146,8 +146,8 @@ impl Leading {
             found = look(true);
         }
         found.sort();
-        let keys = |victims: Vec<Victim>| victims.iter().map(Victim::key).collect();
-        found.into_iter().map(|(_, victims, slot)| (keys(victims), slot)).collect()
+        let grants = |victims: Vec<Victim>| victims.iter().map(Victim::grant).collect();
+        found.into_iter().map(|(_, victims, slot)| (grants(victims), slot)).collect()
     }
 
     /// The grants to end on one node; `None` if all that may be ended would not do.
@@ -156,10 +156,10 @@ impl Leading {
         let free = free_when_settled(node);
         (0..3).for_each(|at| missing[at] -= free[at]);
         let mut possible: Vec<Victim> = Vec::new();
-        for key in &node.grants {
-            let Some(grant) = self.grants.get(key) else { continue };
+        for slot in node.grants.iter() {
+            let grant = self.grants.get(*slot);
             let Some(owner) = self.runs.get(&grant.run) else { continue };
-            let victim = Victim::new(*key, owner);
+            let victim = Victim::new(GrantRef { key: grant.key, slot: *slot }, owner);
             if grant.evicted {
                 // Its room is on its way; what was claimed of it is taken off already.
                 (0..3).for_each(|at| missing[at] -= victim.frees[at]);
@@ -243,15 +243,17 @@ mod tests {
     use weir_wire::id::{GrantSeq, Term};
 
     use super::*;
+    use crate::grant::{GrantKey, GrantSlot};
 
     fn victim(number: u64, tier: Tier, priority: u8, cpu: i128, memory: i128) -> Victim {
         let key = GrantKey { term: Term(1), grant: GrantSeq(number) };
-        Victim { cost: (Reverse(tier), priority, Reverse(key)), frees: [cpu, memory, 1] }
+        let grant = GrantRef { key, slot: GrantSlot::new(0) };
+        Victim { cost: (Reverse(tier), priority, Reverse(grant)), frees: [cpu, memory, 1] }
     }
 
     fn chosen(mut possible: Vec<Victim>, missing: Amounts) -> Option<Vec<u64>> {
         possible.sort_unstable();
-        fewest(possible, missing).map(|victims| victims.iter().map(|victim| victim.key().grant.0).collect())
+        fewest(possible, missing).map(|victims| victims.iter().map(|victim| victim.grant().key.grant.0).collect())
     }
 
     #[test]

@@ -364,9 +364,9 @@ impl Leading {
 
     fn run_view(&self, run: &Run) -> RunView {
         let mut counts = run.counts();
-        for key in run.lanes.values() {
-            let Some(grant) = self.grants.get(key) else { continue };
-            if self.nodes.get(grant.node).session.is_some() {
+        for slot in run.lanes.values() {
+            let grant = self.grants.get(slot);
+            if self.nodes.get(grant.node()).session.is_some() {
                 continue;
             }
             for index in grant.next..grant.end {
@@ -412,16 +412,16 @@ impl Leading {
 
     fn task_state(&self, run: &Run, index: u32) -> TaskState {
         let phase = run.phase(index);
-        let grant = run.lane_of(index).filter(|_| phase.is_granted()).and_then(|key| self.grants.get(&key));
+        let grant = run.lane_of(index).filter(|_| phase.is_granted()).map(|slot| self.grants.get(slot));
         match grant {
-            Some(grant) if self.nodes.get(grant.node).session.is_none() => TaskState::Unknown,
+            Some(grant) if self.nodes.get(grant.node()).session.is_none() => TaskState::Unknown,
             Some(_) | None => phase.state(),
         }
     }
 
     fn task_view(&self, now: Now, run: &Run, index: u32) -> TaskView {
         let phase = run.phase(index);
-        let grant = run.lane_of(index).filter(|_| phase.is_granted()).and_then(|key| self.grants.get(&key));
+        let grant = run.lane_of(index).filter(|_| phase.is_granted()).map(|slot| self.grants.get(slot));
         let exception = run.exceptions.get(&index);
         let tries = run.tries.get(&index).map_or(0, |tries| tries.counted);
         let failures = exception.map_or(tries, |exception| exception.failures.max(tries));
@@ -431,7 +431,7 @@ impl Leading {
         }
         let ended_badly = matches!(phase, Phase::Recorded(Status::Failed));
         let waited_for = || run.fenced.held(index).map(|held| held.node.clone());
-        let running_on = grant.map(|grant| self.nodes.get(grant.node).id().clone()).or_else(waited_for);
+        let running_on = grant.map(|grant| self.nodes.get(grant.node()).id().clone()).or_else(waited_for);
         let retry = run.backoff.get(&index).map(|at| at.since(now.mono));
         TaskView {
             index,

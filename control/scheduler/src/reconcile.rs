@@ -10,7 +10,7 @@ use weir_wire::{
 
 use crate::{
     definition,
-    grant::{Grant, GrantKey},
+    grant::{Grant, GrantKey, GrantRef},
     node::Reconcile,
     phase::Phase,
     scheduler::Scheduler,
@@ -23,10 +23,11 @@ impl Scheduler {
         };
         let node = leading.nodes.get_mut(slot);
         node.seen_through = node.seen_through.max(state.outbox_first.saturating_sub(1));
-        let mut settle: Vec<(GrantKey, Option<u32>)> = node.grants.iter().map(|key| (*key, None)).collect();
+        let mut settle: Vec<(GrantRef, Option<u32>)> =
+            leading.grants_on(slot).into_iter().map(|grant| (grant, None)).collect();
         for held in &state.grants {
             let key = GrantKey { term: held.grant.term, grant: held.grant.grant };
-            if let Some(entry) = settle.iter_mut().find(|(known, _)| *known == key) {
+            if let Some(entry) = settle.iter_mut().find(|(known, _)| known.key == key) {
                 entry.1 = Some(held.next);
                 self.sync_grant(slot, key, held);
             } else if !self.adopt_fenced(slot, key, held) {
@@ -53,10 +54,7 @@ impl Scheduler {
         }
         if held.running {
             let task = weir_wire::id::TaskId { run, index: held.next };
-            self.task_started(
-                slot,
-                &Started { id: weir_wire::id::AttemptId { task, term: key.term, grant: key.grant } },
-            );
+            self.tasks_started(slot, &[Started { id: weir_wire::id::AttemptId { task, term, grant } }]);
         }
         self.stop_again(slot, key, held);
     }
@@ -66,6 +64,7 @@ impl Scheduler {
         let Some(leading) = self.leading.as_deref_mut() else {
             return;
         };
+        let evicted = leading.grant_in(key, &held.grant).is_some_and(|grant| leading.grants.get(grant.slot).evicted);
         let node = leading.nodes.get_mut(slot);
         let Some(session) = node.session else { return };
         let Some(run) = leading.runs.get_mut(&held.grant.run) else {
@@ -77,7 +76,7 @@ impl Scheduler {
         if let Some(reason) = run.stop {
             stops.push(Stop { run: run.id, index: None, grant, reason, grace: core::time::Duration::ZERO });
         } else {
-            if leading.grants.get(&key).is_some_and(|grant| grant.evicted) {
+            if evicted {
                 let (reason, grace) = (Reason::Preempted, self.config.preempt_grace);
                 stops.push(Stop { run: run.id, index: None, grant, reason, grace });
             }
@@ -110,7 +109,7 @@ impl Scheduler {
                 && held.end - held.next <= limits::GRANT_LEN_MAX
                 && held.end <= run.count()
                 && run.stop.is_none()
-                && !leading.grants.contains_key(&key)
+                && leading.grant_in(key, &held.grant).is_none()
                 && (held.next..held.end).all(|i| matches!(run.phase(i), Phase::Pending | Phase::Backoff))
         });
         if !adoptable {
@@ -131,14 +130,14 @@ impl Scheduler {
             return;
         };
         run.raise_fresh(held.next);
-        run.take_range(held.next, held.end - held.next, key);
+        run.take_range(held.next, held.end - held.next);
         definition::tell(run, leading.nodes.get_mut(slot), slot);
         if held.running {
             run.set_phase(held.next, Phase::Running);
             leading.task_runs(run_id, held.next, now);
         }
         let (first, end) = (held.next, held.end);
-        leading.add_grant(key, Grant::new(run_id, slot, first, end));
+        leading.add_grant(Grant::new(key, run_id, slot, first, end));
         leading.requeue(run_id);
     }
 
@@ -153,15 +152,15 @@ impl Scheduler {
             return;
         };
         node.presented = true;
-        for (key, next) in reconcile.grants {
-            let Some(grant) = leading.grants.get_mut(&key) else {
+        for (presented, next) in reconcile.grants {
+            let Some(grant) = leading.grants.find_mut(presented) else {
                 continue;
             };
             let gone = grant.next..next.unwrap_or(grant.end).min(grant.end);
             grant.next = grant.next.max(gone.end);
             let run = grant.run;
             leading.requeue_range(run, gone);
-            leading.settle_grant(key);
+            leading.settle_grant(presented);
         }
         self.settle_unmentioned(slot);
         let Some(leading) = self.leading.as_deref_mut() else {

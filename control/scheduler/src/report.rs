@@ -1,7 +1,10 @@
 //! What executors report: ends, starts, give-backs, progress.
 
+use alloc::vec::Vec;
+use core::ops::Range;
+
 use weir_wire::{
-    id::{NodeId, RunId},
+    id::{AttemptId, NodeId, RunId},
     message::{Ack, OutcomeGroup, Report, Returned, Started, Stop, TaskProgress, ToExecutor},
     outcome::Outcome,
     record::Exception,
@@ -10,7 +13,7 @@ use weir_wire::{
 };
 
 use crate::{
-    grant::GrantKey,
+    grant::{GrantKey, GrantRef},
     phase::Phase,
     retry::{self, Cause, Verdict},
     scheduler::{Leading, Scheduler},
@@ -22,13 +25,20 @@ const HOLDOFF: core::time::Duration = core::time::Duration::from_millis(100);
 impl Scheduler {
     pub(crate) fn node_report(&mut self, slot: usize, report: Report) {
         let mut number = report.first;
+        let mut grants = self.grants_of(&report.groups).into_iter();
         for OutcomeGroup { run, term, grant, outcomes } in report.groups {
             let key = GrantKey { term, grant };
+            let mut current = None;
             for (index, outcome) in outcomes {
                 number += 1;
-                self.outcome(slot, key, run, index, outcome);
+                let grant = grants.next().flatten();
+                let skipped = self.leading.as_deref_mut().and_then(|leading| leading.pass(grant?, slot, run, index));
+                current = grant.filter(|_| skipped.is_some()).or(current);
+                self.outcome(slot, key, run, index, outcome, skipped);
             }
-            self.settle_grant(key);
+            if let (Some(grant), Some(leading)) = (current, self.leading.as_deref_mut()) {
+                leading.settle_grant(grant);
+            }
         }
         let Some(leading) = self.leading.as_deref_mut() else {
             return;
@@ -45,9 +55,7 @@ impl Scheduler {
         if let (Some(measured), Some(leading)) = (report.measured, self.leading.as_deref_mut()) {
             leading.node_measured(slot, measured);
         }
-        for started in &report.started {
-            self.task_started(slot, started);
-        }
+        self.tasks_started(slot, &report.started);
         for returned in &report.returned {
             self.tasks_returned(slot, returned);
         }
@@ -90,8 +98,17 @@ impl Scheduler {
         }
     }
 
-    /// Takes in the end of one attempt.
-    pub(crate) fn outcome(&mut self, slot: usize, key: GrantKey, id: RunId, index: u32, outcome: Outcome) {
+    /// Takes in the end of one attempt. Of the attempt that holds the task, `skipped` are the tasks before it that its
+    /// grant held as well.
+    pub(crate) fn outcome(
+        &mut self,
+        slot: usize,
+        key: GrantKey,
+        id: RunId,
+        index: u32,
+        outcome: Outcome,
+        skipped: Option<Range<u32>>,
+    ) {
         let Some(leading) = self.leading.as_deref_mut() else {
             return;
         };
@@ -99,14 +116,7 @@ impl Scheduler {
             leading.outcomes_ignored += 1;
             return;
         };
-        let current = leading.grants.get_mut(&key).filter(|grant| grant.covers(id, slot, index));
-        let is_current = current.is_some();
-        let mut skipped = 0..0;
-        if let Some(grant) = current {
-            skipped = grant.next..index;
-            grant.next = index + 1;
-        }
-        let is_current = is_current || run.fenced.speaks(index, key, leading.nodes.get(slot).id());
+        let is_current = skipped.is_some() || run.fenced.speaks(index, key, leading.nodes.get(slot).id());
         if is_current {
             run.measure(outcome.usage.wall_us);
         }
@@ -118,7 +128,7 @@ impl Scheduler {
         let long = run.long.is_some();
         let goes_on = long && run.stop.is_none();
         let stop = run.stop;
-        leading.requeue_range(id, skipped);
+        leading.requeue_range(id, skipped.unwrap_or_default());
         if !open || !(is_current || (entitled && outcome.status == Status::Succeeded && !long)) {
             // Its usage is not added: an outcome that is sent again looks the same.
             leading.outcomes_ignored += 1;
@@ -149,14 +159,14 @@ impl Scheduler {
             return;
         };
         let Some(run) = leading.runs.get(&id) else { return };
-        let Some(key) = run.lane_of(index).filter(|_| run.phase(index).is_granted()) else {
+        let Some(slot) = run.lane_of(index).filter(|_| run.phase(index).is_granted()) else {
             return;
         };
-        if leading.take_back_unsent(id, index, key) {
+        let (key, node) = (leading.grants.get(slot).key, leading.grants.get(slot).node());
+        if leading.take_back_unsent(id, index, GrantRef { key, slot }) {
             return;
         }
-        let Some(grant) = leading.grants.get(&key) else { return };
-        if let Some(session) = leading.nodes.get(grant.node).session {
+        if let Some(session) = leading.nodes.get(node).session {
             let stop = Stop {
                 run: id,
                 index: Some(index),
@@ -222,27 +232,36 @@ impl Scheduler {
         }
     }
 
-    pub(crate) fn settle_grant(&mut self, key: GrantKey) {
-        if let Some(leading) = self.leading.as_deref_mut() {
-            leading.settle_grant(key);
-        }
+    /// The grants that may hold the tasks whose ends are reported. They are looked up before anything is done, as the
+    /// processor then waits for many of them at a time: of a million grants, few are in its caches.
+    fn grants_of(&self, groups: &[OutcomeGroup]) -> Vec<Option<GrantRef>> {
+        let Some(leading) = self.leading.as_deref() else { return Vec::new() };
+        let one = |group: &OutcomeGroup, index: u32| {
+            let key = GrantKey { term: group.term, grant: group.grant };
+            leading.grant_of(key, group.run, index)
+        };
+        groups.iter().flat_map(|group| group.outcomes.iter().map(move |(index, _)| one(group, *index))).collect()
     }
 
-    pub(crate) fn task_started(&mut self, slot: usize, started: &Started) {
+    /// Takes in which attempts run; their grants are looked up first, as those of outcomes are.
+    pub(crate) fn tasks_started(&mut self, slot: usize, started: &[Started]) {
         let now = self.now.mono;
-        let Some(leading) = self.leading.as_deref_mut() else {
-            return;
+        let Some(leading) = self.leading.as_deref() else { return };
+        let is_held = |started: &Started| {
+            let AttemptId { task, term, grant } = started.id;
+            let grant = leading.grant_of(GrantKey { term, grant }, task.run, task.index);
+            grant.is_some_and(|grant| leading.grants.get(grant.slot).covers(task.run, slot, task.index))
         };
-        let task = started.id.task;
-        let key = GrantKey { term: started.id.term, grant: started.id.grant };
-        let held = leading.grants.get(&key).is_some_and(|grant| grant.covers(task.run, slot, task.index));
-        let Some(run) = leading.runs.get_mut(&task.run).filter(|_| held) else {
-            return;
-        };
-        if run.phase(task.index) == Phase::Granted {
-            run.set_phase(task.index, Phase::Running);
-            leading.task_runs(task.run, task.index, now);
-            self.changed();
+        let held: Vec<bool> = started.iter().map(is_held).collect();
+        for (started, _) in started.iter().zip(held).filter(|(_, held)| *held) {
+            let task = started.id.task;
+            let Some(leading) = self.leading.as_deref_mut() else { return };
+            let Some(run) = leading.runs.get_mut(&task.run) else { continue };
+            if run.phase(task.index) == Phase::Granted {
+                run.set_phase(task.index, Phase::Running);
+                leading.task_runs(task.run, task.index, now);
+                self.changed();
+            }
         }
     }
 
@@ -253,9 +272,13 @@ impl Scheduler {
         let Some(leading) = self.leading.as_deref_mut() else {
             return;
         };
-        let Some(held) = leading.grants.get_mut(&key).filter(|held| held.run == run && held.node == slot) else {
+        // What it still holds may have been reported meanwhile, and then the run does not know the grant by that task.
+        let found = leading.grant_of(key, run, from).or_else(|| leading.grant_on(slot, key));
+        let Some(returned) = found else { return };
+        let held = leading.grants.get_mut(returned.slot);
+        if held.run != run || held.node() != slot {
             return;
-        };
+        }
         let from = from.clamp(held.next, held.end);
         let untouched = from == held.first && !held.evicted;
         let range = from..held.end;
@@ -271,11 +294,20 @@ impl Scheduler {
             leading.holdoffs.insert((until, slot));
             leading.nodes.update_order(slot);
         }
-        self.settle_grant(key);
+        leading.settle_grant(returned);
     }
 }
 
 impl Leading {
+    /// Moves a grant on behind a task whose end its node reports, if it holds the task; gives the tasks that it leaves
+    /// out.
+    fn pass(&mut self, grant: GrantRef, slot: usize, id: RunId, index: u32) -> Option<Range<u32>> {
+        let grant = self.grants.find_mut(grant).filter(|grant| grant.covers(id, slot, index))?;
+        let skipped = grant.next..index;
+        grant.next = index + 1;
+        Some(skipped)
+    }
+
     /// Stops a run early of which too many tasks have failed.
     pub(crate) fn stop_failing(&mut self, id: RunId) {
         if self.runs.get(&id).is_some_and(|run| run.has_failed_too_often() && run.stop.is_none()) {

@@ -154,9 +154,8 @@ impl Scheduler {
         if index >= state.count() {
             return Err(RequestError::NoSuchTask { index, count: state.count() });
         }
-        let key = state.lane_of(index).filter(|_| state.phase(index).is_granted());
-        let grant = key.and_then(|key| leading.grants.get(&key));
-        let session = grant.and_then(|grant| leading.nodes.get(grant.node).session);
+        let slot = state.lane_of(index).filter(|_| state.phase(index).is_granted());
+        let session = slot.and_then(|slot| leading.nodes.get(leading.grants.get(slot).node()).session);
         if let Some(session) = session {
             self.send(session, ToExecutor::Follow(Follow { run, index, on }));
         }
@@ -219,13 +218,10 @@ impl Leading {
         let lanes: Vec<_> = match index {
             Some(index) if state.phase(index).is_granted() => state.lane_of(index).into_iter().collect(),
             Some(_) => Vec::new(),
-            None => state.lanes.values().copied().collect(),
+            None => state.lanes.values().collect(),
         };
-        let mut sessions: Vec<_> = lanes
-            .iter()
-            .filter_map(|key| self.grants.get(key))
-            .filter_map(|grant| self.nodes.get(grant.node).session)
-            .collect();
+        let mut sessions: Vec<_> =
+            lanes.iter().filter_map(|slot| self.nodes.get(self.grants.get(*slot).node()).session).collect();
         sessions.sort_unstable();
         sessions.dedup();
         for session in sessions {

@@ -22,7 +22,7 @@ use crate::{
     class::ClassId,
     depend::Waiting,
     fence,
-    grant::GrantKey,
+    grant::GrantSlot,
     lanes::Lanes,
     long::LongRunning,
     node_set::NodeSet,
@@ -363,7 +363,7 @@ impl Run {
     }
 
     /// Marks a range as granted.
-    pub(crate) fn take_range(&mut self, first: u32, len: u32, key: GrantKey) {
+    pub(crate) fn take_range(&mut self, first: u32, len: u32) {
         for index in first..first + len {
             assert!(
                 matches!(self.phase(index), Phase::Pending | Phase::Backoff | Phase::Unknown),
@@ -372,18 +372,27 @@ impl Run {
             );
             self.set_phase(index, Phase::Granted);
         }
-        self.fresh = self.fresh.max(first + len);
         // A range that starts above the old mark leaves tasks below it: they are found through `requeued`.
-        let replaced = self.lanes.insert(first, key);
+        self.fresh = self.fresh.max(first + len);
+    }
+
+    /// Enters a live grant whose first task is this one.
+    pub(crate) fn enter_lane(&mut self, first: u32, grant: GrantSlot) {
+        let replaced = self.lanes.insert(first, grant);
         assert!(replaced.is_none(), "two live grants of run {} start at task {first}", self.id);
     }
 
     /// Moves a live grant to the first task that it has not reported.
-    pub(crate) fn move_lane(&mut self, from: u32, to: u32, key: GrantKey) {
-        let moved = self.lanes.remove(from);
-        assert_eq!(moved, Some(key), "the run's table of lanes disagrees");
-        let replaced = self.lanes.insert(to, key);
+    pub(crate) fn move_lane(&mut self, from: u32, to: u32, grant: GrantSlot) {
+        self.leave_lane(from, grant);
+        let replaced = self.lanes.insert(to, grant);
         assert!(replaced.is_none(), "two live grants of run {} go on at task {to}", self.id);
+    }
+
+    /// Takes a live grant out that stands under this task.
+    pub(crate) fn leave_lane(&mut self, task: u32, grant: GrantSlot) {
+        let left = self.lanes.remove(task);
+        assert_eq!(left, Some(grant), "the run's table of lanes disagrees");
     }
 
     /// Marks tasks from `fresh` up to `index` as seen, when a range beyond the mark is adopted.
@@ -397,7 +406,7 @@ impl Run {
     }
 
     /// The live grant that may hold a task.
-    pub(crate) fn lane_of(&self, index: u32) -> Option<GrantKey> {
+    pub(crate) fn lane_of(&self, index: u32) -> Option<GrantSlot> {
         self.lanes.at_or_before(index, limits::GRANT_LEN_MAX)
     }
 

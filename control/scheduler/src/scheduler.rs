@@ -29,7 +29,7 @@ use crate::{
     definition,
     fair::Shares,
     fence::Fences,
-    grant::{Grant, GrantKey, Grants},
+    grant::{Grant, GrantKey, GrantRef, Grants},
     input::{Input, RequestId, SessionId},
     job_state::{JobRuns, Name},
     limits,
@@ -387,7 +387,7 @@ impl Scheduler {
         let key = GrantKey { term: leading.term, grant: leading.next_grant };
         let run = leading.runs.get_mut(&plan.run).expect("planned runs exist");
         let PlannedGrant { first, len, ordinal, .. } = *plan;
-        run.take_range(first, len, key);
+        run.take_range(first, len);
         let node = leading.nodes.get_mut(plan.slot);
         let session = node.session.expect("ready nodes are connected");
         let fenced = run.job.execution.is_fenced();
@@ -397,7 +397,7 @@ impl Scheduler {
             node.add_module(run.site.module);
             define = Some(run.work());
         }
-        leading.enter_grant(key, Grant::new(plan.run, plan.slot, first, first + len));
+        leading.enter_grant(Grant::new(key, plan.run, plan.slot, first, first + len));
         if fenced {
             return leading.stage_fenced(plan.run, first, key, plan.slot);
         }
@@ -458,53 +458,47 @@ impl Leading {
     }
 
     /// Enters a grant into all tables, and its node into its order.
-    pub(crate) fn add_grant(&mut self, key: GrantKey, grant: Grant) {
-        let slot = grant.node;
-        self.enter_grant(key, grant);
-        self.nodes.update_order(slot);
+    pub(crate) fn add_grant(&mut self, grant: Grant) {
+        self.enter_grant(grant);
+        self.nodes.update_order(grant.node());
     }
 
-    fn enter_grant(&mut self, key: GrantKey, mut grant: Grant) {
+    fn enter_grant(&mut self, grant: Grant) {
         self.count_grant(&grant, true);
-        let node = self.nodes.get_mut(grant.node);
-        grant.at = u32::try_from(node.grants.len()).unwrap_or(u32::MAX);
-        node.grants.push(key);
-        self.grants.insert(key, grant);
+        let slot = self.grants.insert(grant);
+        let at = self.nodes.get_mut(grant.node()).grants.insert(slot);
+        self.grants.get_mut(slot).at = at;
+        if let Some(run) = self.runs.get_mut(&grant.run) {
+            run.enter_lane(grant.lane, slot);
+        }
     }
 
     /// Removes a grant of which nothing is left, and wakes what may fit where it was.
-    pub(crate) fn remove_grant(&mut self, key: GrantKey) {
-        let Some(grant) = self.grants.remove(&key) else { return };
+    pub(crate) fn remove_grant(&mut self, ended: GrantRef) {
+        let Some(grant) = self.grants.remove(ended) else { return };
         let waits_for_quota = self.count_grant(&grant, false);
-        let node = self.nodes.get_mut(grant.node);
-        let held = node.grants.swap_remove(grant.at as usize);
-        assert_eq!(held, key, "a grant was not in its place in its node's table");
-        if let Some(moved) = node.grants.get(grant.at as usize)
-            && let Some(moved) = self.grants.get_mut(moved)
-        {
-            moved.at = grant.at;
-        }
+        let held = self.nodes.get_mut(grant.node()).grants.remove(grant.at);
+        assert_eq!(held, Some(ended.slot), "a grant was not in its place in its node's table");
         if let Some(run) = self.runs.get_mut(&grant.run) {
-            let lane = run.lanes.remove(grant.lane);
-            assert_eq!(lane, Some(key), "the run's table of lanes disagrees");
+            run.leave_lane(grant.lane, ended.slot);
         }
         self.requeue(grant.run);
         if let Some(run) = waits_for_quota {
             self.unpark(run);
         }
-        self.node_freed(grant.node);
+        self.node_freed(grant.node());
     }
 
     /// Brings a grant up to date with its `next`: enters it under that task, or removes it if nothing is left of it.
-    pub(crate) fn settle_grant(&mut self, key: GrantKey) {
-        let Some(grant) = self.grants.get_mut(&key) else { return };
+    pub(crate) fn settle_grant(&mut self, settled: GrantRef) {
+        let Some(grant) = self.grants.find_mut(settled) else { return };
         if grant.next >= grant.end {
-            return self.remove_grant(key);
+            return self.remove_grant(settled);
         }
         if grant.lane != grant.next
             && let Some(run) = self.runs.get_mut(&grant.run)
         {
-            run.move_lane(grant.lane, grant.next, key);
+            run.move_lane(grant.lane, grant.next, settled.slot);
             grant.lane = grant.next;
         }
     }

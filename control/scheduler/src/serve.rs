@@ -88,12 +88,12 @@ impl Leading {
     pub(crate) fn count_grant(&mut self, grant: &Grant, more: bool) -> Option<RunId> {
         let run = self.runs.get_mut(&grant.run)?;
         let (tier, resources) = (run.job.tier, run.job.budgets.resources);
-        self.nodes.get_mut(grant.node).books.count(tier, &resources, more);
+        self.nodes.get_mut(grant.node()).books.count(tier, &resources, more);
         if run.job.placement.max_per_node > 0 {
-            run.site.count_node(grant.node, more);
+            run.site.count_node(grant.node(), more);
         }
         if let Some(attribute) = run.site.spread
-            && let Some(place) = self.nodes.place(grant.node)
+            && let Some(place) = self.nodes.place(grant.node())
         {
             // Counted under the value of that moment; a label that changes meanwhile misleads a preference only.
             run.site.count_value(self.nodes.groups.get(place.group).value(attribute), more);

@@ -13,7 +13,6 @@ use weir_wire::{
 };
 
 use crate::{
-    grant::GrantKey,
     input::SessionId,
     limits,
     node::Node,
@@ -310,10 +309,9 @@ impl Leading {
 
     /// Gives up the grants of a node that are not fenced.
     pub(crate) fn drop_node_grants(&mut self, slot: usize, reason: Reason) {
-        let keys: Vec<GrantKey> = self.nodes.get(slot).grants.clone();
         let node = self.nodes.get(slot).id().clone();
-        for key in keys {
-            let Some(grant) = self.grants.get_mut(&key) else {
+        for dropped in self.grants_on(slot) {
+            let Some(grant) = self.grants.find_mut(dropped) else {
                 continue;
             };
             let (id, range) = (grant.run, grant.next..grant.end);
@@ -333,7 +331,7 @@ impl Leading {
                 }
             }
             self.requeue_range(id, range);
-            self.remove_grant(key);
+            self.remove_grant(dropped);
         }
     }
 }

@@ -55,7 +55,7 @@ impl Scheduler {
 impl Leading {
     /// The number of vanished nodes that are not given up, if tasks of the run may be there.
     fn brake_holds(&self, run: &Run) -> Option<u32> {
-        let on_held = |key| self.grants.get(key).is_some_and(|grant| self.nodes.get(grant.node).ops.held);
+        let on_held = |slot| self.nodes.get(self.grants.get(slot).node()).ops.held;
         let unknown = run.restored && self.reconcile_until.is_some();
         let concerned = self.brake.is_on() && (unknown || run.lanes.values().any(on_held));
         concerned.then(|| u32::try_from(self.brake.held).unwrap_or(u32::MAX))
