@@ -153,9 +153,9 @@ impl Queue {
         if blocked || next.is_some_and(|next| next < turn) {
             return;
         }
-        self.hide(lane, turn, class);
-        if let Some(next) = next {
-            self.show(lane, next, class, shares);
+        match next {
+            Some(next) => self.advance(lane, turn, next, class, shares),
+            None => self.hide(lane, turn, class),
         }
     }
 
@@ -177,6 +177,19 @@ impl Queue {
             self.bands.entry(lane.band).or_default().insert((heads.share, lane.space));
         }
         heads.turns.insert((turn, class));
+    }
+
+    /// Enters a class under another turn: as if it were taken out of the lane and entered again, but without taking the
+    /// lane down.
+    fn advance(&mut self, lane: Lane, from: u64, to: u64, class: ClassId, shares: &Shares) {
+        let heads = self.heads.get_mut(&lane).expect("a class that is not blocked is in its lane");
+        let removed = heads.turns.remove(&(from, class));
+        assert!(removed, "a class that is not blocked is missing in its lane");
+        let was_alone = heads.turns.is_empty();
+        heads.turns.insert((to, class));
+        if was_alone {
+            self.reorder(lane, shares.share(lane.space));
+        }
     }
 
     /// Takes a class out of a lane.
