@@ -5,7 +5,7 @@ use core::num::NonZeroU32;
 use alloc::vec::Vec;
 
 use weir_wire::{
-    id::{GrantSeq, RunId, Term},
+    id::{AttemptId, GrantSeq, RunId, Term},
     limits, message,
 };
 
@@ -130,6 +130,20 @@ impl Leading {
     pub(crate) fn grant_of(&self, key: GrantKey, run: RunId, index: u32) -> Option<GrantRef> {
         let slot = self.runs.get(&run)?.lane_of(index)?;
         (self.grants.get(slot).key == key).then_some(GrantRef { key, slot })
+    }
+
+    /// The same for many attempts. Of a million grants few are in the processor's caches: it waits for many at a time where
+    /// all are looked up before anything is done with one, and the lanes of all before the grants.
+    pub(crate) fn grants_of(&self, attempts: impl Iterator<Item = AttemptId>) -> Vec<Option<GrantRef>> {
+        let lane_of = |AttemptId { task, term, grant }: AttemptId| {
+            let slot = self.runs.get(&task.run)?.lane_of(task.index)?;
+            Some(GrantRef { key: GrantKey { term, grant }, slot })
+        };
+        let mut grants: Vec<_> = attempts.map(lane_of).collect();
+        for grant in &mut grants {
+            *grant = grant.filter(|grant| self.grants.find(*grant).is_some());
+        }
+        grants
     }
 
     /// The grant with a key that has not reported some of the tasks which it was given once.

@@ -1,10 +1,9 @@
 //! What executors report: ends, starts, give-backs, progress.
 
-use alloc::vec::Vec;
 use core::ops::Range;
 
 use weir_wire::{
-    id::{AttemptId, NodeId, RunId},
+    id::{AttemptId, NodeId, RunId, TaskId},
     message::{Ack, OutcomeGroup, Report, Returned, Started, Stop, TaskProgress, ToExecutor},
     outcome::Outcome,
     record::Exception,
@@ -25,7 +24,8 @@ const HOLDOFF: core::time::Duration = core::time::Duration::from_millis(100);
 impl Scheduler {
     pub(crate) fn node_report(&mut self, slot: usize, report: Report) {
         let mut number = report.first;
-        let mut grants = self.grants_of(&report.groups).into_iter();
+        let Some(leading) = self.leading.as_deref() else { return };
+        let mut grants = leading.grants_of(report.groups.iter().flat_map(attempts)).into_iter();
         for OutcomeGroup { run, term, grant, outcomes } in report.groups {
             let key = GrantKey { term, grant };
             let mut current = None;
@@ -232,31 +232,16 @@ impl Scheduler {
         }
     }
 
-    /// The grants that may hold the tasks whose ends are reported. They are looked up before anything is done, as the
-    /// processor then waits for many of them at a time: of a million grants, few are in its caches.
-    fn grants_of(&self, groups: &[OutcomeGroup]) -> Vec<Option<GrantRef>> {
-        let Some(leading) = self.leading.as_deref() else { return Vec::new() };
-        let one = |group: &OutcomeGroup, index: u32| {
-            let key = GrantKey { term: group.term, grant: group.grant };
-            leading.grant_of(key, group.run, index)
-        };
-        groups.iter().flat_map(|group| group.outcomes.iter().map(move |(index, _)| one(group, *index))).collect()
-    }
-
-    /// Takes in which attempts run; their grants are looked up first, as those of outcomes are.
+    /// Takes in which attempts run.
     pub(crate) fn tasks_started(&mut self, slot: usize, started: &[Started]) {
         let now = self.now.mono;
         let Some(leading) = self.leading.as_deref() else { return };
-        let is_held = |started: &Started| {
-            let AttemptId { task, term, grant } = started.id;
-            let grant = leading.grant_of(GrantKey { term, grant }, task.run, task.index);
-            grant.is_some_and(|grant| leading.grants.get(grant.slot).covers(task.run, slot, task.index))
-        };
-        let held: Vec<bool> = started.iter().map(is_held).collect();
-        for (started, _) in started.iter().zip(held).filter(|(_, held)| *held) {
-            let task = started.id.task;
+        let grants = leading.grants_of(started.iter().map(|started| started.id));
+        for (Started { id: AttemptId { task, .. } }, grant) in started.iter().zip(grants) {
             let Some(leading) = self.leading.as_deref_mut() else { return };
-            let Some(run) = leading.runs.get_mut(&task.run) else { continue };
+            let grant = grant.and_then(|grant| leading.grants.find(grant));
+            let held = grant.is_some_and(|grant| grant.covers(task.run, slot, task.index));
+            let Some(run) = leading.runs.get_mut(&task.run).filter(|_| held) else { continue };
             if run.phase(task.index) == Phase::Granted {
                 run.set_phase(task.index, Phase::Running);
                 leading.task_runs(task.run, task.index, now);
@@ -296,6 +281,12 @@ impl Scheduler {
         }
         leading.settle_grant(returned);
     }
+}
+
+/// The attempts of a group.
+fn attempts(group: &OutcomeGroup) -> impl Iterator<Item = AttemptId> {
+    let OutcomeGroup { run, term, grant, .. } = *group;
+    group.outcomes.iter().map(move |(index, _)| AttemptId { task: TaskId { run, index: *index }, term, grant })
 }
 
 impl Leading {
