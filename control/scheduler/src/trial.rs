@@ -110,8 +110,8 @@ impl Leading {
         {
             let want = ClassKey::new(run.id, &run.job).want();
             let counts = run.job.tier == Tier::Production;
-            for grant in run.lanes.values().filter_map(|key| self.grants.get(key)) {
-                let node = leaves.by_node.entry(grant.node).or_default();
+            for grant in run.lanes.values().map(|place| self.grants.get(place)) {
+                let node = leaves.by_node.entry(grant.node()).or_default();
                 *node = node.plus(&want);
                 leaves.charged = if counts { leaves.charged.plus(&want) } else { leaves.charged };
             }
