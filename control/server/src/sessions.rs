@@ -10,17 +10,18 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use tokio::{
     runtime::Handle,
     sync::{Semaphore, mpsc, watch},
     time::timeout,
 };
 use tokio_util::sync::CancellationToken;
-use weir_link::{FrameReceiver, Link, Listener, Peer, Session};
+use weir_link::{FrameReceiver, Link, Listener, Session};
 use weir_scheduler::SessionId;
 use weir_wire::{
     codec::Document as _,
-    message::{RefuseCode, ToControl},
+    message::{RefuseCode, ToControl, ToExecutor},
     node::Hello,
 };
 
@@ -33,6 +34,8 @@ use crate::{
 pub(crate) const EVENTS_MAX: usize = 128;
 /// Most sessions at the same time.
 const SESSIONS_MAX: usize = 20_000;
+/// How long an executor may be silent before it is asked who it is.
+const SILENCE_MAX: Duration = Duration::from_secs(1);
 /// How long an executor may take to say who it is.
 const HELLO_MAX: Duration = Duration::from_secs(5);
 /// Most blobs in transfer at the same time, of all executors together.
@@ -99,8 +102,9 @@ impl Sessions {
     async fn serve(&self, link: Link) {
         let Link { session, sender, mut receiver } = link;
         let outlet = Outlet { session: session.clone(), sender };
-        let hello = match self.greet(session.peer(), &mut receiver).await {
-            Ok(hello) => hello,
+        let hello = match self.greet(&outlet, &mut receiver).await {
+            Ok(Some(hello)) => hello,
+            Ok(None) => return session.close(weir_link::CODE_NORMAL, "this replica stops"),
             Err(refusal) => return self.refuse(outlet, refusal).await,
         };
         let id = SessionId(self.next_id.fetch_add(1, Ordering::Relaxed));
@@ -133,14 +137,46 @@ impl Sessions {
         outlet.refuse(code, &message).await;
     }
 
-    /// Waits for the first message and makes sure that it comes from whom it says.
-    async fn greet(&self, peer: &Peer, receiver: &mut FrameReceiver) -> Result<Box<Hello>, Refusal> {
-        let frame = match timeout(HELLO_MAX, receiver.recv()).await {
-            Ok(Ok(Some(frame))) => frame,
-            Ok(Ok(None)) => return Err(malformed("the stream ended before the first message")),
-            Ok(Err(error)) => return Err(malformed(format!("could not {error}"))),
-            Err(_) => return Err(malformed("the first message did not come in time")),
+    /// Waits for the first message. An executor may keep a session with a standby without a word: it is asked who it is
+    /// once this replica leads. Nothing when that executor left, or this replica stops.
+    async fn first_frame(&self, outlet: &Outlet, receiver: &mut FrameReceiver) -> Result<Option<Bytes>, Refusal> {
+        let mut leading = self.leading.clone();
+        let asked = async {
+            if *leading.borrow_and_update() {
+                // Whoever came to speak has spoken by then.
+                tokio::time::sleep(SILENCE_MAX).await;
+            } else if leading.wait_for(|leading| *leading).await.is_err() {
+                return false;
+            }
+            // Whether it arrives shows in whether there is an answer.
+            drop(outlet.sender.try_send(&ToExecutor::Present.to_bytes()));
+            true
         };
+        let frame = tokio::select! {
+            biased;
+            frame = receiver.recv() => frame,
+            asked = asked => match asked {
+                false => return Ok(None),
+                true => match timeout(HELLO_MAX, receiver.recv()).await {
+                    Ok(frame) => frame,
+                    Err(_) => return Err(malformed("the first message did not come in time")),
+                },
+            },
+        };
+        match frame {
+            Ok(Some(frame)) => Ok(Some(frame)),
+            Ok(None) => Err(malformed("the stream ended before the first message")),
+            Err(error) => {
+                tracing::debug!(peer.addr = %outlet.session.peer().addr, %error, "an executor left before it spoke");
+                Ok(None)
+            }
+        }
+    }
+
+    /// Waits for the first message and makes sure that it comes from whom it says.
+    async fn greet(&self, outlet: &Outlet, receiver: &mut FrameReceiver) -> Result<Option<Box<Hello>>, Refusal> {
+        let Some(frame) = self.first_frame(outlet, receiver).await? else { return Ok(None) };
+        let peer = outlet.session.peer();
         let hello = match ToControl::from_bytes(&frame) {
             Ok(ToControl::Hello(hello)) => hello,
             Ok(
@@ -161,7 +197,7 @@ impl Sessions {
         if !*self.leading.borrow() {
             return Err(Refusal { code: RefuseCode::NotLeader, message: "this replica is not the leader".to_owned() });
         }
-        Ok(hello)
+        Ok(Some(hello))
     }
 
     /// Passes messages on until the session ends.

@@ -15,6 +15,7 @@ mod metrics;
 mod payloads;
 mod readiness;
 mod sampler;
+mod scout;
 mod service;
 mod transfer;
 mod uplink;

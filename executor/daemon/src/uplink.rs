@@ -1,7 +1,6 @@
 //! The way to the control plane: one session at a time, for ever.
 
 use std::{
-    net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -9,12 +8,14 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::mpsc;
-use weir_link::{Backoff, CODE_NORMAL, CONTROL_SERVER_NAME, Connector, Error, FrameSender, Link, Session};
+use tokio::sync::{mpsc, watch};
+use weir_link::{Backoff, CODE_NORMAL, Connector, Error, FrameSender, Link, Session};
 use weir_wire::{
     codec::Document,
     message::{ToControl, ToExecutor},
 };
+
+use crate::scout::{self, Call, Scout};
 
 /// First and longest wait between two attempts to connect.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), weir_wire::limits::RECONNECT_WAIT_MAX);
@@ -51,6 +52,15 @@ struct Dialler {
     accepted: Arc<AtomicBool>,
     ever_accepted: bool,
     random: u64,
+    /// The replica with which the session is, by its place in the list.
+    active: watch::Sender<Option<usize>>,
+}
+
+/// How a session ended.
+enum End {
+    Over,
+    /// Another replica leads, and has called.
+    Called(Call),
 }
 
 impl Uplink {
@@ -58,9 +68,18 @@ impl Uplink {
     pub(crate) fn start(connector: Connector, control: Vec<String>, random: u64) -> Self {
         let (events, inbox) = mpsc::channel(EVENTS_MAX);
         let accepted = Arc::<AtomicBool>::default();
-        let dialler =
-            Dialler { connector, control, events, accepted: Arc::clone(&accepted), ever_accepted: false, random };
-        tokio::spawn(dialler.run());
+        let active = watch::Sender::new(None);
+        let (calls, called) = mpsc::channel(control.len().max(1));
+        for (replica, address) in control.iter().enumerate().filter(|_| control.len() > 1) {
+            let (connector, address, calls) = (connector.clone(), address.clone(), calls.clone());
+            let random = random.rotate_left(u32::try_from(replica).unwrap_or(0));
+            let scout = Scout { connector, replica, address, active: active.subscribe(), calls, random };
+            tokio::spawn(scout.run());
+        }
+        let shared = Arc::clone(&accepted);
+        let dialler = Dialler { connector, control, events, accepted: shared, ever_accepted: false, random, active };
+        // One sender is kept, so that there may be no scouts.
+        tokio::spawn(dialler.run(calls, called));
         Self { events: inbox, open: None, accepted }
     }
 
@@ -125,14 +144,31 @@ impl Uplink {
 }
 
 impl Dialler {
-    async fn run(mut self) {
+    async fn run(mut self, _calls: mpsc::Sender<Call>, mut called: mpsc::Receiver<Call>) {
         let mut backoff = Backoff::new(BACKOFF.0, BACKOFF.1);
         let mut turn = 0;
+        let mut next = None;
         loop {
-            match self.connect(turn).await {
-                Ok(link) => {
-                    if self.serve(link).await.is_err() {
-                        return;
+            let found = match next.take() {
+                Some(call) => Ok(call),
+                None => tokio::select! {
+                    Some(call) = called.recv() => Ok(call),
+                    found = self.connect(turn) => found,
+                },
+            };
+            match found {
+                Ok((replica, link)) => {
+                    turn = replica;
+                    self.active.send_replace(Some(replica));
+                    let end = self.serve(link, &mut called).await;
+                    self.active.send_replace(None);
+                    match end {
+                        Ok(End::Over) => {}
+                        Ok(End::Called(call)) => {
+                            next = Some(call);
+                            continue;
+                        }
+                        Err(_) => return,
                     }
                 }
                 Err(error) if error.is_transient() || self.ever_accepted || matches!(error, Error::NoAddress) => {
@@ -152,31 +188,52 @@ impl Dialler {
                 turn += 1;
             }
             self.random = self.random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            tokio::time::sleep(backoff.next_wait(self.random >> 11)).await;
+            next = tokio::select! {
+                Some(call) = called.recv() => Some(call),
+                () = tokio::time::sleep(backoff.next_wait(self.random >> 11)) => None,
+            };
         }
     }
 
-    async fn connect(&self, turn: usize) -> Result<Link, Error> {
-        let mut addrs: Vec<SocketAddr> = Vec::new();
+    /// Connects to the first replica that answers, beginning with the one whose turn it is. Of several errors, a refusal
+    /// needs a person.
+    async fn connect(&self, turn: usize) -> Result<Call, Error> {
         let count = self.control.len();
-        for control in self.control.iter().cycle().skip(turn % count).take(count) {
-            match tokio::net::lookup_host(control).await {
-                Ok(found) => addrs.extend(found),
-                Err(error) => tracing::warn!(control.addr = control, %error, "address not resolved"),
+        let mut worst = Error::NoAddress;
+        for replica in (turn..turn + count).map(|at| at % count) {
+            match scout::connect(&self.connector, &self.control[replica]).await {
+                Ok(link) => return Ok((replica, link)),
+                Err(error) if matches!(worst, Error::Refused { .. }) => tracing::debug!(%error, "no connection"),
+                Err(error) => worst = error,
             }
         }
-        self.connector.connect(&addrs, CONTROL_SERVER_NAME).await
+        Err(worst)
     }
 
-    /// Passes on what one session brings; an error when nobody listens any more.
-    async fn serve(&self, link: Link) -> Result<(), mpsc::error::SendError<Event>> {
+    /// Passes on what one session brings, until it ends or another replica calls; an error when nobody listens any more.
+    async fn serve(&self, link: Link, called: &mut mpsc::Receiver<Call>) -> Result<End, mpsc::error::SendError<Event>> {
         let Link { session, sender, mut receiver } = link;
         tracing::info!(control.addr = %session.peer().addr, "connected");
         self.events.send(Event::Connected(session.clone(), sender)).await?;
+        let mut heard = false;
         let end = loop {
-            match receiver.recv().await {
+            let frame = tokio::select! {
+                biased;
+                Some(call) = called.recv() => {
+                    session.close(CODE_NORMAL, "another replica leads");
+                    self.events.send(Event::Disconnected).await?;
+                    return Ok(End::Called(call));
+                }
+                frame = receiver.recv() => frame,
+            };
+            match frame {
                 Ok(Some(frame)) => match ToExecutor::from_bytes(&frame) {
-                    Ok(message) => self.events.send(Event::Message(message)).await?,
+                    // It asks who is here, which it is being told.
+                    Ok(ToExecutor::Present) if !heard => {}
+                    Ok(message) => {
+                        heard = true;
+                        self.events.send(Event::Message(message)).await?;
+                    }
                     Err(error) => {
                         session.close(CODE_NORMAL, "a message cannot be read");
                         break format!("a message cannot be read: {error}");
@@ -187,6 +244,7 @@ impl Dialler {
             }
         };
         tracing::info!(control.addr = %session.peer().addr, end, "disconnected");
-        self.events.send(Event::Disconnected).await
+        self.events.send(Event::Disconnected).await?;
+        Ok(End::Over)
     }
 }

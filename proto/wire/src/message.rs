@@ -39,7 +39,8 @@ pub enum ToExecutor {
     Renewed(Renewed),
     /// No more grants of this run will follow.
     Forget(RunId),
-    /// Present the full state again.
+    /// Present the full state again. As the first message of a session, before anything was heard: this replica leads,
+    /// so say who is there.
     Present,
     /// Send the output of a running attempt, or stop doing so.
     Follow(Follow),

@@ -1,0 +1,78 @@
+//! Sessions with replicas that do not lead: kept without a word, so that the next leader can call at once.
+//!
+//! Without them an executor would notice a dead leader by its silence, and then try one replica after the other.
+
+use std::time::Duration;
+
+use tokio::{
+    sync::{mpsc, watch},
+    time::sleep,
+};
+use weir_link::{Backoff, CODE_NORMAL, CONTROL_SERVER_NAME, Connector, Error, Link};
+
+/// First and longest wait before a replica is tried again.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(5));
+
+/// A replica that called, by its place in the list of addresses, and the session with it.
+pub(crate) type Call = (usize, Link);
+
+/// One replica and the wish to hear from it.
+pub(crate) struct Scout {
+    pub(crate) connector: Connector,
+    pub(crate) replica: usize,
+    pub(crate) address: String,
+    /// The replica with which the session is.
+    pub(crate) active: watch::Receiver<Option<usize>>,
+    pub(crate) calls: mpsc::Sender<Call>,
+    pub(crate) random: u64,
+}
+
+impl Scout {
+    /// Keeps a session with the replica while the one that counts is with another; ends with whoever takes the calls.
+    pub(crate) async fn run(mut self) {
+        let mut backoff = Backoff::new(BACKOFF.0, BACKOFF.1);
+        while self.active.wait_for(|active| *active != Some(self.replica)).await.is_ok() {
+            match connect(&self.connector, &self.address).await {
+                Ok(link) => {
+                    backoff.reset();
+                    if self.listen(link).await.is_err() {
+                        return;
+                    }
+                }
+                Err(error) => tracing::debug!(control.addr = self.address, %error, "a replica is not reached"),
+            }
+            self.random = self.random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            sleep(backoff.next_wait(self.random >> 11)).await;
+        }
+    }
+
+    /// Waits until the replica speaks, which it does when it leads, or until the session is with it anyway.
+    async fn listen(&mut self, mut link: Link) -> Result<(), mpsc::error::SendError<Call>> {
+        let replica = self.replica;
+        let elsewhere = async { self.active.wait_for(|active| *active == Some(replica)).await.map(drop) };
+        let frame = tokio::select! {
+            frame = link.receiver.recv() => frame,
+            // An error is the end of the dialler, which the next wait notices.
+            _ended = elsewhere => {
+                link.session.close(CODE_NORMAL, "there is another session");
+                return Ok(());
+            }
+        };
+        if let Ok(Some(_)) = frame {
+            tracing::info!(control.addr = self.address, "another replica leads");
+            return self.calls.send((replica, link)).await;
+        }
+        Ok(())
+    }
+}
+
+/// Connects to a replica under any of the addresses that its name has.
+pub(crate) async fn connect(connector: &Connector, address: &str) -> Result<Link, Error> {
+    match tokio::net::lookup_host(address).await {
+        Ok(found) => connector.connect(&found.collect::<Vec<_>>(), CONTROL_SERVER_NAME).await,
+        Err(error) => {
+            tracing::warn!(control.addr = address, %error, "address not resolved");
+            Err(Error::NoAddress)
+        }
+    }
+}
