@@ -1,6 +1,7 @@
 //! The daemon's settings: a TOML file, then `WEIR_CONTROL_…` variables, then flags; later ones win.
 
 mod args;
+mod etcd;
 mod layers;
 
 use std::{
@@ -13,6 +14,7 @@ use weir_api::routes::{HTTP_PORT, LINK_PORT};
 use weir_wire::id::ClusterName;
 
 pub use args::Args;
+pub use etcd::{EtcdCertificate, EtcdConfig, EtcdLogin, EtcdTls};
 use layers::Layer;
 
 /// The cluster when none is named.
@@ -46,12 +48,7 @@ pub struct Config {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StoreConfig {
     /// In etcd.
-    Etcd {
-        /// URLs of its members.
-        endpoints: Vec<String>,
-        /// Whether `http://` is accepted for other machines.
-        allow_plaintext: bool,
-    },
+    Etcd(EtcdConfig),
     /// In a file in this directory, used by this process alone.
     Embedded(PathBuf),
 }
@@ -136,10 +133,8 @@ impl Config {
         #[derive(Serialize)]
         struct File<'a> {
             cluster: &'a str,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            etcd: Option<&'a [String]>,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            etcd_allow_plaintext: Option<bool>,
+            #[serde(flatten)]
+            etcd: Option<etcd::Keys<'a>>,
             #[serde(skip_serializing_if = "Option::is_none")]
             embedded: Option<&'a Path>,
             blobs: &'a Path,
@@ -154,11 +149,9 @@ impl Config {
             token_file: Option<&'a Path>,
             insecure_loopback: bool,
         }
-        let (etcd, etcd_allow_plaintext, embedded) = match &self.store {
-            StoreConfig::Etcd { endpoints, allow_plaintext } => {
-                (Some(endpoints.as_slice()), Some(*allow_plaintext), None)
-            }
-            StoreConfig::Embedded(directory) => (None, None, Some(directory.as_path())),
+        let (etcd, embedded) = match &self.store {
+            StoreConfig::Etcd(etcd) => (Some(etcd.keys()), None),
+            StoreConfig::Embedded(directory) => (None, Some(directory.as_path())),
         };
         let (token_file, insecure_loopback) = match &self.api {
             ApiConfig::InsecureLoopback => (None, true),
@@ -167,7 +160,6 @@ impl Config {
         Ok(toml::to_string(&File {
             cluster: self.cluster.as_str(),
             etcd,
-            etcd_allow_plaintext,
             embedded,
             blobs: &self.blobs,
             listen_http: self.listen_http,
@@ -183,19 +175,9 @@ impl Config {
 
 /// Turns what was said into settings that can work.
 fn check(layer: Layer) -> Result<Config, ConfigError> {
+    let store = check_store(&layer)?;
     let cluster = layer.cluster.unwrap_or_else(|| CLUSTER_DEFAULT.to_owned());
     let cluster = cluster.parse().map_err(|e| value("cluster", e))?;
-    let embedded = layer.embedded.clone();
-    let endpoints = layer.etcd.unwrap_or_default();
-    let store = match (embedded, endpoints.is_empty()) {
-        (Some(directory), true) => StoreConfig::Embedded(directory),
-        (None, false) => StoreConfig::Etcd { endpoints, allow_plaintext: layer.etcd_allow_plaintext.unwrap_or(false) },
-        (Some(_), false) => return Err(value("embedded", "give either etcd endpoints or a directory, not both")),
-        (None, true) => {
-            let problem = "say where the state is kept: --etcd http://127.0.0.1:2379 or --embedded DIR";
-            return Err(value("etcd", problem));
-        }
-    };
     let data = layer.data_dir.or(layer.embedded);
     let blobs = layer.blobs.or_else(|| data.map(|data| data.join("blobs")));
     let blobs = blobs.ok_or_else(|| value("blobs", "say where blobs are kept: --data-dir DIR or --blobs DIR"))?;
@@ -228,6 +210,23 @@ fn check(layer: Layer) -> Result<Config, ConfigError> {
     })
 }
 
+/// Where the state is kept: in one place.
+fn check_store(layer: &Layer) -> Result<StoreConfig, ConfigError> {
+    let endpoints = layer.etcd.clone().unwrap_or_default();
+    match (layer.embedded.clone(), endpoints.is_empty()) {
+        (Some(directory), true) => {
+            etcd::check_absent(layer)?;
+            Ok(StoreConfig::Embedded(directory))
+        }
+        (None, false) => Ok(StoreConfig::Etcd(etcd::check(endpoints, layer)?)),
+        (Some(_), false) => Err(value("embedded", "give either etcd endpoints or a directory, not both")),
+        (None, true) => {
+            let problem = "say where the state is kept: --etcd http://127.0.0.1:2379 or --embedded DIR";
+            Err(value("etcd", problem))
+        }
+    }
+}
+
 fn value(key: &'static str, problem: impl ToString) -> ConfigError {
     ConfigError::Value { key, problem: problem.to_string() }
 }
@@ -238,7 +237,7 @@ mod tests {
 
     use super::*;
 
-    fn load(flags: &[&str], variables: &[(&str, &str)]) -> Result<Config, ConfigError> {
+    pub(super) fn load(flags: &[&str], variables: &[(&str, &str)]) -> Result<Config, ConfigError> {
         let args = Args::try_parse_from(["weir-control"].iter().chain(flags)).unwrap();
         let variables = variables.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
         Config::load(args, variables)
@@ -265,8 +264,11 @@ mod tests {
     fn what_is_printed_reads_back() {
         let etcd = ["--etcd", "http://127.0.0.1:1", "--etcd", "http://127.0.0.1:2", "--data-dir", "/d"];
         let etcd = [&etcd[..], &["--identity", "/i", "--advertise-http", "https://a:1"]].concat();
+        let secure = ["--etcd", "https://a:1", "--etcd-ca", "/ca", "--etcd-cert", "/c", "--etcd-key", "/k"];
+        let login = ["--etcd-user", "weir", "--etcd-password-file", "/p", "--data-dir", "/d", "--identity", "/i"];
+        let secure = [&secure[..], &login].concat();
         let embedded = vec!["--embedded", "/e", "--identity", "/i", "--insecure-loopback"];
-        for flags in [etcd, embedded] {
+        for flags in [etcd, secure, embedded] {
             let config = load(&flags, &[]).unwrap();
             let folder = tempfile::tempdir().unwrap();
             let path = folder.path().join("control.toml");

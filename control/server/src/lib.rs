@@ -30,5 +30,5 @@ mod testing;
 #[cfg(test)]
 mod tests;
 
-pub use config::{ApiConfig, Args, Config, ConfigError, StoreConfig};
+pub use config::{ApiConfig, Args, Config, ConfigError, EtcdCertificate, EtcdConfig, EtcdLogin, EtcdTls, StoreConfig};
 pub use server::{Server, run};

@@ -27,7 +27,7 @@ use crate::{
     readiness,
     sessions::{EVENTS_MAX, Sessions},
     status::{ClusterStatus, Health, StatusBoard},
-    store::{EmbeddedStore, EtcdSettings, EtcdStore, Store},
+    store::{EmbeddedStore, EtcdStore, Store},
 };
 
 /// Most events of leadership that wait for the driver.
@@ -254,10 +254,7 @@ fn spawn_runtime(name: &str, work: impl Future<Output = ()> + Send + 'static) ->
 
 async fn open_store(config: &Config, board: &StatusBoard) -> Result<Store> {
     let store = match &config.store {
-        StoreConfig::Etcd { endpoints, allow_plaintext } => {
-            let settings = EtcdSettings { endpoints: endpoints.clone(), allow_plaintext: *allow_plaintext };
-            EtcdStore::new(&settings, &config.cluster, board.clone()).await.map(Store::Etcd)
-        }
+        StoreConfig::Etcd(etcd) => EtcdStore::new(etcd, &config.cluster, board.clone()).await.map(Store::Etcd),
         StoreConfig::Embedded(directory) => {
             EmbeddedStore::open(directory, &config.cluster, board.clone()).await.map(Store::Embedded)
         }
@@ -286,7 +283,7 @@ fn initial_status(config: &Config) -> ClusterStatus {
         term: None,
         leader: None,
         store_kind: match config.store {
-            StoreConfig::Etcd { .. } => weir_api::StoreKind::Etcd,
+            StoreConfig::Etcd(_) => weir_api::StoreKind::Etcd,
             StoreConfig::Embedded(_) => weir_api::StoreKind::Embedded,
         },
         store_version: None,

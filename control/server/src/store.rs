@@ -20,7 +20,7 @@ use weir_wire::{
 };
 
 pub(crate) use embedded::EmbeddedStore;
-pub(crate) use etcd::{EtcdSettings, EtcdStore};
+pub(crate) use etcd::EtcdStore;
 
 /// Why the store could not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -45,6 +45,14 @@ pub(crate) enum StoreError {
     /// The settings cannot be used.
     #[error("use the store settings: {0}")]
     Settings(String),
+    /// One setting cannot be used.
+    #[error("use the setting {key}: {problem}")]
+    Setting {
+        /// The setting as it is named in the file.
+        key: &'static str,
+        /// What is wrong and what would be right.
+        problem: String,
+    },
     /// A stored value cannot be read.
     #[error("read the stored value of {key:?}: {error}")]
     Corrupt {

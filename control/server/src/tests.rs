@@ -10,7 +10,7 @@ use weir_scheduler::{PutJob, Reply, Request, RequestError, Submit};
 use weir_wire::id::{Digest, RunId};
 
 use crate::{
-    config::{ApiConfig, Config, StoreConfig},
+    config::{ApiConfig, Config, EtcdConfig, StoreConfig},
     server::Server,
     testing::{self, Etcd, within},
 };
@@ -89,7 +89,7 @@ async fn what_was_accepted_survives_in_etcd() {
     let Some(etcd) = Etcd::start("what_was_accepted_survives_in_etcd").await else { return };
     let folder = tempfile::tempdir().unwrap();
     testing::identity(&folder.path().join("identity"));
-    let store = StoreConfig::Etcd { endpoints: vec![etcd.url()], allow_plaintext: false };
+    let store = StoreConfig::Etcd(EtcdConfig::plain(vec![etcd.url()]));
     what_was_accepted_survives(config(folder.path(), store)).await;
 }
 

@@ -25,6 +25,21 @@ pub struct Args {
     /// Accept http:// for an etcd on another machine: the network is protected in another way
     #[arg(long)]
     pub etcd_allow_plaintext: bool,
+    /// PEM file with the authority that signed etcd's certificate; needed for https://
+    #[arg(long, value_name = "FILE")]
+    pub etcd_ca: Option<PathBuf>,
+    /// PEM file with the certificate for an etcd that asks for one
+    #[arg(long, value_name = "FILE")]
+    pub etcd_cert: Option<PathBuf>,
+    /// PEM file with the private key of --etcd-cert
+    #[arg(long, value_name = "FILE")]
+    pub etcd_key: Option<PathBuf>,
+    /// User of etcd, where its authentication is enabled
+    #[arg(long, value_name = "NAME")]
+    pub etcd_user: Option<String>,
+    /// File with the password of --etcd-user
+    #[arg(long, value_name = "FILE")]
+    pub etcd_password_file: Option<PathBuf>,
     /// Keep the state in a file in this directory; only one process can use it
     #[arg(long, value_name = "DIR")]
     pub embedded: Option<PathBuf>,
@@ -66,6 +81,11 @@ impl Args {
             cluster: self.cluster,
             etcd: (!self.etcd.is_empty()).then_some(self.etcd),
             etcd_allow_plaintext: self.etcd_allow_plaintext.then_some(true),
+            etcd_ca: self.etcd_ca,
+            etcd_cert: self.etcd_cert,
+            etcd_key: self.etcd_key,
+            etcd_user: self.etcd_user,
+            etcd_password_file: self.etcd_password_file,
             embedded: self.embedded,
             data_dir: self.data_dir,
             blobs: self.blobs,

@@ -1,19 +1,22 @@
 //! The etcd store: the only place that names etcd-client.
 
+mod access;
 mod endpoint;
+mod failure;
+mod member;
 mod version;
 
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
 use etcd_client::{
-    Client, Compare, CompareOp, DeleteOptions, Error, GetOptions, KeyValue, LeaseGrantOptions, PutOptions, TxnOp,
-    TxnOpResponse,
+    Client, Compare, CompareOp, DeleteOptions, Error, GetOptions, KeyValue, LeaseGrantOptions, PutOptions, TlsOptions,
+    TxnOp, TxnOpResponse,
 };
 use tokio::time::timeout;
 use weir_wire::{
@@ -25,9 +28,11 @@ use weir_wire::{
     units::Instant,
 };
 
+use self::{access::Credentials, failure::Failure, member::Member};
 use super::{Campaign, Leadership, Pair, StoreError};
 use crate::{
     clock,
+    config::EtcdConfig,
     status::{Part, StatusBoard},
 };
 
@@ -47,15 +52,6 @@ const PING_EVERY: Duration = Duration::from_secs(1);
 /// Longest page accepted, bytes.
 const PAGE_BYTES_MAX: usize = 128 << 20;
 
-/// Where etcd is and what it may be used for.
-#[derive(Debug, Clone)]
-pub(crate) struct EtcdSettings {
-    /// Its URLs.
-    pub(crate) endpoints: Vec<String>,
-    /// Whether `http://` is accepted for hosts other than this one.
-    pub(crate) allow_plaintext: bool,
-}
-
 /// A handle on an etcd cluster.
 #[derive(Clone)]
 pub(crate) struct EtcdStore {
@@ -64,9 +60,11 @@ pub(crate) struct EtcdStore {
 
 struct Shared {
     prefix: String,
-    members: Vec<(String, Client)>,
+    members: Vec<Member>,
     /// The member that is asked; the next one after a failure.
     current: AtomicUsize,
+    /// Whether the last call found this replica not let in.
+    locked_out: AtomicBool,
     board: StatusBoard,
 }
 
@@ -85,29 +83,27 @@ impl Lease {
 }
 
 impl EtcdStore {
-    /// Prepares the connections; nothing has to answer yet.
+    /// Reads certificates and password, and prepares the connections; nothing has to answer yet.
     ///
     /// # Errors
-    /// [`StoreError::Settings`] for an endpoint that cannot be used.
+    /// [`StoreError::Settings`] for an endpoint that cannot be used, [`StoreError::Setting`] for a file.
     pub(crate) async fn new(
-        settings: &EtcdSettings,
+        settings: &EtcdConfig,
         cluster: &ClusterName,
         board: StatusBoard,
     ) -> Result<Self, StoreError> {
+        let tls = settings.tls.as_ref().map(access::load_tls).transpose()?;
+        let credentials = settings.login.as_ref().map(Credentials::load).transpose()?.map(Arc::new);
         let mut members = Vec::new();
         for url in &settings.endpoints {
             endpoint::check(url, settings.allow_plaintext)?;
-            let options = etcd_client::ConnectOptions::new()
-                .with_connect_timeout(CONNECT_MAX)
-                .with_keep_alive(PING_EVERY, CALL_MAX)
-                .with_require_leader(true);
-            let client = Client::connect([url], Some(options)).await;
-            members.push((url.clone(), client.map_err(|e| StoreError::Settings(format!("{url}: {e}")))?));
+            members.push(Member::new(url, tls.as_ref(), credentials.clone()).await?);
         }
         if members.is_empty() {
             return Err(StoreError::Settings("there is no etcd endpoint".to_owned()));
         }
-        let shared = Shared { prefix: key::prefix(cluster), members, current: AtomicUsize::new(0), board };
+        let (current, locked_out) = (AtomicUsize::new(0), AtomicBool::new(false));
+        let shared = Shared { prefix: key::prefix(cluster), members, current, locked_out, board };
         Ok(Self { shared: Arc::new(shared) })
     }
 
@@ -293,24 +289,49 @@ impl EtcdStore {
     {
         let shared = &self.shared;
         let index = shared.current.load(Ordering::Relaxed);
-        let (url, client) = &shared.members[index % shared.members.len()];
-        let error = match timeout(limit, ask(client.clone())).await {
-            Ok(Ok(answer)) => {
-                shared.board.answered(Part::Store);
-                return Ok(answer);
-            }
-            Ok(Err(error)) => endpoint::failure(&format!("{what} at {url}"), &error),
-            Err(_) => StoreError::Unavailable(format!("{what} at {url}: no answer within {} s", limit.as_secs())),
+        let member = &shared.members[index % shared.members.len()];
+        let url = &member.url;
+        let asked = async {
+            let client = member.client().await.map_err(|error| {
+                let user = member.user().unwrap_or_default();
+                Failure::new(&format!("log in as {user} at {url}"), &error)
+            })?;
+            ask(client).await.map_err(|error| Failure::new(&format!("{what} at {url}"), &error))
         };
-        // Only the first of several that fail together moves on.
-        let next = index.wrapping_add(1);
-        let _ = shared.current.compare_exchange(index, next, Ordering::Relaxed, Ordering::Relaxed);
-        shared.board.failed(Part::Store, &error.to_string());
-        Err(error)
+        let silent = || Failure::unavailable(format!("{what} at {url}: no answer within {} s", limit.as_secs()));
+        match timeout(limit, asked).await.unwrap_or_else(|_| Err(silent())) {
+            Ok(answer) => {
+                shared.locked_out.store(false, Ordering::Relaxed);
+                shared.board.answered(Part::Store);
+                Ok(answer)
+            }
+            Err(failure) => {
+                // A user without a right may also be nobody: etcd takes the name in the certificate where a token is
+                // missing, as it is when authentication has been enabled since the connection was made.
+                if failure.stranger || failure.locked_out {
+                    member.forget_login();
+                }
+                // Only the first of several that fail together moves on.
+                let next = index.wrapping_add(1);
+                let _ = shared.current.compare_exchange(index, next, Ordering::Relaxed, Ordering::Relaxed);
+                shared.failed(&failure);
+                Err(failure.error)
+            }
+        }
     }
 }
 
 impl Shared {
+    /// Tells people. The board says only that the store does not work, and does so when that begins; that this replica
+    /// is not let in may show later, and waiting does not help then.
+    fn failed(&self, failure: &Failure) {
+        let error = failure.error.to_string();
+        if failure.locked_out && !self.locked_out.swap(true, Ordering::Relaxed) {
+            tracing::error!(error, "etcd and this replica do not accept each other; it is tried again");
+        }
+        self.board.failed(Part::Store, &error);
+    }
+
     fn key(&self, name: &str) -> String {
         format!("{}{name}", self.prefix)
     }

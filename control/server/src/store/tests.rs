@@ -10,6 +10,7 @@ use weir_wire::{
 };
 
 use super::*;
+use crate::config::EtcdConfig;
 use crate::testing::{Etcd, board, cluster, job, within};
 
 /// A place where a store is kept.
@@ -48,7 +49,7 @@ impl Place {
 }
 
 async fn open_etcd(etcd: &Etcd) -> Store {
-    let settings = EtcdSettings { endpoints: vec![etcd.url()], allow_plaintext: false };
+    let settings = EtcdConfig::plain(vec![etcd.url()]);
     Store::Etcd(EtcdStore::new(&settings, &cluster(), board()).await.unwrap())
 }
 

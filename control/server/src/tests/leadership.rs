@@ -6,7 +6,7 @@ use weir_wire::id::Digest;
 
 use super::{config, start, submit};
 use crate::{
-    config::StoreConfig,
+    config::{EtcdConfig, StoreConfig},
     server::Server,
     status::Health,
     testing::{self, Etcd, within},
@@ -21,7 +21,7 @@ async fn etcd_that_is_down_at_the_start_is_waited_for() {
     let Some(mut etcd) = Etcd::prepare("etcd_that_is_down_at_the_start_is_waited_for") else { return };
     let folder = tempfile::tempdir().unwrap();
     testing::identity(&folder.path().join("identity"));
-    let store = StoreConfig::Etcd { endpoints: vec![etcd.url()], allow_plaintext: false };
+    let store = StoreConfig::Etcd(EtcdConfig::plain(vec![etcd.url()]));
     let server = Server::start(config(folder.path(), store)).await.unwrap();
     within("noticing", server.handle().wait_for(|status| is_retrying(&status.store))).await;
     assert!(!server.is_leading());
@@ -39,7 +39,7 @@ async fn a_request_made_while_etcd_is_down_is_answered_when_it_is_back() {
     let Some(mut etcd) = Etcd::start(test).await else { return };
     let folder = tempfile::tempdir().unwrap();
     testing::identity(&folder.path().join("identity"));
-    let store = StoreConfig::Etcd { endpoints: vec![etcd.url()], allow_plaintext: false };
+    let store = StoreConfig::Etcd(EtcdConfig::plain(vec![etcd.url()]));
     let server = start(config(folder.path(), store)).await;
     submit(&server, "default/k").await;
     let term = server.handle().status().term;
@@ -61,7 +61,7 @@ async fn a_standby_takes_over_when_the_leader_stops() {
     let Some(etcd) = Etcd::start("a_standby_takes_over_when_the_leader_stops").await else { return };
     let folder = tempfile::tempdir().unwrap();
     testing::identity(&folder.path().join("identity"));
-    let store = StoreConfig::Etcd { endpoints: vec![etcd.url()], allow_plaintext: false };
+    let store = StoreConfig::Etcd(EtcdConfig::plain(vec![etcd.url()]));
     let config = config(folder.path(), store);
     let first = start(config.clone()).await;
     let leader = first.handle().status().leader;
@@ -86,7 +86,7 @@ async fn a_standby_passes_requests_on_to_the_leader() {
     let Some(etcd) = Etcd::start("a_standby_passes_requests_on_to_the_leader").await else { return };
     let folder = tempfile::tempdir().unwrap();
     testing::identity(&folder.path().join("identity"));
-    let store = StoreConfig::Etcd { endpoints: vec![etcd.url()], allow_plaintext: false };
+    let store = StoreConfig::Etcd(EtcdConfig::plain(vec![etcd.url()]));
     let config = config(folder.path(), store);
     let first = start(config.clone()).await;
     let leader = first.handle().status().leader;

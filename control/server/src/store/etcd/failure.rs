@@ -1,0 +1,80 @@
+//! What the errors of the client mean, and what can be done about them.
+
+use etcd_client::Error;
+
+use super::StoreError;
+
+/// What etcd or TLS says when this replica is not let in, and what to do. Each is said wherever it is found in an error.
+const ADVICE: [(&str, &str); 7] = [
+    (
+        "authentication failed, invalid user ID or password",
+        "check etcd_user and the file of etcd_password_file, which is read when weir-control starts",
+    ),
+    ("user name is empty", "etcd asks who this is: set etcd_user and etcd_password_file"),
+    (
+        "permission denied",
+        "grant the user of etcd_user, or of the certificate, reading and writing of the cluster's keys",
+    ),
+    ("invalid peer certificate", "check etcd_ca, and that etcd's certificate names the host of the endpoint"),
+    ("received fatal alert", "etcd does not accept this replica's certificate: check etcd_cert and etcd_key"),
+    ("received corrupt message of type InvalidContentType", "does this endpoint serve TLS? If not, use http://"),
+    ("HTTP/2 was not negotiated", "is this endpoint etcd's client URL?"),
+];
+/// What etcd says when it does not know, or no longer trusts, who a request is from.
+const STRANGER: [&str; 3] = ["invalid auth token", "revision of auth store is old", "user name is empty"];
+const NOT_ENABLED: &str = "authentication is not enabled";
+
+/// A call that did not succeed.
+#[derive(Debug)]
+pub(super) struct Failure {
+    /// What the caller hears.
+    pub(super) error: StoreError,
+    /// Asking again will not help before somebody has done something.
+    pub(super) locked_out: bool,
+    /// Another login may help.
+    pub(super) stranger: bool,
+}
+
+impl Failure {
+    /// What an error means that came when this client tried to do `what`.
+    pub(super) fn new(what: &str, error: &Error) -> Self {
+        let Error::GRpcStatus(status) = error else {
+            return Self::unavailable(format!("{what}: {error}"));
+        };
+        let cause = describe(status);
+        let stranger = STRANGER.iter().any(|said| cause.contains(said));
+        let advice = ADVICE.iter().find(|(said, _)| cause.contains(said)).map(|(_, advice)| *advice);
+        let text = advice.map_or_else(|| format!("{what}: {cause}"), |advice| format!("{what}: {cause}; {advice}"));
+        // Codes of gRPC that say "not like this" rather than "not just now".
+        let error = match i32::from(status.code()) {
+            3 | 5 | 7 | 9 | 12 | 16 if !stranger => StoreError::Refused(text),
+            _ => StoreError::Unavailable(text),
+        };
+        Self { error, locked_out: advice.is_some(), stranger }
+    }
+
+    /// A member that did not answer, which says nothing about the next one.
+    pub(super) fn unavailable(text: String) -> Self {
+        Self { error: StoreError::Unavailable(text), locked_out: false, stranger: false }
+    }
+}
+
+/// Whether an etcd asks nobody who he is, so that a login is neither possible nor needed.
+pub(super) fn is_open(error: &Error) -> bool {
+    matches!(error, Error::GRpcStatus(status) if status.message().contains(NOT_ENABLED))
+}
+
+/// The message of a status with its causes: "transport error" alone helps nobody.
+fn describe(status: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = status.to_string();
+    let mut cause = status.source();
+    while let Some(current) = cause {
+        let more = current.to_string();
+        if !text.contains(&more) {
+            text.push_str(": ");
+            text.push_str(&more);
+        }
+        cause = current.source();
+    }
+    text
+}
