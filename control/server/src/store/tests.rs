@@ -250,3 +250,16 @@ async fn an_unknown_outcome_is_resolved_by_the_same_transaction() {
     assert!(is_committed(store.commit(&second).await), "etcd counts the lease from its start, so the term goes on");
     assert_eq!(value(&store, "log/b").await.unwrap(), b"2");
 }
+
+#[tokio::test]
+async fn a_first_endpoint_that_never_answers_costs_one_call() {
+    let Some(etcd) = Etcd::start("a_first_endpoint_that_never_answers_costs_one_call").await else { return };
+    // Connections to it are opened and never answered.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoints = vec![format!("http://{}", silent.local_addr().unwrap()), etcd.url()];
+    let store = EtcdStore::new(&EtcdConfig::plain(endpoints), &cluster(), board()).await.unwrap();
+    assert!(matches!(store.version().await.unwrap_err(), StoreError::Unavailable(_)));
+    for _ in 0..20 {
+        store.version().await.expect("the member that answers is asked from then on");
+    }
+}
