@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use crate::{
     binaries,
     daemon::{Daemon, free_port},
-    etcd::Etcd,
+    etcd::{Access, Etcd},
     wctl::Answer,
 };
 
@@ -52,6 +52,7 @@ pub struct Cluster {
     replicas: Vec<Replica>,
     executors: Vec<Option<Daemon>>,
     etcd: Option<Etcd>,
+    etcd_access: Option<Access>,
     blobs: Option<PathBuf>,
 }
 
@@ -115,6 +116,7 @@ impl Cluster {
             replicas: (0..=options.standbys).map(|_| Replica::new()).collect::<Result<_>>()?,
             executors: (0..options.executors + options.spare).map(|_| None).collect(),
             etcd: None,
+            etcd_access: None,
             blobs: None,
         })
     }
@@ -122,6 +124,11 @@ impl Cluster {
     /// Uses this etcd, which need not run yet.
     pub fn set_etcd(&mut self, etcd: Etcd) {
         self.etcd = Some(etcd);
+    }
+
+    /// Reaches the etcd in this way, and not as it would have it.
+    pub fn set_etcd_access(&mut self, access: Access) {
+        self.etcd_access = Some(access);
     }
 
     /// Keeps the blob store in this directory.
@@ -255,9 +262,9 @@ impl Cluster {
             command.arg("--blobs").arg(blobs);
         }
         match &self.etcd {
-            Some(etcd) => command.arg("--etcd").arg(etcd.url()),
-            None => command.arg("--embedded").arg(self.dir.path().join("store")),
-        };
+            Some(etcd) => self.etcd_access.clone().unwrap_or_else(|| etcd.access()).add_to(&mut command),
+            None => drop(command.arg("--embedded").arg(self.dir.path().join("store"))),
+        }
         Ok(command)
     }
 

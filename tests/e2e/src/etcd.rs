@@ -1,12 +1,17 @@
 //! A real etcd of its own, on free ports, with its data in a temporary directory.
 
+mod access;
+
 use std::{
     path::{Path, PathBuf},
     process::Command,
     time::Duration,
 };
 
-use anyhow::Result;
+use anyhow::{Context, Result};
+
+use access::Protection;
+pub use access::{Access, PASSWORD, USER};
 
 use crate::daemon::{Daemon, free_port};
 
@@ -17,6 +22,16 @@ pub struct Etcd {
     client_port: u16,
     peer_port: u16,
     daemon: Option<Daemon>,
+    protection: Option<Protection>,
+}
+
+/// How an etcd gives tokens to those who have logged in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tokens {
+    /// It remembers them until it ends.
+    Remembered,
+    /// It signs them; they expire after this time, in whole seconds, or when users change.
+    Signed(Duration),
 }
 
 impl Etcd {
@@ -31,8 +46,7 @@ impl Etcd {
     /// # Errors
     /// An etcd that does not come up.
     pub fn start(dir: &Path) -> Result<Self> {
-        let mut etcd =
-            Self { data: dir.join("etcd"), client_port: free_port()?, peer_port: free_port()?, daemon: None };
+        let mut etcd = Self::stopped(dir)?;
         etcd.restart()?;
         Ok(etcd)
     }
@@ -42,13 +56,70 @@ impl Etcd {
     /// # Errors
     /// No free ports.
     pub fn stopped(dir: &Path) -> Result<Self> {
-        Ok(Self { data: dir.join("etcd"), client_port: free_port()?, peer_port: free_port()?, daemon: None })
+        let (client_port, peer_port) = (free_port()?, free_port()?);
+        Ok(Self { data: dir.join("etcd"), client_port, peer_port, daemon: None, protection: None })
+    }
+
+    /// Starts an etcd that is reached over TLS with a client certificate; it asks for no user before
+    /// [`enable_users`](Self::enable_users).
+    ///
+    /// # Errors
+    /// An etcd that does not come up.
+    pub fn with_certificates(dir: &Path, tokens: Tokens) -> Result<Self> {
+        let tokens = match tokens {
+            Tokens::Remembered => "simple".to_owned(),
+            Tokens::Signed(lifetime) => {
+                format!("jwt,sign-method=HS256,priv-key=DIR/token.key,ttl={}s", lifetime.as_secs())
+            }
+        };
+        let protection = Protection::make(&dir.join("etcd-access"), &tokens)?;
+        let mut etcd = Self { protection: Some(protection), ..Self::stopped(dir)? };
+        etcd.restart()?;
+        Ok(etcd)
+    }
+
+    /// Has it let in its users only.
+    ///
+    /// # Errors
+    /// An etcd without certificates, or that does not take the users.
+    pub fn enable_users(&self) -> Result<()> {
+        self.protection()?.enable_users(&self.url())
     }
 
     /// The URL for clients.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.client_port)
+        let scheme = if self.protection.is_some() { "https" } else { "http" };
+        format!("{scheme}://127.0.0.1:{}", self.client_port)
+    }
+
+    /// How `weir-control` reaches it.
+    #[must_use]
+    pub fn access(&self) -> Access {
+        match &self.protection {
+            Some(protection) => protection.access(self.url()),
+            None => Access { endpoints: vec![self.url()], ..Access::default() },
+        }
+    }
+
+    /// A file with another password than that of the user.
+    ///
+    /// # Errors
+    /// An etcd without certificates.
+    pub fn wrong_password(&self) -> Result<PathBuf> {
+        self.protection().map(|protection| protection.file("wrong-password"))
+    }
+
+    /// Changes the password of the user, which ends the validity of all tokens.
+    ///
+    /// # Errors
+    /// An etcd without certificates, or that does not answer.
+    pub fn set_password(&self, password: &str) -> Result<()> {
+        self.protection()?.set_password(&self.url(), password)
+    }
+
+    fn protection(&self) -> Result<&Protection> {
+        self.protection.as_ref().context("this etcd has no certificates")
     }
 
     /// The process id, while it runs.
@@ -77,6 +148,9 @@ impl Etcd {
         command.arg(format!("--listen-client-urls={client}")).arg(format!("--advertise-client-urls={client}"));
         command.arg(format!("--listen-peer-urls={peer}")).arg(format!("--initial-advertise-peer-urls={peer}"));
         command.arg(format!("--initial-cluster=weir={peer}")).arg("--log-level=info");
+        if let Some(protection) = &self.protection {
+            protection.add_to(&mut command);
+        }
         let mut daemon = Daemon::start("etcd", &mut command)?;
         daemon
             .wait_for_line(&["ready to serve client requests", "serving insecure client"], Duration::from_secs(60))?;
