@@ -230,6 +230,18 @@ mod tests {
     }
 
     #[test]
+    fn the_example_for_operators_can_be_used() {
+        let text = include_str!("../../../../docs/OPERATIONS.md");
+        let example = text.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("control.toml");
+        std::fs::write(&path, example).unwrap();
+        let config = load(&["--config", path.to_str().unwrap()], &[]).unwrap();
+        let StoreConfig::Etcd(etcd) = config.store else { panic!("the state is in etcd") };
+        assert!(etcd.endpoints.len() == 3 && etcd.tls.is_some_and(|tls| tls.client.is_some()) && etcd.login.is_some());
+    }
+
+    #[test]
     fn a_password_is_no_setting() {
         let error = etcd(&SECURE, &[("WEIR_CONTROL_ETCD_PASSWORD", "hunter2")]).unwrap_err().to_string();
         assert!(error.contains("WEIR_CONTROL_ETCD_PASSWORD") && !error.contains("hunter2"), "{error}");
