@@ -13,6 +13,7 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::json;
+use tokio::time::interval;
 use weir_api::{PageQuery, Run, RunQuery, RunRequest, Until};
 use weir_client::Client;
 use weir_e2e::Options;
@@ -76,13 +77,14 @@ async fn measure(kills: u32, report: &mut Report) -> Result<()> {
         system.cluster.start_standby(leader)?;
     }
     stop.store(true, Ordering::Relaxed);
-    let runs = batch.await.context("the batch")??;
+    let (runs, longest_s) = batch.await.context("the batch")??;
     let (lost, doubled) = count_outcomes(&system, &runs).await?;
     let service = system.client.run(NAMESPACE, &service, &RunQuery::default()).await?;
     let lost_nodes = (0..REPLICAS).filter(|replica| system.cluster.replica_mut(*replica).has_said("node lost")).count();
 
     report.row("kills", format!("{kills} of the leader of {REPLICAS} replicas, with default settings"));
     report.row("load", format!("{} batches of {BATCH_TASKS} null tasks, and a service of {SERVICE_TASKS}", runs.len()));
+    report.row("longest batch", format!("{longest_s:.2} s"));
     report.row("bound by", "the leader's lease of 3 s, then the way of the executors to the next leader");
     report.figure("median_s", median(seconds.clone()), 3);
     report.figure("max_s", seconds.iter().copied().fold(0.0, f64::max), 3);
@@ -110,7 +112,7 @@ async fn start_service(system: &System) -> Result<String> {
 
 /// Waits until one replica leads and all nodes are ready; gives the leader.
 async fn settled(system: &System) -> Result<usize> {
-    let begun = Instant::now();
+    let (begun, mut pause) = (Instant::now(), interval(PROBE_PAUSE));
     while begun.elapsed() < TAKEOVER_MAX {
         if let Some(leader) = system.cluster.leader()?
             && let Ok(page) = system.client.nodes(&PageQuery::default()).await
@@ -118,14 +120,14 @@ async fn settled(system: &System) -> Result<usize> {
         {
             return Ok(leader);
         }
-        tokio::time::sleep(PROBE_PAUSE).await;
+        pause.tick().await;
     }
     bail!("the cluster does not settle")
 }
 
 /// Has one task executed, whichever replica takes it.
 async fn probe(replicas: &[Client]) -> Result<()> {
-    let begun = Instant::now();
+    let (begun, mut pause) = (Instant::now(), interval(PROBE_PAUSE));
     let request = RunRequest { job: PROBE.to_owned(), ..RunRequest::default() };
     for client in replicas.iter().cycle() {
         ensure!(begun.elapsed() < TAKEOVER_MAX, "nobody takes over");
@@ -133,28 +135,29 @@ async fn probe(replicas: &[Client]) -> Result<()> {
             finish(client, &run.id).await?;
             return Ok(());
         }
-        tokio::time::sleep(PROBE_PAUSE).await;
+        pause.tick().await;
     }
     bail!("there is no replica left")
 }
 
 async fn finish(client: &Client, run: &str) -> Result<Run> {
     let query = RunQuery { wait: Some("10s".to_owned()), until: Some(Until::Terminal), ..RunQuery::default() };
-    let begun = Instant::now();
+    let (begun, mut pause) = (Instant::now(), interval(PROBE_PAUSE));
     while begun.elapsed() < TAKEOVER_MAX {
         match client.run(NAMESPACE, run, &query).await {
             Ok(run) if run.state.is_terminal() => return Ok(run),
             Ok(_) => {}
             // The leader may be gone again.
-            Err(_) => tokio::time::sleep(PROBE_PAUSE).await,
+            Err(_) => drop(pause.tick().await),
         }
     }
     bail!("run {run} does not end")
 }
 
-/// Submits one batch after the other, each under a key, as a client does that must not lose any; gives their runs.
-async fn keep_submitting(client: Client, stop: Arc<AtomicBool>) -> Result<Vec<String>> {
-    let mut runs = Vec::new();
+/// Submits one batch after the other, each under a key, as a client does that must not lose any; gives their runs, and
+/// how long the longest took, seconds.
+async fn keep_submitting(client: Client, stop: Arc<AtomicBool>) -> Result<(Vec<String>, f64)> {
+    let (mut runs, mut pause, mut longest_s) = (Vec::new(), interval(PROBE_PAUSE), 0f64);
     let request = RunRequest { job: BATCH.to_owned(), count: Some(BATCH_TASKS), ..RunRequest::default() };
     while !stop.load(Ordering::Relaxed) {
         let key = format!("batch-{}", runs.len());
@@ -163,13 +166,14 @@ async fn keep_submitting(client: Client, stop: Arc<AtomicBool>) -> Result<Vec<St
             match client.start_run(NAMESPACE, &request, Some(&key)).await {
                 Ok(run) => break run.id,
                 Err(error) if begun.elapsed() > TAKEOVER_MAX => return Err(error).context("submit a batch"),
-                Err(_) => tokio::time::sleep(PROBE_PAUSE).await,
+                Err(_) => drop(pause.tick().await),
             }
         };
         finish(&client, &run).await?;
+        longest_s = longest_s.max(begun.elapsed().as_secs_f64());
         runs.push(run);
     }
-    Ok(runs)
+    Ok((runs, longest_s))
 }
 
 /// Tasks of the batches that have no outcome, and results beyond the first of a task.
