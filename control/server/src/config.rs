@@ -6,11 +6,16 @@ mod layers;
 
 use std::{
     net::SocketAddr,
+    ops::RangeInclusive,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use serde::Serialize;
-use weir_api::routes::{HTTP_PORT, LINK_PORT};
+use weir_api::{
+    routes::{HTTP_PORT, LINK_PORT},
+    units,
+};
 use weir_wire::id::ClusterName;
 
 pub use args::Args;
@@ -19,6 +24,10 @@ use layers::Layer;
 
 /// The cluster when none is named.
 const CLUSTER_DEFAULT: &str = "weir";
+/// Most ended runs that can be kept: half of all runs that are known.
+const KEEP_ENDED_RUNS_MAX: u32 = 1_000_000;
+/// How long ended runs can be kept.
+const KEEP_ENDED_FOR: RangeInclusive<Duration> = Duration::from_secs(300)..=Duration::from_secs(3650 * 24 * 3600);
 
 /// The settings of one control plane, checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,6 +51,23 @@ pub struct Config {
     pub identity: PathBuf,
     /// Who may use the HTTP API.
     pub api: ApiConfig,
+    /// Which ended runs are kept.
+    pub keep_ended: KeepEnded,
+}
+
+/// Which ended runs are kept; the newest of each job, and those that others need, in any case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KeepEnded {
+    /// How many, at most 1,000,000. Default 100,000.
+    pub runs: u32,
+    /// How long, 5 min to 10 years. Default 7 days.
+    pub time: Duration,
+}
+
+impl Default for KeepEnded {
+    fn default() -> Self {
+        Self { runs: 100_000, time: Duration::from_secs(7 * 24 * 3600) }
+    }
 }
 
 /// Where the cluster's state is kept.
@@ -122,6 +148,7 @@ impl Config {
             advertise_quic: None,
             identity,
             api: ApiConfig::InsecureLoopback,
+            keep_ended: KeepEnded::default(),
         }
     }
 
@@ -148,6 +175,8 @@ impl Config {
             #[serde(skip_serializing_if = "Option::is_none")]
             token_file: Option<&'a Path>,
             insecure_loopback: bool,
+            keep_ended_runs: u32,
+            keep_ended_for: String,
         }
         let (etcd, embedded) = match &self.store {
             StoreConfig::Etcd(etcd) => (Some(etcd.keys()), None),
@@ -169,13 +198,15 @@ impl Config {
             identity: &self.identity,
             token_file,
             insecure_loopback,
+            keep_ended_runs: self.keep_ended.runs,
+            keep_ended_for: units::format_duration_ms(u64::try_from(self.keep_ended.time.as_millis())?),
         })?)
     }
 }
 
 /// Turns what was said into settings that can work.
 fn check(layer: Layer) -> Result<Config, ConfigError> {
-    let store = check_store(&layer)?;
+    let (store, keep_ended) = (check_store(&layer)?, check_keep_ended(&layer)?);
     let cluster = layer.cluster.unwrap_or_else(|| CLUSTER_DEFAULT.to_owned());
     let cluster = cluster.parse().map_err(|e| value("cluster", e))?;
     let data = layer.data_dir.or(layer.embedded);
@@ -207,7 +238,26 @@ fn check(layer: Layer) -> Result<Config, ConfigError> {
         advertise_quic: layer.advertise_quic,
         identity,
         api,
+        keep_ended,
     })
+}
+
+fn check_keep_ended(layer: &Layer) -> Result<KeepEnded, ConfigError> {
+    let default = KeepEnded::default();
+    let runs = layer.keep_ended_runs.unwrap_or(default.runs);
+    if runs > KEEP_ENDED_RUNS_MAX {
+        return Err(value(
+            "keep_ended_runs",
+            format!("{runs} is out of range; 0 to {KEEP_ENDED_RUNS_MAX} can be kept"),
+        ));
+    }
+    let Some(text) = &layer.keep_ended_for else { return Ok(KeepEnded { runs, ..default }) };
+    let ms = units::parse_duration_ms(text).map_err(|error| value("keep_ended_for", error))?;
+    let time = Duration::from_millis(ms);
+    if !KEEP_ENDED_FOR.contains(&time) {
+        return Err(value("keep_ended_for", format!("{text} is out of range; say 5m to 3650d")));
+    }
+    Ok(KeepEnded { runs, time })
 }
 
 /// Where the state is kept: in one place.
@@ -292,6 +342,8 @@ mod tests {
                 "not a loopback address",
             ),
             ([&base[..], &["--insecure-loopback", "--token-file", "/t"]].concat(), vec![], "setting token_file"),
+            ([&base[..], &["--keep-ended-for", "1m"]].concat(), vec![], "say 5m to 3650d"),
+            (base.to_vec(), vec![("WEIR_CONTROL_KEEP_ENDED_RUNS", "2000000")], "0 to 1000000 can be kept"),
             (base.to_vec(), vec![("WEIR_CONTROL_CLUSTR", "x")], "WEIR_CONTROL_CLUSTR"),
             (base.to_vec(), vec![("WEIR_CONTROL_LISTEN_HTTP", "nowhere")], "listen_http"),
             (base.to_vec(), vec![("WEIR_CONTROL_INSECURE_LOOPBACK", "maybe")], "insecure_loopback"),

@@ -194,7 +194,10 @@ impl Wiring {
         let (refused, refused_rx) = watch::channel(Term(0));
         let handle = ControlHandle::new(calls_tx, revision_rx, Arc::clone(&shared));
         let committer = Committer::new(store.clone(), Arc::clone(&shared), Handle::current(), done_tx);
-        let scheduler = Scheduler::new(weir_scheduler::Config::new(config.cluster.clone()), seed());
+        let mut settings = weir_scheduler::Config::new(config.cluster.clone());
+        settings.keep_ended_max = usize::try_from(config.keep_ended.runs).unwrap_or(usize::MAX);
+        settings.keep_ended_for = config.keep_ended.time;
+        let scheduler = Scheduler::new(settings, seed());
         let assembler = Assembler::new(Arc::clone(&shared), Handle::current(), assembled_tx);
         let inbox = Inbox { commits, leader, sessions, calls, assembled };
         let signals = Signals { revision, leading, refused };

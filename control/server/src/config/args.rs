@@ -70,6 +70,12 @@ pub struct Args {
     /// Serve the API without TLS and token, on a loopback address
     #[arg(long)]
     pub insecure_loopback: bool,
+    /// Ended runs that are kept, the newest of each job apart [default: 100000]
+    #[arg(long, value_name = "N")]
+    pub keep_ended_runs: Option<u32>,
+    /// How long an ended run is kept, such as 12h; at least 5m [default: 7d]
+    #[arg(long, value_name = "TIME")]
+    pub keep_ended_for: Option<String>,
     /// Print the settings that result, and exit
     #[arg(long)]
     pub print_config: bool,
@@ -96,6 +102,8 @@ impl Args {
             identity: self.identity,
             token_file: self.token_file,
             insecure_loopback: self.insecure_loopback.then_some(true),
+            keep_ended_runs: self.keep_ended_runs,
+            keep_ended_for: self.keep_ended_for,
         }
     }
 }

@@ -37,6 +37,8 @@ pub(super) struct Layer {
     pub(super) identity: Option<PathBuf>,
     pub(super) token_file: Option<PathBuf>,
     pub(super) insecure_loopback: Option<bool>,
+    pub(super) keep_ended_runs: Option<u32>,
+    pub(super) keep_ended_for: Option<String>,
 }
 
 impl Layer {
@@ -61,6 +63,8 @@ impl Layer {
             identity: self.identity.or(below.identity),
             token_file: self.token_file.or(below.token_file),
             insecure_loopback: self.insecure_loopback.or(below.insecure_loopback),
+            keep_ended_runs: self.keep_ended_runs.or(below.keep_ended_runs),
+            keep_ended_for: self.keep_ended_for.or(below.keep_ended_for),
         }
     }
 }
@@ -103,6 +107,8 @@ pub(super) fn environment(
             "ADVERTISE_QUIC" => layer.advertise_quic = Some(text),
             "IDENTITY" => layer.identity = Some(text.into()),
             "TOKEN_FILE" => layer.token_file = Some(text.into()),
+            "KEEP_ENDED_RUNS" => layer.keep_ended_runs = Some(parse("keep_ended_runs", &text)?),
+            "KEEP_ENDED_FOR" => layer.keep_ended_for = Some(text),
             "INSECURE_LOOPBACK" => layer.insecure_loopback = Some(parse("insecure_loopback", &text)?),
             _ => return Err(ConfigError::Variable(name)),
         }

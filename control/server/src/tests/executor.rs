@@ -20,9 +20,9 @@ use weir_wire::{
 
 use super::{config, start};
 use crate::{
-    config::StoreConfig,
+    config::{EtcdConfig, StoreConfig},
     server::Server,
-    testing::{self, within},
+    testing::{self, Etcd, within},
 };
 
 struct Cluster {
@@ -122,6 +122,31 @@ async fn an_executor_is_welcomed_and_its_renewals_are_answered() {
     assert_eq!(renewed.token, 77);
     cluster.server.stop().await;
     expect_refusal(&mut link, RefuseCode::NotLeader).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_silent_executor_is_called_by_the_next_leader() {
+    let Some(etcd) = Etcd::start("a_silent_executor_is_called_by_the_next_leader").await else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let ca = testing::identity(&folder.path().join("identity"));
+    let config = config(folder.path(), StoreConfig::Etcd(EtcdConfig::plain(vec![etcd.url()])));
+    let first = start(config.clone()).await;
+    let leader = first.handle().status().leader;
+    let standby = Server::start(config).await.unwrap();
+    within("finding the leader", standby.handle().wait_for(|status| status.leader == leader)).await;
+
+    let cluster = Cluster { ca, server: standby, folder };
+    let mut silent = cluster.connect("n1").await;
+    // One that speaks to a standby is sent away.
+    let mut hasty = cluster.connect("n2").await;
+    say(&hasty, &ToControl::Hello(Box::new(hello("n2")))).await;
+    expect_refusal(&mut hasty, RefuseCode::NotLeader).await;
+    first.stop().await;
+    assert_eq!(hear(&mut silent).await, ToExecutor::Present);
+    say(&silent, &ToControl::Hello(Box::new(hello("n1")))).await;
+    let answer = hear(&mut silent).await;
+    assert!(matches!(answer, ToExecutor::Welcome(_)), "{answer:?}");
+    cluster.server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
