@@ -22,7 +22,7 @@ use crate::{
     batch::Batch,
     commit::run_id,
     config::Config,
-    limits::{RETENTION_CHECK_EVERY, RETENTION_CHECK_SOON, RETENTION_LOOKS_MAX, RETENTION_PER_COMMIT_MAX},
+    limits::{RETENTION_CHECK_EVERY, RETENTION_CHECK_SOON, RETENTION_LOOKS_MAX, RETENTION_PER_COMMIT_MAX, RUNS_MAX},
     run::Run,
     scheduler::{Leading, Scheduler},
 };
@@ -61,9 +61,11 @@ pub(crate) struct Retention {
 }
 
 impl Retention {
-    /// A submission is stored.
+    /// Notes the keys of a submission whose runs were counted in.
     pub(crate) fn submitted(&mut self, seq: Seq, keys: impl Iterator<Item = String>) {
-        self.submissions.entry(seq).or_default().keys.extend(keys);
+        if let Some(submission) = self.submissions.get_mut(&seq) {
+            submission.keys.extend(keys);
+        }
     }
 
     /// A run exists; `index_run` counted what it comes after.
@@ -134,9 +136,14 @@ impl Leading {
 
     /// Whether something still needs a run that has ended.
     fn is_needed(&self, run: &Run) -> bool {
+        // That it is the newest of its job counts for as long as there is room: its neighbours wait for it, too.
+        let roomy = self.runs.len() <= RUNS_MAX / 2;
+        (roomy && self.is_newest(run)) || run.lanes.len() > 0 || self.retention.needed.contains_key(&run.id)
+    }
+
+    fn is_newest(&self, run: &Run) -> bool {
         let name = (run.record.namespace.clone(), run.record.job.clone());
-        let newest = self.job_runs.get(&name).is_some_and(|runs| runs.newest == Some(run.id));
-        newest || run.lanes.len() > 0 || self.retention.needed.contains_key(&run.id)
+        self.job_runs.get(&name).is_some_and(|runs| runs.newest == Some(run.id))
     }
 
     /// The runs of a submission that are known.
@@ -218,6 +225,10 @@ impl Leading {
         let runs: Vec<(RunId, u64, bool)> =
             self.runs_of(seq).map(|run| (run.id, run.position, run.checkpointed)).collect();
         for (run, position, checkpointed) in runs {
+            if let Some(run) = self.runs.get(&run).filter(|run| self.is_newest(run)) {
+                let name = (run.record.namespace.clone(), run.record.job.clone());
+                self.job_runs.entry(name).or_default().newest = None;
+            }
             self.runs.remove(&run);
             self.order.remove(&position);
             if checkpointed {

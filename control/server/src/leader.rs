@@ -167,6 +167,8 @@ impl Candidate {
     async fn lead(&self, leadership: &Leadership) -> End {
         let term = leadership.term;
         tracing::info!(leader.term = term.0, "elected; reading the store");
+        // The one before leads no more.
+        self.board.leader(None);
         self.tell(LeaderEvent::Until(leadership.until)).await;
         let mut refused = self.refused.clone();
         let serve = async {

@@ -175,8 +175,12 @@ impl Sessions {
 
     /// Waits for the first message and makes sure that it comes from whom it says.
     async fn greet(&self, outlet: &Outlet, receiver: &mut FrameReceiver) -> Result<Option<Box<Hello>>, Refusal> {
-        let Some(frame) = self.first_frame(outlet, receiver).await? else { return Ok(None) };
         let peer = outlet.session.peer();
+        if peer.role.node().is_none() {
+            let message = format!("a session is one of a node, and the certificate is that of {:?}", peer.role);
+            return Err(Refusal { code: RefuseCode::Identity, message });
+        }
+        let Some(frame) = self.first_frame(outlet, receiver).await? else { return Ok(None) };
         let hello = match ToControl::from_bytes(&frame) {
             Ok(ToControl::Hello(hello)) => hello,
             Ok(

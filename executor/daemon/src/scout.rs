@@ -6,12 +6,16 @@ use std::time::Duration;
 
 use tokio::{
     sync::{mpsc, watch},
-    time::sleep,
+    time::{Instant, sleep},
 };
 use weir_link::{Backoff, CODE_NORMAL, CONTROL_SERVER_NAME, Connector, Error, Link};
 
 /// First and longest wait before a replica is tried again.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(5));
+
+/// A replica that speaks sooner than this has led all along: whoever has no session finds it by asking, and whoever has
+/// one may have it with that very replica, under another address.
+const LED_BEFORE: Duration = Duration::from_secs(2);
 
 /// A replica that called, by its place in the list of addresses, and the session with it.
 pub(crate) type Call = (usize, Link);
@@ -31,11 +35,13 @@ impl Scout {
     /// Keeps a session with the replica while the one that counts is with another; ends with whoever takes the calls.
     pub(crate) async fn run(mut self) {
         let mut backoff = Backoff::new(BACKOFF.0, BACKOFF.1);
-        while self.active.wait_for(|active| *active != Some(self.replica)).await.is_ok() {
+        // The value is looked at before its end is: that has to be asked for.
+        while self.active.has_changed().is_ok()
+            && self.active.wait_for(|active| *active != Some(self.replica)).await.is_ok()
+        {
             match connect(&self.connector, &self.address).await {
                 Ok(link) => {
-                    backoff.reset();
-                    if self.listen(link).await.is_err() {
+                    if self.listen(link, &mut backoff).await.is_err() {
                         return;
                     }
                 }
@@ -47,17 +53,21 @@ impl Scout {
     }
 
     /// Waits until the replica speaks, which it does when it leads, or until the session is with it anyway.
-    async fn listen(&mut self, mut link: Link) -> Result<(), mpsc::error::SendError<Call>> {
-        let replica = self.replica;
+    async fn listen(&mut self, mut link: Link, backoff: &mut Backoff) -> Result<(), mpsc::error::SendError<Call>> {
+        let (replica, begun) = (self.replica, Instant::now());
         let elsewhere = async { self.active.wait_for(|active| *active == Some(replica)).await.map(drop) };
         let frame = tokio::select! {
             frame = link.receiver.recv() => frame,
-            // An error is the end of the dialler, which the next wait notices.
             _ended = elsewhere => {
                 link.session.close(CODE_NORMAL, "there is another session");
                 return Ok(());
             }
         };
+        if begun.elapsed() < LED_BEFORE {
+            link.session.close(CODE_NORMAL, "nobody was to speak yet");
+            return Ok(());
+        }
+        backoff.reset();
         if let Ok(Some(_)) = frame {
             tracing::info!(control.addr = self.address, "another replica leads");
             return self.calls.send((replica, link)).await;

@@ -183,10 +183,9 @@ impl Dialler {
             if self.accepted.swap(false, Ordering::Relaxed) {
                 self.ever_accepted = true;
                 backoff.reset();
-            } else {
-                // That replica does not lead, or not us: begin with the next one.
-                turn += 1;
             }
+            // That replica does not lead, or fell silent, and a dead address takes long to be given up: begin with the next.
+            turn += 1;
             self.random = self.random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             next = tokio::select! {
                 Some(call) = called.recv() => Some(call),
@@ -220,6 +219,9 @@ impl Dialler {
             let frame = tokio::select! {
                 biased;
                 Some(call) = called.recv() => {
+                    if Some(call.0) == *self.active.borrow() {
+                        continue;
+                    }
                     session.close(CODE_NORMAL, "another replica leads");
                     self.events.send(Event::Disconnected).await?;
                     return Ok(End::Called(call));

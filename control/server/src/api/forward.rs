@@ -29,9 +29,10 @@ const FORWARDED_HEADER: HeaderName = HeaderName::from_static("x-weir-forwarded")
 /// What every replica answers for itself.
 const OWN_PATHS: [&str; 4] = [routes::HEALTH, routes::HEALTH_LEADER, routes::METRICS, routes::OPENAPI];
 /// Headers that are about one connection and not about the request; RFC 9110, section 7.6.1.
-const HOP_BY_HOP: [HeaderName; 8] = [
+const HOP_BY_HOP: [HeaderName; 9] = [
     header::CONNECTION,
     header::HOST,
+    HeaderName::from_static("keep-alive"),
     header::PROXY_AUTHENTICATE,
     header::PROXY_AUTHORIZATION,
     header::TE,
@@ -43,8 +44,6 @@ const HOP_BY_HOP: [HeaderName; 8] = [
 const FORWARDS_MAX: usize = 1024;
 /// How long a connection to the leader may take to open.
 const CONNECT_MAX: Duration = Duration::from_secs(2);
-/// The longest silence of the leader: longer than its longest wait, and followed logs send empty lines.
-const SILENCE_MAX: Duration = Duration::from_secs(120);
 
 /// The way to whoever leads.
 #[derive(Clone, Debug)]
@@ -71,7 +70,6 @@ impl Forwarder {
         let http = reqwest::Client::builder()
             .tls_backend_preconfigured(tls)
             .connect_timeout(CONNECT_MAX)
-            .read_timeout(SILENCE_MAX)
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
             .build()?;
@@ -116,7 +114,14 @@ pub(super) async fn pass_on(State(api): State<Api>, request: Request, next: Next
         return next.run(request).await;
     };
     let own = answers_anyway(&request).then(|| copy_of_read(&request));
-    match (api.forwarder.send(&leader, request).await, own) {
+    // A leader that fell silent has a successor soon, and an upload may take its time.
+    let replaced =
+        api.handle.wait_for(|status| status.leader.as_ref().is_none_or(|known| !is_at(&known.http, &leader)));
+    let answer = tokio::select! {
+        answer = api.forwarder.send(&leader, request) => answer,
+        () = replaced => Err(interrupted(&leader, "it leads no more")),
+    };
+    match (answer, own) {
         (Ok(response), _) => response,
         (Err(_), Some(own)) => next.run(own).await,
         (Err(refusal), None) => refusal.into_response(),
@@ -135,6 +140,10 @@ fn elsewhere(api: &Api, request: &Request) -> Option<String> {
     }
     let leader = status.leader?.http;
     (!leader.is_empty()).then(|| leader.trim_end_matches('/').to_owned())
+}
+
+fn is_at(url: &str, leader: &str) -> bool {
+    url.trim_end_matches('/') == leader
 }
 
 /// Whether this replica tells what it knows when the leader does not answer: that nobody does is worth knowing.
@@ -161,14 +170,18 @@ fn unreached(leader: &str, error: &reqwest::Error) -> Refusal {
         cause = deeper;
     }
     tracing::debug!(leader.http = leader, error = %cause, "a request could not be passed on");
-    let detail = if error.is_connect() {
-        format!("the leader {leader} cannot be reached ({cause}); another replica takes over if it is gone")
-    } else {
-        format!(
-            "the leader {leader} did not answer ({cause}); a change that was asked for may have taken effect, and \
-             repeating it with the same idempotency key is safe"
-        )
-    };
+    if !error.is_connect() {
+        return interrupted(leader, &cause.to_string());
+    }
+    let detail = format!("the leader {leader} cannot be reached ({cause}); another replica takes over if it is gone");
+    Refusal::new(Code::NoLeader, detail).retry_after(RETRY_AFTER_S)
+}
+
+fn interrupted(leader: &str, cause: &str) -> Refusal {
+    let detail = format!(
+        "the leader {leader} did not answer ({cause}); a change that was asked for may have taken effect, and repeating \
+         it with the same idempotency key is safe"
+    );
     Refusal::new(Code::NoLeader, detail).retry_after(RETRY_AFTER_S)
 }
 

@@ -186,9 +186,10 @@ impl EtcdStore {
             .call("renew the lease", CALL_MAX, |client| async move {
                 match client.lease_client().keep_alive(id).await {
                     Ok(_) => Ok(true),
-                    Err(Error::LeaseKeepAliveError(_)) => {
+                    Err(error @ Error::LeaseKeepAliveError(_)) => {
                         let left = client.lease_client().time_to_live(id, None).await?;
-                        Ok(left.ttl() > 0)
+                        // It lasts, but was not renewed: that is asked for again.
+                        if left.ttl() > 0 { Err(error) } else { Ok(false) }
                     }
                     Err(error) => Err(error),
                 }
