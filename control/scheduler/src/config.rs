@@ -4,6 +4,8 @@ use core::time::Duration;
 
 use weir_wire::{id::ClusterName, limits};
 
+use crate::limits::{KEEP_ENDED_FOR, KEEP_ENDED_MAX, KEEP_ENDED_MIN};
+
 /// How nodes are filled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Policy {
@@ -72,9 +74,9 @@ impl Config {
             placement: Policy::Spread,
             preempt_delay: Duration::from_secs(1),
             preempt_grace: Duration::from_secs(10),
-            keep_ended_max: 100_000,
-            keep_ended_for: Duration::from_secs(7 * 24 * 3600),
-            keep_ended_min: Duration::from_secs(300),
+            keep_ended_max: KEEP_ENDED_MAX,
+            keep_ended_for: KEEP_ENDED_FOR,
+            keep_ended_min: KEEP_ENDED_MIN,
             check_plans: cfg!(debug_assertions),
             checkpoint_log_len: 2000,
             checkpoint_log_bytes: 4 << 20,

@@ -97,6 +97,12 @@ pub const SERVICE_TASKS_MAX: u32 = 100_000;
 pub const SYSTEM_HEALTHY_AFTER: Duration = Duration::from_secs(10);
 /// How long a task of a service keeps away from the node on which it crashed, if there is another one.
 pub const AVOID_FOR: Duration = Duration::from_secs(600);
+/// How many ended runs are kept unless [`crate::Config::keep_ended_max`] says otherwise.
+pub const KEEP_ENDED_MAX: usize = 100_000;
+/// How long an ended run is kept unless [`crate::Config::keep_ended_for`] says otherwise.
+pub const KEEP_ENDED_FOR: Duration = Duration::from_secs(7 * 24 * 3600);
+/// How long an ended run is kept at least, unless [`crate::Config::keep_ended_min`] says otherwise.
+pub const KEEP_ENDED_MIN: Duration = Duration::from_secs(300);
 /// How often ended runs are looked at for those whose time has come.
 pub const RETENTION_CHECK_EVERY: Duration = Duration::from_secs(60);
 /// How soon they are looked at when there are more than are kept.

@@ -68,7 +68,7 @@ impl Retention {
         }
     }
 
-    /// A run exists; `index_run` counted what it comes after.
+    /// A run of a submission exists.
     fn started(&mut self, seq: Seq) {
         let submission = self.submissions.entry(seq).or_default();
         submission.runs += 1;
@@ -90,11 +90,6 @@ impl Retention {
         if self.left_over.back() != Some(&run) {
             self.left_over.push_back(run);
         }
-    }
-
-    /// Runs that have ended and are kept.
-    pub(crate) const fn len(&self) -> usize {
-        self.ended
     }
 
     /// Whether the end of a submission is staged.
@@ -130,7 +125,7 @@ impl Leading {
         }
         let ended_ms = run.ended_ms.unwrap_or(now.wall_ms);
         self.retention.ended(id.segment(), ended_ms, config.keep_ended_for);
-        let crowded = self.retention.len() > config.keep_ended_max;
+        let crowded = self.retention.ended > config.keep_ended_max;
         self.retention.check_within(now.mono, if crowded { RETENTION_CHECK_SOON } else { RETENTION_CHECK_EVERY });
     }
 

@@ -16,6 +16,7 @@ use weir_api::{
     routes::{HTTP_PORT, LINK_PORT},
     units,
 };
+use weir_scheduler::limits;
 use weir_wire::id::ClusterName;
 
 pub use args::Args;
@@ -26,8 +27,9 @@ use layers::Layer;
 const CLUSTER_DEFAULT: &str = "weir";
 /// Most ended runs that can be kept: half of all runs that are known.
 const KEEP_ENDED_RUNS_MAX: u32 = 1_000_000;
+const _: () = assert!(KEEP_ENDED_RUNS_MAX as usize * 2 <= limits::RUNS_MAX);
 /// How long ended runs can be kept.
-const KEEP_ENDED_FOR: RangeInclusive<Duration> = Duration::from_secs(300)..=Duration::from_secs(3650 * 24 * 3600);
+const KEEP_ENDED_FOR: RangeInclusive<Duration> = limits::KEEP_ENDED_MIN..=Duration::from_secs(3650 * 24 * 3600);
 
 /// The settings of one control plane, checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,7 +68,8 @@ pub struct KeepEnded {
 
 impl Default for KeepEnded {
     fn default() -> Self {
-        Self { runs: 100_000, time: Duration::from_secs(7 * 24 * 3600) }
+        let runs = u32::try_from(limits::KEEP_ENDED_MAX).unwrap_or(u32::MAX);
+        Self { runs, time: limits::KEEP_ENDED_FOR }
     }
 }
 

@@ -37,6 +37,15 @@ pub(super) async fn start(config: Config) -> Server {
     server
 }
 
+/// Starts a control plane that leads, and another one that has found it.
+pub(super) async fn start_with_standby(config: Config) -> (Server, Server) {
+    let first = start(config.clone()).await;
+    let leader = first.handle().status().leader;
+    let second = Server::start(config).await.unwrap();
+    within("finding the leader", second.handle().wait_for(|status| status.leader == leader)).await;
+    (first, second)
+}
+
 /// Puts a job and submits two runs of it.
 async fn submit(server: &Server, key: &str) -> Vec<RunId> {
     let job = PutJob { spec: testing::job("one"), expected: None };

@@ -47,8 +47,7 @@ impl Scout {
                 }
                 Err(error) => tracing::debug!(control.addr = self.address, %error, "a replica is not reached"),
             }
-            self.random = self.random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            sleep(backoff.next_wait(self.random >> 11)).await;
+            sleep(backoff.next_wait(next_random(&mut self.random))).await;
         }
     }
 
@@ -74,6 +73,12 @@ impl Scout {
         }
         Ok(())
     }
+}
+
+/// A further random number, only used to spread waits.
+pub(crate) const fn next_random(state: &mut u64) -> u64 {
+    *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+    *state >> 11
 }
 
 /// Connects to a replica under any of the addresses that its name has.

@@ -186,10 +186,10 @@ impl Dialler {
             }
             // That replica does not lead, or fell silent, and a dead address takes long to be given up: begin with the next.
             turn += 1;
-            self.random = self.random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let wait = backoff.next_wait(scout::next_random(&mut self.random));
             next = tokio::select! {
                 Some(call) = called.recv() => Some(call),
-                () = tokio::time::sleep(backoff.next_wait(self.random >> 11)) => None,
+                () = tokio::time::sleep(wait) => None,
             };
         }
     }

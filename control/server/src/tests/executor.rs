@@ -18,7 +18,7 @@ use weir_wire::{
     units::{CpuMillis, MemBytes},
 };
 
-use super::{config, start};
+use super::{config, start, start_with_standby};
 use crate::{
     config::{EtcdConfig, StoreConfig},
     server::Server,
@@ -130,11 +130,7 @@ async fn a_silent_executor_is_called_by_the_next_leader() {
     let folder = tempfile::tempdir().unwrap();
     let ca = testing::identity(&folder.path().join("identity"));
     let config = config(folder.path(), StoreConfig::Etcd(EtcdConfig::plain(vec![etcd.url()])));
-    let first = start(config.clone()).await;
-    let leader = first.handle().status().leader;
-    let standby = Server::start(config).await.unwrap();
-    within("finding the leader", standby.handle().wait_for(|status| status.leader == leader)).await;
-
+    let (first, standby) = start_with_standby(config).await;
     let cluster = Cluster { ca, server: standby, folder };
     let mut silent = cluster.connect("n1").await;
     // One that speaks to a standby is sent away.

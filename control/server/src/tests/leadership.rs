@@ -4,7 +4,7 @@ use sha2::{Digest as _, Sha256};
 use weir_scheduler::{PutJob, Request};
 use weir_wire::id::Digest;
 
-use super::{config, start, submit};
+use super::{config, start, start_with_standby, submit};
 use crate::{
     config::{EtcdConfig, StoreConfig},
     server::Server,
@@ -62,11 +62,7 @@ async fn a_standby_takes_over_when_the_leader_stops() {
     let folder = tempfile::tempdir().unwrap();
     testing::identity(&folder.path().join("identity"));
     let store = StoreConfig::Etcd(EtcdConfig::plain(vec![etcd.url()]));
-    let config = config(folder.path(), store);
-    let first = start(config.clone()).await;
-    let leader = first.handle().status().leader;
-    let second = Server::start(config).await.unwrap();
-    within("finding the leader", second.handle().wait_for(|status| status.leader == leader)).await;
+    let (first, second) = start_with_standby(config(folder.path(), store)).await;
     assert!(!second.is_leading());
     let runs = submit(&first, "default/k").await;
     first.stop().await;
@@ -87,11 +83,7 @@ async fn a_standby_passes_requests_on_to_the_leader() {
     let folder = tempfile::tempdir().unwrap();
     testing::identity(&folder.path().join("identity"));
     let store = StoreConfig::Etcd(EtcdConfig::plain(vec![etcd.url()]));
-    let config = config(folder.path(), store);
-    let first = start(config.clone()).await;
-    let leader = first.handle().status().leader;
-    let second = Server::start(config).await.unwrap();
-    within("finding the leader", second.handle().wait_for(|status| status.leader == leader)).await;
+    let (first, second) = start_with_standby(config(folder.path(), store)).await;
 
     // A body, a path, and an answer that says who gave it.
     let standby = client(&second);
@@ -103,7 +95,10 @@ async fn a_standby_passes_requests_on_to_the_leader() {
     let run = within("a run", standby.run("default", &runs[0].to_string(), &Default::default())).await.unwrap();
     assert_eq!(run.count, 3);
     let seen = within("the cluster", standby.cluster()).await.unwrap();
-    assert_eq!((seen.leader.clone(), seen.totals.open_runs), (leader.map(|leader| leader.http), 2));
+    assert_eq!(
+        (seen.leader.clone(), seen.totals.open_runs),
+        (first.handle().status().leader.map(|leader| leader.http), 2)
+    );
     let missing = within("a refusal", standby.job("default", "other", None)).await.unwrap_err();
     assert_eq!(missing.code(), Some(weir_api::Code::NotFound));
 

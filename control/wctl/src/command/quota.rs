@@ -8,9 +8,6 @@ use crate::{
     session::{Session, all_pages},
 };
 
-/// The share of a namespace between others that have none set.
-const WEIGHT_DEFAULT: u32 = 100;
-
 /// `wctl quota`.
 pub(crate) async fn quota(session: &Session, command: &QuotaCommand) -> Result<Exit> {
     match command {
@@ -45,6 +42,6 @@ fn limits(args: &QuotaSetArgs) -> Result<QuotaLimits> {
         cpu_milli: cpu.transpose()?,
         memory_bytes: memory.transpose()?,
         running: args.running,
-        weight: args.weight.unwrap_or(WEIGHT_DEFAULT),
+        weight: args.weight.unwrap_or(QuotaLimits::default().weight),
     })
 }
