@@ -52,6 +52,7 @@ mod query;
 mod queue;
 mod quota;
 mod reconcile;
+mod references;
 mod report;
 mod request;
 mod retain;
@@ -77,6 +78,7 @@ pub use deadline::Reason as DeadlineReason;
 pub use input::{Input, Loaded, PutJob, Request, RequestId, SessionId, Submit};
 pub use output::{Output, Reply, RequestError};
 pub use plan::{Plan, PlannedGrant};
+pub use references::Reference;
 pub use scheduler::Scheduler;
 pub use view::{
     Ahead, Counts, DependencyView, DrainView, EntryLocation, JobView, KindCounts, NodeState, NodeView, PlanView,

@@ -1,15 +1,20 @@
 //! The blob store: modules, large payloads, results and logs by digest, and the segment objects of the log.
 
+mod clean;
+
 use std::{error::Error as StdError, fmt::Display, io, path::Path, sync::Arc};
 
 use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, StreamExt, TryStreamExt, stream::BoxStream};
 use object_store::{
-    MultipartUpload, ObjectStore, ObjectStoreExt, PutMode, PutPayload, local::LocalFileSystem, path::Path as Key,
+    MultipartUpload, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutPayload, local::LocalFileSystem,
+    path::Path as Key,
 };
 use sha2::{Digest as _, Sha256};
-use tokio::sync::Semaphore;
+use tokio::sync::{RwLock, Semaphore};
 use weir_wire::{blob, id::Digest, limits};
+
+pub(crate) use clean::{DATED_WITHIN, Old};
 
 /// How much of a blob is gathered before it is written, bytes: object stores want parts of 5 MiB or more.
 const PART_LEN: usize = 8 << 20;
@@ -68,6 +73,8 @@ pub(crate) struct Content {
 pub(crate) struct Blobs {
     store: Arc<dyn ObjectStore>,
     puts: Arc<Semaphore>,
+    /// Held for writing while old objects are deleted: nobody finds an object there that is about to go.
+    deleting: Arc<RwLock<()>>,
 }
 
 impl Blobs {
@@ -83,10 +90,11 @@ impl Blobs {
     }
 
     fn new(store: Arc<dyn ObjectStore>) -> Self {
-        Self { store, puts: Arc::new(Semaphore::new(PUTS_MAX)) }
+        Self { store, puts: Arc::new(Semaphore::new(PUTS_MAX)), deleting: Arc::default() }
     }
 
-    /// Stores a blob, unless it is there already, once its content proved to have this digest.
+    /// Stores a blob once its content proved to have this digest. One that is there and was stored lately is left as
+    /// it is; an older one is stored anew, so that it does not look forgotten.
     ///
     /// # Errors
     /// [`BlobError::Digest`], [`BlobError::TooLong`], [`BlobError::Full`], or the failure of sender or store. Nothing
@@ -98,12 +106,13 @@ impl Blobs {
     {
         let _permit = self.puts.acquire().await.map_err(|e| BlobError::Failed(e.to_string()))?;
         let key = Key::from(blob::object_name(digest));
-        let wanted = self.len(digest).await?.is_none();
+        let found = self.find(digest).await?;
+        let wanted = found.as_ref().is_none_or(clean::is_old);
         let mut sink = Sink::new(self.store.as_ref(), key, wanted);
         match receive(&mut sink, digest, len_max.min(limits::BLOB_LEN_MAX), content).await {
             Ok(len) => {
                 sink.finish().await?;
-                Ok(Stored { len, created: wanted })
+                Ok(Stored { len, created: found.is_none() })
             }
             Err(error) => {
                 sink.abandon().await;
@@ -137,13 +146,24 @@ impl Blobs {
         self.read_object(&blob::object_name(digest), len_max).await
     }
 
-    /// Tells the length of a blob; nothing when there is none.
+    /// Finds a blob that is about to be referred to, and tells its length; nothing when there is none. One that was
+    /// stored long ago is stored anew, so that it does not look forgotten before the reference is recorded.
     ///
     /// # Errors
     /// The store's failure.
-    pub(crate) async fn len(&self, digest: &Digest) -> Result<Option<u64>, BlobError> {
+    pub(crate) async fn hold(&self, digest: &Digest) -> Result<Option<u64>, BlobError> {
+        let Some(found) = self.find(digest).await? else { return Ok(None) };
+        if clean::is_old(&found) {
+            let Some(content) = self.get(digest).await? else { return Ok(None) };
+            self.put(digest, limits::BLOB_LEN_MAX, content.stream).await?;
+        }
+        Ok(Some(found.size))
+    }
+
+    async fn find(&self, digest: &Digest) -> Result<Option<ObjectMeta>, BlobError> {
+        let _nothing_is_deleted = self.deleting.read().await;
         match self.store.head(&Key::from(blob::object_name(digest))).await {
-            Ok(meta) => Ok(Some(meta.size)),
+            Ok(meta) => Ok(Some(meta)),
             Err(object_store::Error::NotFound { .. }) => Ok(None),
             Err(error) => Err(failure(&error)),
         }
@@ -287,11 +307,8 @@ impl<'a> Sink<'a> {
             return result;
         }
         let content = PutPayload::from_bytes(self.part.split().freeze());
-        match self.store.put_opts(&self.key, content, PutMode::Create.into()).await {
-            // Somebody else stored the same content meanwhile.
-            Ok(_) | Err(object_store::Error::AlreadyExists { .. }) => Ok(()),
-            Err(error) => Err(failure(&error)),
-        }
+        // Over what somebody else stored meanwhile, which is the same.
+        self.store.put(&self.key, content).await.map(drop).map_err(|e| failure(&e))
     }
 
     async fn complete(&mut self) -> Result<(), BlobError> {
@@ -361,7 +378,7 @@ mod tests {
         for len in [0, 1, PART_LEN - 1, PART_LEN, PART_LEN + 1, 2 * PART_LEN + 5] {
             let content: Vec<u8> = (0..len).map(|i| u8::try_from(i % 251).unwrap()).collect();
             let digest = digest(&content);
-            assert_eq!(blobs.len(&digest).await.unwrap(), None);
+            assert_eq!(blobs.hold(&digest).await.unwrap(), None);
             assert!(blobs.get(&digest).await.unwrap().is_none());
             for created in [true, false] {
                 let stored = blobs.put(&digest, u64::MAX, stream::iter(parts(&content, 60_000))).await.unwrap();

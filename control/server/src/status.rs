@@ -10,7 +10,10 @@ use weir_api::StoreKind;
 use weir_wire::{
     id::{ClusterName, Term},
     record::Leader,
+    units::Instant,
 };
+
+use crate::clock;
 
 /// Longest error kept, bytes.
 const ERROR_LEN_MAX: usize = 1024;
@@ -24,6 +27,8 @@ pub(crate) struct ClusterStatus {
     pub(crate) leading: bool,
     /// The term, while this process leads.
     pub(crate) term: Option<Term>,
+    /// Since when this process leads.
+    pub(crate) leading_since: Option<Instant>,
     /// Who leads, as far as known; this process when `leading`.
     pub(crate) leader: Option<Leader>,
     /// What kind of store this is.
@@ -135,6 +140,7 @@ impl StatusBoard {
     pub(crate) fn leading(&self, term: Option<Term>) {
         self.change(|board| {
             board.status.leading = term.is_some();
+            board.status.leading_since = term.map(|_| clock::mono());
             board.status.term = term;
         });
     }

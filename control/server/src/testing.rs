@@ -42,6 +42,7 @@ pub(crate) fn board() -> StatusBoard {
         cluster: cluster(),
         leading: false,
         term: None,
+        leading_since: None,
         leader: None,
         store_kind: weir_api::StoreKind::Etcd,
         store_version: None,

@@ -111,6 +111,8 @@ routes! {
     CLUSTER, cluster() = "/v1/cluster";
     /// `POST`: starts the work of vanished nodes elsewhere although many vanished at once.
     RELEASE_BRAKE, release_brake() = "/v1/cluster/release-brake";
+    /// `POST`: deletes objects of the blob store that nothing needs any more.
+    GC, gc() = "/v1/cluster/gc";
     /// `GET`: objects by the start of their id.
     SEARCH, search() = "/v1/search";
     /// `GET`: the OpenAPI document.

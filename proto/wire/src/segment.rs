@@ -11,12 +11,24 @@ use crate::{
 
 const FORMAT: u8 = 1;
 
+/// The directory of all segment objects.
+pub const DIRECTORY: &str = "segments";
+
 /// The name of the segment object of a transaction.
 ///
 /// It carries the term, so that a transaction of a deposed leader never overwrites the object of its successor.
 #[must_use]
 pub fn object_name(seq: Seq, term: Term) -> String {
-    format!("segments/{:016x}-{:016x}", seq.0, term.0)
+    format!("{DIRECTORY}/{:016x}-{:016x}", seq.0, term.0)
+}
+
+/// The transaction and the term that [`object_name`] named an object by.
+#[must_use]
+pub fn parse_object_name(name: &str) -> Option<(Seq, Term)> {
+    let (seq, term) = name.strip_prefix(DIRECTORY)?.strip_prefix('/')?.split_once('-')?;
+    let number = |digits: &str| u64::from_str_radix(digits, 16).ok();
+    let parsed = (Seq(number(seq)?), Term(number(term)?));
+    (object_name(parsed.0, parsed.1) == name).then_some(parsed)
 }
 
 /// What is kept of one ended task.

@@ -1,7 +1,7 @@
 use weir_api::{
-    ChangeRequest, ClusterInfo, DispatchRequest, DrainRequest, Job, JobDiff, JobGraph, JobPlan, JobVersion,
-    LabelsRequest, NamespaceInfo, Node, Page, PageQuery, Quota, QuotaLimits, RevertRequest, Run, ScaleRequest, TaskWhy,
-    Versioned, routes,
+    ChangeRequest, ClusterInfo, DispatchRequest, DrainRequest, GcReport, GcRequest, Job, JobDiff, JobGraph, JobPlan,
+    JobVersion, LabelsRequest, NamespaceInfo, Node, Page, PageQuery, Quota, QuotaLimits, RevertRequest, Run,
+    ScaleRequest, TaskWhy, Versioned, routes,
     spec::{Document, limits},
 };
 
@@ -195,6 +195,14 @@ impl Client {
     /// Fails when the cluster does.
     pub async fn release_brake(&self, request: &ChangeRequest) -> Result<ClusterInfo> {
         self.object(Call::post(routes::release_brake()).json(request)?.repeatable()).await
+    }
+
+    /// Deletes objects of the blob store that nothing needs any more.
+    ///
+    /// # Errors
+    /// Fails with `invalid_request`, or with `back_pressure` shortly after an election.
+    pub async fn collect_garbage(&self, request: &GcRequest) -> Result<GcReport> {
+        self.object(Call::post(routes::gc()).json(request)?.repeatable()).await
     }
 
     /// Lists the quotas, with what is used of them.

@@ -136,6 +136,12 @@ impl Cluster {
         self.blobs = Some(dir);
     }
 
+    /// The directory of the blob store.
+    #[must_use]
+    pub fn blobs(&self) -> PathBuf {
+        self.blobs.clone().unwrap_or_else(|| self.dir.path().join("control").join("blobs"))
+    }
+
     /// The temporary directory of the cluster.
     #[must_use]
     pub fn dir(&self) -> &Path {

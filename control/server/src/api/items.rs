@@ -14,6 +14,7 @@ use crate::blobs::{BlobError, Content};
 pub(super) async fn check(api: &Api, digest: &Digest) -> Result<(BlobRef, u32), Refusal> {
     let permit = api.large_reads.acquire().await;
     let _permit = permit.map_err(|error| Refusal::internal("read the items", &error))?;
+    api.handle.blobs().hold(digest).await?;
     let Some(mut content) = api.handle.blobs().get(digest).await? else {
         return Err(Refusal::not_found(format!("no blob {digest} is stored; upload the items first")));
     };

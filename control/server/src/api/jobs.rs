@@ -136,7 +136,7 @@ pub(super) fn check_name(spec: &JobSpec, job: &JobName) -> Result<(), Refusal> {
 
 /// The module has to be there before anything can name it, so that a job can always start.
 async fn check_module(api: &Api, module: &Digest) -> Result<(), Refusal> {
-    if api.handle.blobs().len(module).await?.is_some() {
+    if api.handle.blobs().hold(module).await?.is_some() {
         return Ok(());
     }
     let mut refusal = Refusal::not_found(format!("the module {module} was not uploaded; push it first"));

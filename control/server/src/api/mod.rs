@@ -11,6 +11,7 @@ mod cluster;
 mod dispatch;
 mod entry;
 mod forward;
+mod gc;
 mod graph;
 mod health;
 mod items;
@@ -50,7 +51,7 @@ use axum::{
     middleware,
     routing::{get, post, put},
 };
-use tokio::sync::Semaphore;
+use tokio::sync::{Mutex, Semaphore};
 use tokio_util::sync::CancellationToken;
 use weir_api::routes;
 
@@ -77,6 +78,8 @@ struct Api {
     module_uploads: Arc<Semaphore>,
     large_reads: Arc<Semaphore>,
     log_reads: Arc<Semaphore>,
+    /// Held while the blob store is cleaned.
+    collecting: Arc<Mutex<()>>,
 }
 
 /// Makes the service that answers all of `/v1`, health and metrics.
@@ -91,6 +94,7 @@ pub(crate) fn router(handle: ControlHandle, auth: Auth, forwarder: Forwarder, cl
         module_uploads: Arc::new(Semaphore::new(MODULE_UPLOADS_MAX)),
         large_reads: Arc::new(Semaphore::new(LARGE_READS_MAX)),
         log_reads: Arc::new(Semaphore::new(LOG_READS_MAX)),
+        collecting: Arc::default(),
     };
     Router::new()
         .route(routes::MODULES, get(modules::list))
@@ -131,6 +135,7 @@ pub(crate) fn router(handle: ControlHandle, auth: Auth, forwarder: Forwarder, cl
         .route(routes::QUOTA, get(quotas::read).put(quotas::put).delete(quotas::remove))
         .route(routes::CLUSTER, get(cluster::read))
         .route(routes::RELEASE_BRAKE, post(cluster::release_brake))
+        .route(routes::GC, post(gc::collect))
         .route(routes::SEARCH, get(search::read))
         .route(routes::OPENAPI, get(openapi::read))
         .route(routes::HEALTH, get(health::alive))

@@ -18,9 +18,8 @@ use super::{
     refusal::Refusal,
     reply::Reply,
 };
+use crate::garbage::MODULE_DIRECTORY;
 
-/// Where the descriptions are, by the digest's digits.
-const DIRECTORY: &str = "modules";
 /// Longest description, bytes: imports and exports of a module are limited in number, and their names by its size.
 const DESCRIPTION_LEN_MAX: u64 = 16 << 20;
 /// Most modules that are listed.
@@ -84,7 +83,7 @@ pub(super) async fn read(State(api): State<Api>, Segments(digest): Segments<Stri
 
 /// The digests of stored modules, in order.
 pub(super) async fn digests(api: &Api) -> Result<Vec<Digest>, Refusal> {
-    let names = api.handle.blobs().list(DIRECTORY, MODULES_LISTED_MAX).await?;
+    let names = api.handle.blobs().list(MODULE_DIRECTORY, MODULES_LISTED_MAX).await?;
     let digest = |name: &String| format!("sha256:{}", name.rsplit('/').next()?).parse().ok();
     let mut digests: Vec<Digest> = names.iter().filter_map(digest).collect();
     digests.sort_unstable();
@@ -100,7 +99,7 @@ async fn describe(api: &Api, digest: &Digest) -> Result<Option<Module>, Refusal>
 }
 
 fn object_name(digest: &Digest) -> String {
-    format!("{DIRECTORY}/{}", digest.to_hex())
+    format!("{MODULE_DIRECTORY}/{}", digest.to_hex())
 }
 
 /// Hashes and validates on a thread of its own: it takes milliseconds for each megabyte.

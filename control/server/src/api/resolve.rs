@@ -147,7 +147,7 @@ impl<'a> Resolver<'a> {
         if let Some(blob) = self.blobs.get(&digest) {
             return Ok(*blob);
         }
-        let Some(len) = self.api.handle.blobs().len(&digest).await? else {
+        let Some(len) = self.api.handle.blobs().hold(&digest).await? else {
             return Err(Refusal::not_found(format!("no blob {digest} is stored; upload the payload first")));
         };
         let blob = BlobRef { digest, len };

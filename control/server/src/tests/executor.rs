@@ -180,14 +180,14 @@ async fn blobs_are_taken_when_they_are_what_they_are_called() {
     let (reply, _) = request(&link, &BlobRequest::Put(named), content.clone()).await;
     assert_eq!(reply, BlobReply::Ok(named.len));
     let blobs = cluster.server.handle().blobs();
-    assert_eq!(blobs.len(&named.digest).await.unwrap(), Some(named.len));
+    assert_eq!(blobs.hold(&named.digest).await.unwrap(), Some(named.len));
     let (reply, _) = request(&link, &BlobRequest::Put(named), content.clone()).await;
     assert_eq!(reply, BlobReply::Ok(named.len), "the same blob again");
 
     let wrong = BlobRef { digest: Digest([9; 32]), len: 3 };
     let (reply, _) = request(&link, &BlobRequest::Put(wrong), Bytes::from_static(b"abc")).await;
     assert!(matches!(&reply, BlobReply::Failed(why) if why.contains("digest")), "{reply:?}");
-    assert_eq!(blobs.len(&wrong.digest).await.unwrap(), None);
+    assert_eq!(blobs.hold(&wrong.digest).await.unwrap(), None);
     let short = BlobRef { len: 2, ..blob(b"abc") };
     let (reply, _) = request(&link, &BlobRequest::Put(short), Bytes::from_static(b"abc")).await;
     assert!(matches!(&reply, BlobReply::Failed(why) if why.contains("longer than the limit")), "{reply:?}");

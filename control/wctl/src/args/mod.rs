@@ -19,8 +19,8 @@ pub(crate) use node::{DrainArgs, NodeCommand};
 #[cfg(feature = "dev")]
 pub(crate) use nouns::DevArgs;
 pub(crate) use nouns::{
-    ClusterCommand, CompletionArgs, InitArgs, LogsArgs, ModuleCommand, StatusArgs, StopArgs, TaskCommand, WaitArgs,
-    WaitFor,
+    ClusterCommand, CompletionArgs, GcArgs, InitArgs, LogsArgs, ModuleCommand, StatusArgs, StopArgs, TaskCommand,
+    WaitArgs, WaitFor,
 };
 pub(crate) use quota::{NamespaceCommand, QuotaCommand, QuotaSetArgs};
 #[cfg(feature = "sim")]

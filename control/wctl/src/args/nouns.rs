@@ -177,6 +177,22 @@ pub(crate) enum ClusterCommand {
         #[arg(long, value_name = "TEXT")]
         message: Option<String>,
     },
+    /// Delete modules, payloads, results and logs from the blob store that nothing needs any more
+    Gc(GcArgs),
+}
+
+/// `wctl cluster gc`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct GcArgs {
+    /// Only count what would be deleted
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Leave what was stored within this time; at least 2h [default: 24h]
+    #[arg(long, value_name = "DURATION")]
+    pub(crate) min_age: Option<String>,
+    /// Why, for the record
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) message: Option<String>,
 }
 
 /// `wctl cluster init`.

@@ -54,6 +54,7 @@ pub(crate) fn dispatch(cli: Cli) -> Result<Exit> {
         Command::Cluster(ClusterCommand::ReleaseBrake { message }) => {
             block_on(async { cluster::release_brake(&open()?, message).await })
         }
+        Command::Cluster(ClusterCommand::Gc(args)) => block_on(async { cluster::gc(&open()?, args).await }),
         #[cfg(feature = "sim")]
         Command::Sim(args) => sim::sim(Out::new(global.format), &args),
         Command::Completion(args) => {

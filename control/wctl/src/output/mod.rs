@@ -3,6 +3,7 @@
 pub(crate) mod table;
 pub(crate) mod terminal;
 pub(crate) mod text;
+mod storage;
 mod views;
 mod yaml;
 

@@ -83,3 +83,37 @@ pub struct ClusterTotals {
     /// The brake is on.
     pub brake: bool,
 }
+
+/// What objects of the blob store are deleted: those that nothing needs and that are old enough.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct GcRequest {
+    /// Only count, and delete nothing.
+    pub dry_run: bool,
+    /// Objects that were stored within this time stay, as a duration such as `24h`, which is the default; at least `2h`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub min_age: Option<String>,
+    /// Why, for the record.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+}
+
+/// What was found in the blob store.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
+pub struct GcReport {
+    /// Nothing was deleted; the numbers are what would be.
+    pub dry_run: bool,
+    /// Objects that were deleted.
+    pub deleted_objects: u64,
+    /// Their bytes.
+    pub deleted_bytes: u64,
+    /// Objects that nothing needs, but that are not old enough.
+    pub young_objects: u64,
+    /// Their bytes.
+    pub young_bytes: u64,
+    /// Objects that are needed.
+    pub needed_objects: u64,
+    /// Their bytes.
+    pub needed_bytes: u64,
+}

@@ -192,6 +192,7 @@ fn status() -> ClusterStatus {
         cluster: "test".parse().unwrap(),
         leading: true,
         term: Some(TERM),
+        leading_since: None,
         leader: None,
         store_kind: StoreKind::Embedded,
         store_version: None,
