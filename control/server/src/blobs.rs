@@ -225,7 +225,11 @@ impl Blobs {
         Ok(id.to_owned())
     }
 
-    async fn open(&self, name: &str) -> Result<Option<Content>, BlobError> {
+    /// Begins to read an object; nothing when there is none.
+    ///
+    /// # Errors
+    /// The store's failure.
+    pub(crate) async fn open(&self, name: &str) -> Result<Option<Content>, BlobError> {
         match self.store.get(&Key::from(name)).await {
             Ok(found) => {
                 let len = found.meta.size;

@@ -10,6 +10,7 @@ use crate::{
     blobs::Blobs,
     metrics::Metrics,
     status::{ClusterStatus, StatusBoard},
+    store::Store,
 };
 
 /// Most calls that wait for the driver; beyond that callers are told that the cluster is busy.
@@ -28,6 +29,7 @@ pub(crate) struct ControlHandle {
 /// What handles share with the rest of the process.
 pub(crate) struct Shared {
     pub(crate) blobs: Blobs,
+    pub(crate) store: Store,
     pub(crate) status: StatusBoard,
     pub(crate) metrics: Metrics,
 }
@@ -105,6 +107,11 @@ impl ControlHandle {
     /// The blob store.
     pub(crate) fn blobs(&self) -> &Blobs {
         &self.shared.blobs
+    }
+
+    /// What is kept, and where.
+    pub(crate) fn shared(&self) -> Arc<Shared> {
+        Arc::clone(&self.shared)
     }
 
     /// Who leads, and how the store is doing.

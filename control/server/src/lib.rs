@@ -14,6 +14,7 @@ mod commit;
 mod config;
 mod driver;
 mod followers;
+mod garbage;
 mod handle;
 mod https;
 mod index_set;
@@ -23,6 +24,7 @@ mod outlets;
 mod readiness;
 mod server;
 mod sessions;
+pub mod snapshot;
 mod status;
 mod store;
 #[cfg(test)]

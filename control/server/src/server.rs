@@ -89,7 +89,7 @@ impl Server {
         let http = web.address();
         let board = StatusBoard::new(initial_status(&config));
         let store = open_store(&config, &board).await?;
-        let shared = Arc::new(Shared { blobs, status: board, metrics: Metrics::new() });
+        let shared = Arc::new(Shared { blobs, store: store.clone(), status: board, metrics: Metrics::new() });
         let stop = CancellationToken::new();
         let wiring = Wiring::new(&config, store, shared, stop.clone());
         let handle = wiring.handle.clone();
@@ -255,7 +255,7 @@ fn spawn_runtime(name: &str, work: impl Future<Output = ()> + Send + 'static) ->
     thread.with_context(|| format!("failed to start the thread {name}"))
 }
 
-async fn open_store(config: &Config, board: &StatusBoard) -> Result<Store> {
+pub(crate) async fn open_store(config: &Config, board: &StatusBoard) -> Result<Store> {
     let store = match &config.store {
         StoreConfig::Etcd(etcd) => EtcdStore::new(etcd, &config.cluster, board.clone()).await.map(Store::Etcd),
         StoreConfig::Embedded(directory) => {
@@ -279,11 +279,12 @@ fn load_identity(config: &Config) -> Result<weir_link::Identity> {
     Ok(identity)
 }
 
-fn initial_status(config: &Config) -> ClusterStatus {
+pub(crate) fn initial_status(config: &Config) -> ClusterStatus {
     ClusterStatus {
         cluster: config.cluster.clone(),
         leading: false,
         term: None,
+        leading_since: None,
         leader: None,
         store_kind: match config.store {
             StoreConfig::Etcd(_) => weir_api::StoreKind::Etcd,

@@ -6,8 +6,9 @@ mod load;
 #[cfg(test)]
 mod tests;
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
+use redb::ReadTransaction;
 use weir_api::StoreKind;
 use weir_scheduler::Loaded;
 use weir_wire::{
@@ -21,6 +22,7 @@ use weir_wire::{
 
 pub(crate) use embedded::EmbeddedStore;
 pub(crate) use etcd::EtcdStore;
+pub(crate) use load::{PageRange, Pages, RECORDS, after, after_prefix};
 
 /// Why the store could not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -61,6 +63,12 @@ pub(crate) enum StoreError {
         /// What is wrong with it.
         error: codec::Error,
     },
+    /// A snapshot was not restored to its end.
+    #[error(
+        "use the store: a snapshot is being restored, or was not restored to its end; let the command \
+         `wctl cluster snapshot restore` finish, or repeat it"
+    )]
+    HalfRestored,
     /// A stored key is not one that this build knows.
     #[error("read the store: the key {0:?} is not one that this build knows")]
     UnknownKey(String),
@@ -89,6 +97,14 @@ pub(crate) struct Leadership {
     /// Leadership is certain until then, unless it is renewed.
     pub(crate) until: Instant,
     lease: Option<etcd::Lease>,
+}
+
+/// The state of a store as it was at some moment.
+pub(crate) enum StoreView {
+    /// A revision of etcd.
+    Etcd(i64),
+    /// A transaction that only reads.
+    Embedded(Arc<ReadTransaction>),
 }
 
 /// One of the two stores.
@@ -178,6 +194,45 @@ impl Store {
         };
         let record = BlobStore::from_bytes(&recorded).map_err(|error| corrupt(key::BLOB_STORE, error))?;
         Ok(record.id)
+    }
+
+    /// Fixes the state as it is now, to be read with [`scan_view`](Self::scan_view).
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub(crate) async fn view(&self) -> Result<StoreView, StoreError> {
+        match self {
+            Self::Etcd(store) => store.revision().await.map(StoreView::Etcd),
+            Self::Embedded(store) => store.reading().await.map(StoreView::Embedded),
+        }
+    }
+
+    /// A page of the state that was fixed.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`], also when etcd has compacted that state away since.
+    pub(crate) async fn scan_view(&self, view: &StoreView, range: PageRange) -> Result<Vec<Pair>, StoreError> {
+        match (self, view) {
+            (Self::Etcd(store), StoreView::Etcd(revision)) => store.scan_at(range, Some(*revision)).await,
+            (_, StoreView::Embedded(reading)) => EmbeddedStore::scan_reading(Arc::clone(reading), range).await,
+            (Self::Embedded(_), StoreView::Etcd(_)) => Err(StoreError::Refused("a view of another store".to_owned())),
+        }
+    }
+
+    /// Writes records as they are and deletes one, in one transaction, while this process leads.
+    ///
+    /// # Errors
+    /// The store's failure, or that this process does not lead any more.
+    pub(crate) async fn import(
+        &self,
+        leadership: &Leadership,
+        records: Vec<Pair>,
+        delete: Option<&'static str>,
+    ) -> Result<(), StoreError> {
+        match self {
+            Self::Etcd(store) => store.import(leadership.term, records, delete).await,
+            Self::Embedded(store) => store.import(records, delete).await,
+        }
     }
 
     /// At most `limit` pairs of the keys from `start` to before `end`, in order. Keys are relative to the cluster.

@@ -113,6 +113,8 @@ routes! {
     RELEASE_BRAKE, release_brake() = "/v1/cluster/release-brake";
     /// `POST`: deletes objects of the blob store that nothing needs any more.
     GC, gc() = "/v1/cluster/gc";
+    /// `GET`: everything that the cluster keeps, as one file.
+    SNAPSHOT, snapshot() = "/v1/cluster/snapshot";
     /// `GET`: objects by the start of their id.
     SEARCH, search() = "/v1/search";
     /// `GET`: the OpenAPI document.

@@ -11,6 +11,8 @@ pub const LEADER: &str = "leader";
 pub const HEAD: &str = "head";
 /// The random id of the blob store that belongs to this cluster.
 pub const BLOB_STORE: &str = "blobs";
+/// There while a snapshot is being restored; the digest of that snapshot.
+pub const RESTORING: &str = "restoring";
 /// All job specs.
 pub const JOBS: &str = "job/";
 /// All submission segments.

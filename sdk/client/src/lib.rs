@@ -15,6 +15,7 @@
 //! at the next address, when no connection can be made or the replica has no leader; all others are sent once.
 
 mod cluster;
+mod download;
 mod error;
 mod jobs;
 mod lines;
@@ -25,6 +26,7 @@ mod runs;
 mod tasks;
 mod transport;
 
+pub use download::Download;
 pub use error::{Error, Result};
 pub use jobs::JobWrite;
 pub use lines::Lines;

@@ -1,11 +1,11 @@
 use weir_api::{
     ChangeRequest, ClusterInfo, DispatchRequest, DrainRequest, GcReport, GcRequest, Job, JobDiff, JobGraph, JobPlan,
     JobVersion, LabelsRequest, NamespaceInfo, Node, Page, PageQuery, Quota, QuotaLimits, RevertRequest, Run,
-    ScaleRequest, TaskWhy, Versioned, routes,
+    ScaleRequest, SnapshotQuery, TaskWhy, Versioned, routes,
     spec::{Document, limits},
 };
 
-use crate::{Client, Error, Result, transport::Call};
+use crate::{Client, Download, Error, Result, transport::Call};
 
 /// What came of a function that was called.
 #[derive(Clone, Debug, PartialEq)]
@@ -203,6 +203,15 @@ impl Client {
     /// Fails with `invalid_request`, or with `back_pressure` shortly after an election.
     pub async fn collect_garbage(&self, request: &GcRequest) -> Result<GcReport> {
         self.object(Call::post(routes::gc()).json(request)?.repeatable()).await
+    }
+
+    /// Takes a snapshot of the whole cluster.
+    ///
+    /// # Errors
+    /// Fails with `back_pressure` while another one is taken or the blob store is cleaned.
+    pub async fn snapshot(&self, query: &SnapshotQuery) -> Result<Download> {
+        let (address, response) = self.send(Call::get(routes::snapshot()).query(query)).await?;
+        Ok(Download::new(address, response))
     }
 
     /// Lists the quotas, with what is used of them.

@@ -41,7 +41,8 @@ pub(super) async fn collect(State(api): State<Api>, headers: HeaderMap, body: Bo
 }
 
 fn age(text: &str) -> Result<Duration, Refusal> {
-    let allowed = || Some(format!("a duration of at least {}", units::format_duration_ms(AGE_MIN.as_millis() as u64)));
+    let least_ms = u64::try_from(AGE_MIN.as_millis()).unwrap_or(u64::MAX);
+    let allowed = || Some(format!("a duration of at least {}", units::format_duration_ms(least_ms)));
     let age = units::parse_duration_ms(text)
         .map_err(|error| Refusal::invalid_key("min_age", error.to_string(), allowed()))
         .map(Duration::from_millis)?;

@@ -34,6 +34,7 @@ mod results;
 mod runs;
 mod search;
 mod show;
+mod snapshot;
 mod submit;
 mod tasks;
 mod versions;
@@ -136,6 +137,7 @@ pub(crate) fn router(handle: ControlHandle, auth: Auth, forwarder: Forwarder, cl
         .route(routes::CLUSTER, get(cluster::read))
         .route(routes::RELEASE_BRAKE, post(cluster::release_brake))
         .route(routes::GC, post(gc::collect))
+        .route(routes::SNAPSHOT, get(snapshot::read))
         .route(routes::SEARCH, get(search::read))
         .route(routes::OPENAPI, get(openapi::read))
         .route(routes::HEALTH, get(health::alive))

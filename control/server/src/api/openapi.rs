@@ -12,7 +12,7 @@ use weir_api::{FoundKind, LogRecord, Problem, Until, routes, spec::Document};
 
 use super::{
     blobs, cluster, dispatch, gc, graph, health, jobs, logs, modules, namespaces, nodes, operate, plan, quotas,
-    refusal::Refusal, reply::Reply, results, runs, search, submit, tasks, versions,
+    refusal::Refusal, reply::Reply, results, runs, search, snapshot, submit, tasks, versions,
 };
 
 #[derive(OpenApi)]
@@ -30,7 +30,7 @@ use super::{
         runs::list, submit::one, submit::batch, runs::read, runs::stop, runs::why, results::read,
         tasks::list, tasks::read, tasks::result, tasks::why, tasks::stop, logs::read,
         nodes::list, nodes::read, nodes::cordon, nodes::uncordon, nodes::drain, nodes::labels, nodes::remove,
-        namespaces::list, quotas::list, quotas::read, quotas::put, quotas::remove, cluster::read, cluster::release_brake, gc::collect, search::read,
+        namespaces::list, quotas::list, quotas::read, quotas::put, quotas::remove, cluster::read, cluster::release_brake, gc::collect, snapshot::read, search::read,
         read, health::alive, health::leader, health::metrics,
     ),
     components(schemas(Problem, LogRecord, Document, FoundKind, Until)),

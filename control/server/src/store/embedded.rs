@@ -5,7 +5,9 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
+use redb::{
+    Database, DatabaseError, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction,
+};
 use weir_wire::{
     codec::Document,
     id::{ClusterName, Seq, Term},
@@ -15,7 +17,7 @@ use weir_wire::{
     units::Instant,
 };
 
-use super::{Leadership, Pair, StoreError, corrupt};
+use super::{Leadership, PageRange, Pair, StoreError, corrupt};
 use crate::status::{Part, StatusBoard};
 
 /// All records, under the keys that etcd would have.
@@ -55,20 +57,19 @@ impl EmbeddedStore {
     /// to another cluster.
     pub(crate) async fn open(directory: &Path, cluster: &ClusterName, board: StatusBoard) -> Result<Self, StoreError> {
         let (directory, cluster) = (directory.to_owned(), cluster.clone());
-        let opened = tokio::task::spawn_blocking(move || {
-            let path = directory.join(FILE_NAME);
-            let failed = |detail: String| StoreError::Open { path: path.clone(), detail };
-            std::fs::create_dir_all(&directory).map_err(|e| failed(e.to_string()))?;
-            let database = open_file(&path)?;
-            let found = begin(&database, &cluster).map_err(|e| failed(e.to_string()))?;
-            match found {
-                Ok(term) => Ok((path, database, term)),
-                Err(other) => Err(failed(format!("it belongs to the cluster {other:?}, not to {cluster}"))),
-            }
-        });
-        let (path, database, term) = join(opened.await)??;
-        let database = Mutex::new(Some(database));
-        let file = Arc::new(File { path, database });
+        let opened = tokio::task::spawn_blocking(move || Self::open_now(&directory, &cluster, board));
+        join(opened.await)?
+    }
+
+    /// As [`open`](Self::open), on this thread.
+    pub(crate) fn open_now(directory: &Path, cluster: &ClusterName, board: StatusBoard) -> Result<Self, StoreError> {
+        let path = directory.join(FILE_NAME);
+        let failed = |detail: String| StoreError::Open { path: path.clone(), detail };
+        std::fs::create_dir_all(directory).map_err(|e| failed(e.to_string()))?;
+        let database = open_file(&path)?;
+        let found = begin(&database, cluster).map_err(|e| failed(e.to_string()))?;
+        let term = found.map_err(|other| failed(format!("it belongs to the cluster {other:?}, not to {cluster}")))?;
+        let file = Arc::new(File { path, database: Mutex::new(Some(database)) });
         board.answered(Part::Store);
         Ok(Self { file, term, board })
     }
@@ -88,15 +89,35 @@ impl EmbeddedStore {
     }
 
     pub(super) async fn scan(&self, start: &str, end: &str, limit: usize) -> Result<Vec<Pair>, StoreError> {
-        let (start, end) = (start.to_owned(), end.to_owned());
+        let range = PageRange { start: start.to_owned(), end: end.to_owned(), limit };
+        self.with(move |database| read_page(&database.begin_read()?, &range)).await
+    }
+
+    /// Fixes the state as it is now.
+    pub(super) async fn reading(&self) -> Result<Arc<ReadTransaction>, StoreError> {
+        self.with(|database| Ok(Arc::new(database.begin_read()?))).await
+    }
+
+    /// A page of the state that was fixed.
+    pub(super) async fn scan_reading(reading: Arc<ReadTransaction>, range: PageRange) -> Result<Vec<Pair>, StoreError> {
+        let read = tokio::task::spawn_blocking(move || read_page(&reading, &range).map_err(|failure| failure.0));
+        join(read.await).and_then(|page| page)
+    }
+
+    /// Writes records as they are, and deletes one.
+    pub(super) async fn import(&self, puts: Vec<Pair>, delete: Option<&'static str>) -> Result<(), StoreError> {
         self.with(move |database| {
-            let records = database.begin_read()?.open_table(RECORDS)?;
-            let found = records.range::<&str>(start.as_str()..end.as_str())?.take(limit);
-            let pair = |entry: Result<(_, _), redb::StorageError>| {
-                let (key, value): (redb::AccessGuard<'_, &str>, redb::AccessGuard<'_, &[u8]>) = entry?;
-                Ok((key.value().to_owned(), value.value().to_vec()))
-            };
-            Ok(found.map(pair).collect::<Result<_, redb::StorageError>>()?)
+            let write = database.begin_write()?;
+            {
+                let mut records = write.open_table(RECORDS)?;
+                for (name, value) in &puts {
+                    records.insert(name.as_str(), value.as_slice())?;
+                }
+                if let Some(name) = delete {
+                    records.remove(name)?;
+                }
+            }
+            Ok(write.commit()?)
         })
         .await
     }
@@ -147,6 +168,16 @@ impl EmbeddedStore {
         }
         result
     }
+}
+
+fn read_page(reading: &ReadTransaction, range: &PageRange) -> Result<Vec<Pair>, StoreFailure> {
+    let records = reading.open_table(RECORDS)?;
+    let found = records.range::<&str>(range.start.as_str()..range.end.as_str())?.take(range.limit);
+    let pair = |entry: Result<(_, _), redb::StorageError>| {
+        let (key, value): (redb::AccessGuard<'_, &str>, redb::AccessGuard<'_, &[u8]>) = entry?;
+        Ok((key.value().to_owned(), value.value().to_vec()))
+    };
+    Ok(found.map(pair).collect::<Result<_, redb::StorageError>>()?)
 }
 
 /// A failure of redb, or a value that cannot be read.

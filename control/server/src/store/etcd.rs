@@ -29,7 +29,7 @@ use weir_wire::{
 };
 
 use self::{access::Credentials, failure::Failure, member::Member};
-use super::{Campaign, Leadership, Pair, StoreError};
+use super::{Campaign, Leadership, PageRange, Pair, StoreError};
 use crate::{
     clock,
     config::EtcdConfig,
@@ -225,11 +225,40 @@ impl EtcdStore {
     }
 
     pub(super) async fn scan(&self, start: &str, end: &str, limit: usize) -> Result<Vec<Pair>, StoreError> {
-        let (start, end) = (self.shared.key(start), self.shared.key(end));
-        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        self.scan_at(PageRange { start: start.to_owned(), end: end.to_owned(), limit }, None).await
+    }
+
+    /// The revision of the newest change.
+    pub(super) async fn revision(&self) -> Result<i64, StoreError> {
+        let full = self.shared.key(key::HEAD);
+        let found = self
+            .call("read the revision", CALL_MAX, |client| async move { client.kv_client().get(full, None).await })
+            .await?;
+        let revision = found.header().map(etcd_client::ResponseHeader::revision);
+        revision.ok_or_else(|| StoreError::Unavailable("etcd's answer has no header".to_owned()))
+    }
+
+    /// Writes records as they are, and deletes one, while this process leads.
+    pub(super) async fn import(&self, term: Term, records: Vec<Pair>, delete: Option<&str>) -> Result<(), StoreError> {
+        let term = i64::try_from(term.0).unwrap_or(i64::MAX);
+        let puts = records.into_iter().map(|(name, value)| TxnOp::put(self.shared.key(&name), value, None));
+        let delete = delete.map(|name| TxnOp::delete(self.shared.key(name), None));
+        let request = etcd_client::Txn::new()
+            .when([Compare::create_revision(self.shared.key(key::LEADER), CompareOp::Equal, term)])
+            .and_then(puts.chain(delete).collect::<Vec<_>>());
+        let answer = self
+            .call("write records", BULK_CALL_MAX, |client| async move { client.kv_client().txn(request).await })
+            .await?;
+        if answer.succeeded() { Ok(()) } else { Err(StoreError::Refused("somebody else leads now".to_owned())) }
+    }
+
+    /// A page, of the newest state or as of a revision.
+    pub(super) async fn scan_at(&self, range: PageRange, revision: Option<i64>) -> Result<Vec<Pair>, StoreError> {
+        let (start, end) = (self.shared.key(&range.start), self.shared.key(&range.end));
+        let limit = i64::try_from(range.limit).unwrap_or(i64::MAX);
         let mut page = self
             .call("read a page", BULK_CALL_MAX, |client| async move {
-                let options = GetOptions::new().with_range(end).with_limit(limit);
+                let options = GetOptions::new().with_range(end).with_limit(limit).with_revision(revision.unwrap_or(0));
                 let mut kv = client.kv_client().max_decoding_message_size(PAGE_BYTES_MAX);
                 kv.get(start, Some(options)).await
             })

@@ -12,28 +12,70 @@ const PAGE_LEN_FIRST: usize = 32;
 /// The page length is steered so that a page has about this many bytes.
 const PAGE_BYTES_TARGET: usize = 4 << 20;
 
+/// Where all records are, in the order in which they are read.
+pub(crate) const RECORDS: [&str; 7] =
+    [key::JOBS, key::SUBMISSIONS, key::CHECKPOINTS, key::LOG, key::NODES, key::JOB_STATES, key::QUOTAS];
+
 /// Reads every record of the cluster. Once the leader key belongs to this process, nobody else can change any.
 pub(super) async fn load(store: &Store) -> Result<Loaded, StoreError> {
     let mut loaded = Loaded::default();
+    if !store.scan(key::RESTORING, &after(key::RESTORING), 1).await?.is_empty() {
+        return Err(StoreError::HalfRestored);
+    }
     let head = store.scan(key::HEAD, &after(key::HEAD), 1).await?;
     if let Some((name, value)) = head.first() {
         loaded.head = decode::<Head>(name, value)?.seq;
     }
-    for prefix in [key::JOBS, key::SUBMISSIONS, key::CHECKPOINTS, key::LOG, key::NODES, key::JOB_STATES, key::QUOTAS] {
-        let end = key_after_prefix(prefix);
-        let mut start = prefix.to_owned();
-        let mut limit = PAGE_LEN_FIRST;
-        loop {
-            let page = store.scan(&start, &end, limit).await?;
+    for prefix in RECORDS {
+        let mut pages = Pages::of(prefix);
+        while let Some(range) = pages.next() {
+            let page = store.scan(&range.start, &range.end, range.limit).await?;
             for pair in &page {
                 place(&mut loaded, prefix, pair)?;
             }
-            let Some((last, _)) = page.last().filter(|_| page.len() >= limit) else { break };
-            start = after(last);
-            limit = next_limit(&page);
+            pages.read(&page);
         }
     }
     Ok(loaded)
+}
+
+/// All keys below a prefix, or one key alone, in pages of a steady size.
+#[derive(Debug)]
+pub(crate) struct Pages {
+    next: Option<PageRange>,
+}
+
+/// What the next page is to hold.
+#[derive(Debug, Clone)]
+pub(crate) struct PageRange {
+    pub(crate) start: String,
+    pub(crate) end: String,
+    pub(crate) limit: usize,
+}
+
+impl Pages {
+    /// Before the first page.
+    pub(crate) fn of(prefix: &str) -> Self {
+        let end = if prefix.ends_with('/') { after_prefix(prefix) } else { after(prefix) };
+        Self { next: Some(PageRange { start: prefix.to_owned(), end, limit: PAGE_LEN_FIRST }) }
+    }
+
+    /// The next page; nothing after the last one.
+    pub(crate) fn next(&self) -> Option<PageRange> {
+        self.next.clone()
+    }
+
+    /// This is that page.
+    pub(crate) fn read(&mut self, page: &[Pair]) {
+        let Some(range) = &mut self.next else { return };
+        match page.last().filter(|_| page.len() >= range.limit) {
+            Some((last, _)) => {
+                range.start = after(last);
+                range.limit = next_limit(page);
+            }
+            None => self.next = None,
+        }
+    }
 }
 
 fn place(loaded: &mut Loaded, prefix: &str, (name, value): &Pair) -> Result<(), StoreError> {
@@ -73,12 +115,12 @@ fn next_limit(page: &[Pair]) -> usize {
 }
 
 /// The first key after `key`.
-pub(super) fn after(key: &str) -> String {
+pub(crate) fn after(key: &str) -> String {
     format!("{key}\0")
 }
 
 /// The first key after all that begin with `prefix`, which ends in a slash.
-fn key_after_prefix(prefix: &str) -> String {
+pub(crate) fn after_prefix(prefix: &str) -> String {
     let stem = prefix.strip_suffix('/').unwrap_or(prefix);
     // '0' follows '/'.
     format!("{stem}0")

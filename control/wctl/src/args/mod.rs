@@ -7,6 +7,8 @@ mod nouns;
 mod quota;
 #[cfg(feature = "sim")]
 mod sim;
+#[cfg(feature = "dev")]
+mod snapshot;
 
 use std::path::PathBuf;
 
@@ -25,6 +27,8 @@ pub(crate) use nouns::{
 pub(crate) use quota::{NamespaceCommand, QuotaCommand, QuotaSetArgs};
 #[cfg(feature = "sim")]
 pub(crate) use sim::{ConvertArgs, PlacementArg, SimArgs, SimCommand, TraceFormat};
+#[cfg(feature = "dev")]
+pub(crate) use snapshot::{RestoreArgs, SaveArgs, SnapshotCommand};
 
 use crate::output::Format;
 

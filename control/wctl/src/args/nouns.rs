@@ -179,6 +179,10 @@ pub(crate) enum ClusterCommand {
     },
     /// Delete modules, payloads, results and logs from the blob store that nothing needs any more
     Gc(GcArgs),
+    /// Save, check and restore everything that the cluster keeps
+    #[cfg(feature = "dev")]
+    #[command(subcommand)]
+    Snapshot(super::SnapshotCommand),
 }
 
 /// `wctl cluster gc`.

@@ -13,6 +13,8 @@ mod quota;
 mod run;
 #[cfg(feature = "sim")]
 mod sim;
+#[cfg(feature = "dev")]
+mod snapshot;
 mod status;
 mod stop;
 mod task;
@@ -21,6 +23,8 @@ mod wait;
 
 use clap::CommandFactory as _;
 
+#[cfg(feature = "dev")]
+use crate::args::SnapshotCommand;
 use crate::{
     args::{Cli, ClusterCommand, Command},
     exit::Exit,
@@ -55,6 +59,15 @@ pub(crate) fn dispatch(cli: Cli) -> Result<Exit> {
             block_on(async { cluster::release_brake(&open()?, message).await })
         }
         Command::Cluster(ClusterCommand::Gc(args)) => block_on(async { cluster::gc(&open()?, args).await }),
+        #[cfg(feature = "dev")]
+        Command::Cluster(ClusterCommand::Snapshot(command)) => block_on(async {
+            let out = Out::new(global.format);
+            match command {
+                SnapshotCommand::Save(args) => snapshot::save(&open()?, &args).await,
+                SnapshotCommand::Inspect { file } => snapshot::inspect(out, &file).await,
+                SnapshotCommand::Restore(args) => snapshot::restore(out, &args).await,
+            }
+        }),
         #[cfg(feature = "sim")]
         Command::Sim(args) => sim::sim(Out::new(global.format), &args),
         Command::Completion(args) => {

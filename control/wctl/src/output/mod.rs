@@ -1,9 +1,9 @@
 //! Data on stdout, in the format that was asked for.
 
+mod storage;
 pub(crate) mod table;
 pub(crate) mod terminal;
 pub(crate) mod text;
-mod storage;
 mod views;
 mod yaml;
 

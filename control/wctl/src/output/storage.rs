@@ -1,7 +1,11 @@
 //! How what is stored is shown to people.
 
 use weir_api::GcReport;
+#[cfg(feature = "dev")]
+use weir_control::snapshot::Summary;
 
+#[cfg(feature = "dev")]
+use super::text::ago;
 use super::{
     View,
     text::{bytes, of_things},
@@ -35,4 +39,37 @@ impl View for GcReport {
 
 fn objects(number: u64, len_bytes: u64) -> String {
     format!("{}, {}", of_things(number, "object"), bytes(len_bytes))
+}
+
+#[cfg(feature = "dev")]
+impl View for Summary {
+    const COLUMNS: &'static [&'static str] = &["CLUSTER", "CREATED", "RECORDS", "OBJECTS", "DIGEST"];
+    const WIDE_FROM: usize = 5;
+
+    fn name(&self) -> String {
+        self.digest.clone()
+    }
+
+    fn cells(&self) -> Vec<String> {
+        let (records, objects) = (self.records.to_string(), self.objects.to_string());
+        vec![self.header.cluster.clone(), ago(self.header.created_ms), records, objects, self.digest.clone()]
+    }
+
+    fn fields(&self, _wide: bool) -> Vec<(&'static str, String)> {
+        let held = if self.header.blobs {
+            objects(self.objects, self.object_bytes)
+        } else {
+            "none: only the store was saved".to_owned()
+        };
+        vec![
+            ("cluster", self.header.cluster.clone()),
+            ("version", self.header.version.clone()),
+            ("created", ago(self.header.created_ms)),
+            ("job versions", self.job_versions.to_string()),
+            ("submissions", self.submissions.to_string()),
+            ("records", format!("{}, {}", of_things(self.records, "record"), bytes(self.record_bytes))),
+            ("objects", held),
+            ("digest", self.digest.clone()),
+        ]
+    }
 }

@@ -1,5 +1,5 @@
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 use crate::words::words;
 
@@ -116,4 +116,14 @@ pub struct GcReport {
     pub needed_objects: u64,
     /// Their bytes.
     pub needed_bytes: u64,
+}
+
+/// What is to be in a snapshot.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, IntoParams, ToSchema)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub struct SnapshotQuery {
+    /// Whether the objects of the blob store are in it; they are, unless this is false.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blobs: Option<bool>,
 }

@@ -39,6 +39,7 @@ use crate::{
     handle::{Call, ControlHandle, Shared},
     metrics::Metrics,
     status::{ClusterStatus, Health, StatusBoard},
+    store::{EmbeddedStore, Store},
 };
 
 const SESSION: SessionId = SessionId(1);
@@ -98,7 +99,9 @@ impl World {
         let (revision, revision_rx) = watch::channel(0);
         let (steps, steps_rx) = mpsc::unbounded_channel();
         let closing = CancellationToken::new();
-        let shared = Shared { blobs: blobs.clone(), status: board.clone(), metrics: Metrics::new() };
+        let store = EmbeddedStore::open_now(directory.path(), &crate::testing::cluster(), board.clone()).unwrap();
+        let store = Store::Embedded(store);
+        let shared = Shared { blobs: blobs.clone(), store, status: board.clone(), metrics: Metrics::new() };
         let handle = ControlHandle::new(calls_tx, revision_rx, Arc::new(shared));
         let forwarder = Forwarder::new(None).unwrap();
         let core = Core::new(blobs.clone(), revision);

@@ -1,0 +1,52 @@
+//! Snapshots of the whole cluster.
+
+use std::sync::Arc;
+
+use axum::{body::Body, extract::State, response::Response};
+use futures_util::{StreamExt as _, stream};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use weir_api::{Code, Problem, SnapshotQuery, routes};
+
+use super::{
+    Api,
+    asked::Asked,
+    leader,
+    refusal::{RETRY_AFTER_S, Refusal},
+    reply::Reply,
+};
+use crate::snapshot::{self, Header};
+
+/// Most chunks that wait for a reader, of about a MiB each.
+const CHUNKS_MAX: usize = 4;
+
+/// Sends a snapshot of the cluster: every record as of one moment, and every object of the blob store. One at a time, and
+/// not while the blob store is cleaned.
+///
+/// The last bytes are a checksum: without them the snapshot is not whole. The control plane's log then says why.
+#[utoipa::path(get, path = routes::SNAPSHOT, tag = "cluster", params(SnapshotQuery),
+    responses((status = 200, description = "The snapshot", content_type = "application/octet-stream", body = Vec<u8>),
+        (status = "default", body = Problem, content_type = "application/problem+json")))]
+pub(super) async fn read(State(api): State<Api>, Asked(query): Asked<SnapshotQuery>) -> Result<Response, Refusal> {
+    let Ok(alone) = Arc::clone(&api.collecting).try_lock_owned() else {
+        let busy = "the blob store is being cleaned, or another snapshot is being taken";
+        return Err(Refusal::new(Code::BackPressure, busy).retry_after(RETRY_AFTER_S));
+    };
+    let header = Header {
+        cluster: api.handle.status().cluster.to_string(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        created_ms: leader::wall_ms(),
+        blobs: query.blobs.unwrap_or(true),
+    };
+    let (chunks, sent) = mpsc::channel(CHUNKS_MAX);
+    let shared = api.handle.shared();
+    let saved = async move {
+        let _alone = alone;
+        let saved = snapshot::save(&shared, &header, chunks).await;
+        saved.inspect_err(|error| tracing::error!(%error, "a snapshot was not taken to its end")).err()
+    };
+    // It is written as it is read, and not any further when the reader is gone. An error breaks the body off.
+    let saved = stream::once(saved).filter_map(|failed| async { failed.map(Err) });
+    let body = stream::select(ReceiverStream::new(sent).map(Ok), saved);
+    Ok(Reply::body(Body::from_stream(body), "application/octet-stream").done())
+}

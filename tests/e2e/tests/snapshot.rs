@@ -1,0 +1,124 @@
+//! Everything that a cluster keeps, saved while it runs and restored into empty stores.
+
+use std::fs;
+
+use anyhow::{Context, Result, ensure};
+use weir_e2e::{
+    Cluster, Options, Store,
+    etcd::Etcd,
+    guests, skip,
+    wctl::{Answer, field},
+};
+
+/// Runs the restore with the settings of the cluster's control plane.
+fn restore(cluster: &Cluster, file: &str) -> Result<Answer> {
+    let settings = cluster.control_command()?;
+    let settings = settings.get_args().map(|argument| argument.to_string_lossy().into_owned());
+    let arguments = ["cluster", "snapshot", "restore", file, "--"].map(str::to_owned);
+    cluster.wctl(arguments.into_iter().chain(settings))
+}
+
+/// Ends everything and takes store and blob store away.
+fn lose_everything(cluster: &mut Cluster) -> Result<()> {
+    cluster.control_mut().kill9()?;
+    cluster.executor_mut(0).kill9()?;
+    fs::remove_dir_all(cluster.blobs()).context("remove the blob store")?;
+    if cluster.etcd_url().is_some() {
+        cluster.etcd_mut().kill9()?;
+        fs::remove_dir_all(cluster.dir().join("etcd")).context("remove etcd's data")?;
+        cluster.etcd_mut().restart()
+    } else {
+        fs::remove_dir_all(cluster.dir().join("store")).context("remove the store")
+    }
+}
+
+fn saved_and_restored(cluster: &mut Cluster) -> Result<()> {
+    let module = guests::write(cluster.dir(), "cat", guests::CAT)?;
+    let payload = "a payload that is too long to be in line\n".repeat(4000);
+    fs::write(cluster.dir().join("payload"), &payload)?;
+    let deploy = |cluster: &Cluster, arguments: &[&str]| -> Result<String> {
+        let arguments = ["deploy", module.as_str(), "-o", "json"].into_iter().chain(arguments.iter().copied());
+        let run = cluster.wctl(arguments)?.expect(0)?.json()?;
+        Ok(field(&run, "id")?.as_str().context("an id")?.to_owned())
+    };
+    let large = deploy(cluster, &["--input", "@payload"])?;
+    let many = deploy(cluster, &["--input", &"x".repeat(300), "--count", "200"])?;
+    cluster.wctl(["quota", "set", "team-a", "--cpu", "4"])?.expect(0)?;
+    let saved = cluster.wctl(["cluster", "snapshot", "save", "whole", "-o", "json"])?.expect(0)?.json()?;
+    ensure!(field(&saved, "cluster")? == "e2e" && field(&saved, "submissions")?.as_u64() >= Some(2), "{saved}");
+    ensure!(cluster.wctl(["cluster", "snapshot", "inspect", "whole", "-o", "json"])?.expect(0)?.json()? == saved);
+    let taken = cluster.wctl(["cluster", "snapshot", "save", "whole"])?.expect(2)?;
+    ensure!(taken.stderr.contains("exists already"), "{}", taken.stderr);
+    let later = deploy(cluster, &["--input", "later"])?;
+
+    // Nothing is restored over a cluster that runs.
+    restore(cluster, "whole")?.expect(if cluster.etcd_url().is_some() { 5 } else { 1 })?;
+    lose_everything(cluster)?;
+    restore(cluster, "whole")?.expect(0)?;
+    let again = restore(cluster, "whole")?.expect(5)?;
+    ensure!(again.stderr.contains("not empty"), "{}", again.stderr);
+    cluster.start_control()?;
+    cluster.start_executor(0)?;
+    let result = cluster.wctl(["task", "result", &format!("{large}.0")])?.expect(0)?;
+    ensure!(result.stdout == payload.as_bytes(), "the large result has {} bytes", result.stdout.len());
+    let result = cluster.wctl(["task", "result", &format!("{many}.199")])?.expect(0)?;
+    ensure!(result.stdout == "x".repeat(300).as_bytes(), "{}", result.text());
+    cluster.wctl(["quota", "list"])?.expect(0)?.text().contains("team-a").then_some(()).context("the quota")?;
+    cluster.wctl(["status", &later])?.expect(4)?;
+    // Work goes on.
+    cluster.wctl(["run", "cat", "--input", "after"])?.expect(0)?;
+    Ok(())
+}
+
+#[test]
+fn a_cluster_is_saved_and_restored() {
+    for store in [Store::Embedded, Store::Etcd] {
+        if store == Store::Etcd && !Etcd::is_installed() {
+            return skip::note("a_cluster_is_saved_and_restored", "etcd is not installed");
+        }
+        let options = Options { store, executors: 1, ..Options::default() };
+        let mut cluster = Cluster::start(&options).expect("the cluster starts");
+        if let Err(error) = saved_and_restored(&mut cluster) {
+            panic!("{store:?}: {error:?}\n{}", cluster.logs());
+        }
+    }
+}
+
+fn damaged_ones_are_refused(cluster: &mut Cluster) -> Result<()> {
+    let module = guests::write(cluster.dir(), "cat", guests::CAT)?;
+    cluster.wctl(["deploy", &module, "--input", "x"])?.expect(0)?;
+    cluster.wctl(["cluster", "snapshot", "save", "whole"])?.expect(0)?;
+    let path = cluster.dir().join("whole");
+    let whole = fs::read(&path)?;
+    cluster.control_mut().kill9()?;
+    let flipped = |at: usize| {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 1;
+        bytes
+    };
+    let middle = whole.len() / 2;
+    let cases = [
+        ("cut", whole[..middle].to_vec(), 1),
+        ("without its end", whole[..whole.len() - 37].to_vec(), 1),
+        ("changed in the middle", flipped(middle), 1),
+        ("changed at the end", flipped(whole.len() - 1), 1),
+        ("with more behind", [&whole[..], b"x"].concat(), 1),
+        ("something else", flipped(0), 2),
+        ("empty", Vec::new(), 2),
+    ];
+    for (case, bytes, code) in cases {
+        fs::write(&path, bytes)?;
+        cluster.wctl(["cluster", "snapshot", "inspect", "whole"])?.expect(code).context(case)?;
+        restore(cluster, "whole")?.expect(code).context(case)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn damaged_snapshots_are_refused() {
+    let options = Options { executors: 1, ..Options::default() };
+    let mut cluster = Cluster::start(&options).expect("the cluster starts");
+    if let Err(error) = damaged_ones_are_refused(&mut cluster) {
+        panic!("{error:?}\n{}", cluster.logs());
+    }
+}
