@@ -80,15 +80,19 @@ impl Web {
     }
 
     /// Takes no more requests and gives those that run some time.
-    pub(crate) async fn stop(&mut self, grace: Duration) {
+    pub(crate) fn stop(&self, grace: Duration) {
         self.handle.graceful_shutdown(Some(grace));
-        if let Some(task) = self.task.take() {
-            match task.await {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => tracing::warn!(%error, "the HTTP server ended badly"),
-                Err(error) => tracing::error!(%error, "the HTTP server ended badly"),
-            }
+    }
+
+    /// Waits for the end of those that run; may be given up and asked again.
+    pub(crate) async fn ended(&mut self) {
+        let Some(task) = &mut self.task else { return };
+        match task.await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "the HTTP server ended badly"),
+            Err(error) => tracing::error!(%error, "the HTTP server ended badly"),
         }
+        self.task = None;
     }
 }
 

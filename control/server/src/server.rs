@@ -36,6 +36,8 @@ const LEADER_EVENTS_MAX: usize = 16;
 const COMMITS_MAX: usize = 4;
 /// How long HTTP requests may take to end when the daemon stops.
 const HTTP_GRACE: Duration = Duration::from_secs(5);
+/// How long a leader that stops waits for HTTP requests before it steps down.
+const STEP_DOWN_AFTER: Duration = Duration::from_millis(100);
 /// How long executors may take to hear that the link is closed.
 const LINK_GRACE: Duration = Duration::from_secs(2);
 
@@ -133,11 +135,16 @@ impl Server {
     /// Stops: takes no more requests and sessions, resigns, and waits for what runs.
     pub async fn stop(mut self) {
         self.closing.cancel();
-        self.web.stop(HTTP_GRACE).await;
+        self.web.stop(HTTP_GRACE);
+        // Nearly all requests end at once. A successor does not wait for the others, which hear that nobody leads here.
+        if tokio::time::timeout(STEP_DOWN_AFTER, self.web.ended()).await.is_err() {
+            tracing::debug!("requests still run; stepping down");
+        }
         self.stop.cancel();
         if let Err(error) = (&mut self.candidate).await {
             tracing::error!(%error, "the candidate ended badly");
         }
+        self.web.ended().await;
         self.join().await;
     }
 
@@ -161,7 +168,8 @@ impl Server {
     pub(crate) async fn abandon(mut self) {
         self.candidate.abort();
         drop((&mut self.candidate).await);
-        self.web.stop(Duration::ZERO).await;
+        self.web.stop(Duration::ZERO);
+        self.web.ended().await;
         self.stop.cancel();
         self.join().await;
     }
@@ -292,6 +300,7 @@ pub(crate) fn initial_status(config: &Config) -> ClusterStatus {
         },
         store_version: None,
         store: Health::Unknown,
+        store_full: false,
         held_back: None,
     }
 }

@@ -37,6 +37,8 @@ pub(crate) struct ClusterStatus {
     pub(crate) store_version: Option<String>,
     /// How it is doing.
     pub(crate) store: Health,
+    /// Whether the store answers but takes nothing more: until a transaction is carried out, nothing new is accepted.
+    pub(crate) store_full: bool,
     /// Why this process does not campaign, if it does not.
     pub(crate) held_back: Option<String>,
 }
@@ -103,6 +105,10 @@ impl StatusBoard {
 
     /// A part did what was asked of it.
     pub(crate) fn answered(&self, part: Part) {
+        if part == Part::Commits && self.board.borrow().status.store_full {
+            self.change(|board| board.status.store_full = false);
+            tracing::info!("the store has room again");
+        }
         if self.board.borrow().health[part as usize] == Health::Ok {
             return;
         }
@@ -128,6 +134,14 @@ impl StatusBoard {
         });
         if first {
             tracing::warn!(store.part = ?part, error, "the store does not work; it is tried again until it does");
+        }
+    }
+
+    /// The store takes nothing more.
+    pub(crate) fn full(&self) {
+        if !self.board.borrow().status.store_full {
+            self.change(|board| board.status.store_full = true);
+            tracing::error!("the store is full: nothing new is accepted, and what ends is recorded when it has room");
         }
     }
 

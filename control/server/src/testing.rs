@@ -47,6 +47,7 @@ pub(crate) fn board() -> StatusBoard {
         store_kind: weir_api::StoreKind::Etcd,
         store_version: None,
         store: Health::Unknown,
+        store_full: false,
         held_back: None,
     })
 }

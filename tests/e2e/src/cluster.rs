@@ -351,6 +351,20 @@ impl Cluster {
         Ok(command)
     }
 
+    /// Has etcd do something over a connection of its own.
+    ///
+    /// # Errors
+    /// A cluster without etcd, or what etcd says.
+    pub fn ask_etcd<T>(
+        &self,
+        question: impl AsyncFnOnce(etcd_client::Client) -> Result<T, etcd_client::Error>,
+    ) -> Result<T> {
+        let url = self.etcd_url().context("the cluster has no etcd")?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let asked = async { question(etcd_client::Client::connect([url], None).await?).await };
+        runtime.block_on(asked).context("ask etcd")
+    }
+
     /// Runs `wctl` against this cluster.
     ///
     /// # Errors

@@ -23,6 +23,7 @@ pub struct Etcd {
     peer_port: u16,
     daemon: Option<Daemon>,
     protection: Option<Protection>,
+    quota_bytes: Option<u64>,
 }
 
 /// How an etcd gives tokens to those who have logged in.
@@ -57,7 +58,17 @@ impl Etcd {
     /// No free ports.
     pub fn stopped(dir: &Path) -> Result<Self> {
         let (client_port, peer_port) = (free_port()?, free_port()?);
-        Ok(Self { data: dir.join("etcd"), client_port, peer_port, daemon: None, protection: None })
+        Ok(Self { data: dir.join("etcd"), client_port, peer_port, daemon: None, protection: None, quota_bytes: None })
+    }
+
+    /// Starts an etcd that takes no more than so many bytes.
+    ///
+    /// # Errors
+    /// An etcd that does not come up.
+    pub fn with_quota(dir: &Path, quota_bytes: u64) -> Result<Self> {
+        let mut etcd = Self { quota_bytes: Some(quota_bytes), ..Self::stopped(dir)? };
+        etcd.restart()?;
+        Ok(etcd)
     }
 
     /// Starts an etcd that is reached over TLS with a client certificate; it asks for no user before
@@ -148,6 +159,9 @@ impl Etcd {
         command.arg(format!("--listen-client-urls={client}")).arg(format!("--advertise-client-urls={client}"));
         command.arg(format!("--listen-peer-urls={peer}")).arg(format!("--initial-advertise-peer-urls={peer}"));
         command.arg(format!("--initial-cluster=weir={peer}")).arg("--log-level=info");
+        if let Some(quota) = self.quota_bytes {
+            command.arg(format!("--quota-backend-bytes={quota}"));
+        }
         if let Some(protection) = &self.protection {
             protection.add_to(&mut command);
         }

@@ -31,8 +31,23 @@ impl Api {
     pub(super) async fn request(&self, request: Request) -> Result<Reply, Refusal> {
         let deadline = Instant::now() + STORE_WAIT_MAX;
         self.leading(deadline).await?;
+        self.check_room()?;
         let answer = tokio::time::timeout_at(deadline, self.handle.request(request)).await;
         answer.map_err(|_| self.unanswered())?.map_err(Refusal::from)
+    }
+
+    /// Nothing that could not be recorded is accepted.
+    fn check_room(&self) -> Result<(), Refusal> {
+        let status = self.handle.status();
+        if !status.store_full {
+            return Ok(());
+        }
+        let error = match status.store {
+            Health::Retrying { error, .. } => error,
+            Health::Unknown | Health::Ok => String::new(),
+        };
+        let detail = format!("the store is full, so nothing was done; it is tried again until there is room ({error})");
+        Err(Refusal::new(Code::BackPressure, detail).retry_after(STORE_RETRY_AFTER_S))
     }
 
     /// Waits while this process does not lead because its store does not answer.

@@ -355,6 +355,10 @@ impl Shared {
     /// Tells people. The board says only that the store does not work, and does so when that begins; that this replica
     /// is not let in may show later, and waiting does not help then.
     fn failed(&self, failure: &Failure) {
+        if failure.full {
+            // It answers, and says no: whoever wants to write shows what for.
+            return self.board.full();
+        }
         let error = failure.error.to_string();
         if failure.locked_out && !self.locked_out.swap(true, Ordering::Relaxed) {
             tracing::error!(error, "etcd and this replica do not accept each other; it is tried again");

@@ -200,6 +200,7 @@ fn status() -> ClusterStatus {
         store_kind: StoreKind::Embedded,
         store_version: None,
         store: Health::Ok,
+        store_full: false,
         held_back: None,
     }
 }

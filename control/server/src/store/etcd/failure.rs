@@ -22,6 +22,12 @@ const ADVICE: [(&str, &str); 7] = [
 ];
 /// What etcd says when it does not know, or no longer trusts, who a request is from.
 const STRANGER: [&str; 3] = ["invalid auth token", "revision of auth store is old", "user name is empty"];
+/// What etcd says while its quota alarm is raised, and what to do.
+const FULL: (&str, &str) = (
+    "database space exceeded",
+    "etcd is full: compact and defragment it, or raise --quota-backend-bytes, and then disarm the alarm; nothing has to be \
+     restarted here",
+);
 const NOT_ENABLED: &str = "authentication is not enabled";
 
 /// A call that did not succeed.
@@ -33,6 +39,8 @@ pub(super) struct Failure {
     pub(super) locked_out: bool,
     /// Another login may help.
     pub(super) stranger: bool,
+    /// etcd takes nothing more before somebody has made room.
+    pub(super) full: bool,
 }
 
 impl Failure {
@@ -43,19 +51,21 @@ impl Failure {
         };
         let cause = describe(status);
         let stranger = STRANGER.iter().any(|said| cause.contains(said));
-        let advice = ADVICE.iter().find(|(said, _)| cause.contains(said)).map(|(_, advice)| *advice);
+        let full = cause.contains(FULL.0);
+        let refused = ADVICE.iter().find(|(said, _)| cause.contains(said)).map(|(_, advice)| *advice);
+        let advice = refused.or(full.then_some(FULL.1));
         let text = advice.map_or_else(|| format!("{what}: {cause}"), |advice| format!("{what}: {cause}; {advice}"));
         // Codes of gRPC that say "not like this" rather than "not just now".
         let error = match i32::from(status.code()) {
             3 | 5 | 7 | 9 | 12 | 16 if !stranger => StoreError::Refused(text),
             _ => StoreError::Unavailable(text),
         };
-        Self { error, locked_out: advice.is_some(), stranger }
+        Self { error, locked_out: refused.is_some(), stranger, full }
     }
 
     /// A member that did not answer, which says nothing about the next one.
     pub(super) fn unavailable(text: String) -> Self {
-        Self { error: StoreError::Unavailable(text), locked_out: false, stranger: false }
+        Self { error: StoreError::Unavailable(text), locked_out: false, stranger: false, full: false }
     }
 }
 
