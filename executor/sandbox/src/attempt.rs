@@ -18,6 +18,7 @@ use wasmtime::{Engine, Store};
 use weir_wire::{
     attempt::{AttemptEvent, AttemptSpec, EndedAttempt, LeaseSpec},
     id::AttemptId,
+    kind::Tier,
     limits::INLINE_CAPTURE_MAX,
     outcome::{Captured, Failure, Outcome, Usage},
     task::{Reason, Source, Status},
@@ -29,6 +30,8 @@ use crate::{
     fairness::{self, YieldInHostCalls},
     limits::{COMPONENT_HANDLES_MAX, FUEL_SLICE, HOSTCALL_BYTES_MAX, Limiter, SHORT_POLL, TIMEOUT_MAX},
     program::{Program, Returned},
+    queue::FIRST_CLASS,
+    rate::Bucket,
     state::{State, Work},
     usage::Counters,
     verdict::{self, Circumstances, End, Verdict},
@@ -38,6 +41,7 @@ use crate::{
 pub(crate) struct Attempt {
     id: AttemptId,
     started: Instant,
+    deadline: Instant,
     control: Rc<Control>,
     capture: Arc<Capture>,
     cpu: Duration,
@@ -45,6 +49,9 @@ pub(crate) struct Attempt {
     counters: Option<Arc<Counters>>,
     /// It may run under a lease only.
     fenced: bool,
+    tier: Tier,
+    /// Its share of a core among others: its CPU rate.
+    weight: u32,
     guest: Pin<Box<dyn Future<Output = Finished>>>,
 }
 
@@ -56,6 +63,8 @@ pub(crate) struct Control {
     /// Live output was turned on since it was last reported, so it starts from the beginning.
     replay: Cell<bool>,
     waker: RefCell<Option<Waker>>,
+    /// What it may use of a core; nothing when that is all of it.
+    bucket: Cell<Option<Bucket>>,
 }
 
 /// What one thread shares among its attempts.
@@ -100,6 +109,20 @@ impl Control {
         self.wake();
     }
 
+    /// Counts CPU time that was used until `now` against the rate.
+    fn charge(&self, used: Duration, now: Instant) {
+        if let Some(mut bucket) = self.bucket.get() {
+            bucket.charge(used, now);
+            self.bucket.set(Some(bucket));
+        }
+    }
+
+    /// Until when the guest has to wait because it used more than its rate.
+    fn paused_until(&self) -> Option<Instant> {
+        let until = self.bucket.get()?.empty_until()?;
+        (until > Instant::now()).then_some(until)
+    }
+
     fn wake(&self) {
         if let Some(waker) = &*self.waker.borrow() {
             waker.wake_by_ref();
@@ -132,7 +155,7 @@ impl Shared {
     }
 
     /// When the last poll ended or the turn began.
-    fn mark(&self) -> Instant {
+    pub(crate) fn mark(&self) -> Instant {
         self.meter.get().wall
     }
 
@@ -171,13 +194,47 @@ impl Attempt {
         let deadline = started + work.spec.budgets.timeout.map_or(TIMEOUT_MAX, |timeout| timeout.min(TIMEOUT_MAX));
         let counters = Counters::of(&shared.counters, &work.spec);
         let fenced = work.spec.execution.is_fenced();
+        let (tier, rate) = (work.spec.tier, work.spec.budgets.resources.cpu);
+        control.bucket.set(Bucket::new(rate, started));
         let job = Job { program, work, spec, memory_max, deadline, counters: counters.clone() };
         let guest = run(engine.clone(), job, Arc::clone(&capture), Rc::clone(&control));
-        Self { id, started, control, capture, cpu: Duration::ZERO, counters, fenced, guest: Box::pin(guest) }
+        Self {
+            id,
+            started,
+            deadline,
+            control,
+            capture,
+            cpu: Duration::ZERO,
+            counters,
+            fenced,
+            tier,
+            weight: rate.0,
+            guest: Box::pin(guest),
+        }
     }
 
-    pub(crate) const fn id(&self) -> AttemptId {
-        self.id
+    /// When it has to be over.
+    pub(crate) const fn deadline(&self) -> Instant {
+        self.deadline
+    }
+
+    /// The CPU time used so far.
+    pub(crate) const fn cpu(&self) -> Duration {
+        self.cpu
+    }
+
+    /// Its share among others of its tier.
+    pub(crate) const fn weight(&self) -> u32 {
+        self.weight
+    }
+
+    /// Where it stands among others: production first.
+    pub(crate) const fn class(&self) -> usize {
+        match self.tier {
+            Tier::Production => FIRST_CLASS,
+            Tier::Preemptible => 1,
+            Tier::Revocable => 2,
+        }
     }
 
     /// Polls the guest for one slice. A panic of the host ends this attempt alone.
@@ -197,6 +254,7 @@ impl Attempt {
         let finished = match polled {
             Ok(Poll::Ready(finished)) => finished,
             Ok(Poll::Pending) => {
+                self.control.charge(time, shared.mark());
                 self.report_live(shared, false);
                 self.control.park(cx.waker());
                 return Poll::Pending;
@@ -319,20 +377,31 @@ where
     // Most attempts end in their first poll and never need a timer.
     let mut timer: Option<Pin<Box<Sleep>>> = None;
     poll_fn(|cx| {
-        if let Some(reason) = control.cancelled.get() {
-            return Poll::Ready(End::Cancelled(reason));
+        loop {
+            if let Some(reason) = control.cancelled.get() {
+                return Poll::Ready(End::Cancelled(reason));
+            }
+            let paused_until = control.paused_until();
+            if paused_until.is_none()
+                && let Poll::Ready(result) = guest.as_mut().poll(cx)
+            {
+                return Poll::Ready(End::Guest(result));
+            }
+            if capture.is_full() {
+                return Poll::Ready(End::OutputFull);
+            }
+            let until = paused_until.map_or(deadline, |until| until.min(deadline)).into();
+            let timer = timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(until)));
+            if timer.deadline() != until {
+                timer.as_mut().reset(until);
+            }
+            if timer.as_mut().poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+            if Instant::now() >= deadline {
+                return Poll::Ready(End::TimedOut);
+            }
         }
-        if let Poll::Ready(result) = guest.as_mut().poll(cx) {
-            return Poll::Ready(End::Guest(result));
-        }
-        if capture.is_full() {
-            return Poll::Ready(End::OutputFull);
-        }
-        let timer = timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline.into())));
-        if timer.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(End::TimedOut);
-        }
-        Poll::Pending
     })
     .await
 }

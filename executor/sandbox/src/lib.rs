@@ -17,6 +17,8 @@ mod grants;
 mod limits;
 mod prepare;
 mod program;
+mod queue;
+mod rate;
 mod sandbox;
 mod state;
 mod stdio;

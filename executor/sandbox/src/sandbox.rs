@@ -1,18 +1,20 @@
 //! The sandbox as its owner sees it: start, send commands, receive events, shut down.
 
 use std::{
+    collections::HashMap,
     io,
     path::PathBuf,
     sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
     },
     thread::JoinHandle,
 };
 
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use weir_wire::{
-    attempt::{AttemptEvent, AttemptSpec, Command},
+    attempt::{AttemptEvent, Command},
+    id::RunId,
     work::WorkSpec,
 };
 
@@ -25,7 +27,7 @@ use crate::{
     prepare::{self, Order, Target},
     program::Loader,
     usage::{Counters, Used},
-    worker::{self, Message},
+    worker::{self, Message, Placed},
 };
 
 /// Where events go, in batches.
@@ -72,12 +74,14 @@ pub struct Sandbox {
     workers: Vec<Worker>,
     orders: std::sync::mpsc::Sender<Order>,
     preparer: JoinHandle<()>,
+    /// The CPU rates of the runs that are defined, in thousandths of a core.
+    weights: Mutex<HashMap<RunId, u32>>,
 }
 
 #[derive(Debug)]
 struct Worker {
     mailbox: UnboundedSender<Message>,
-    load: Arc<AtomicUsize>,
+    load: Arc<AtomicU64>,
     counters: Arc<Counters>,
     thread: JoinHandle<()>,
 }
@@ -102,7 +106,7 @@ impl Sandbox {
             let running = engine::running(config.lanes_per_worker, memory_max).map_err(engine)?;
             let loader = Loader::new(running.clone()).map_err(engine)?;
             let (mailbox, inbox) = unbounded_channel();
-            let (load, counters) = (Arc::<AtomicUsize>::default(), Arc::<Counters>::default());
+            let (load, counters) = (Arc::<AtomicU64>::default(), Arc::<Counters>::default());
             let setup = worker::Setup {
                 engine: running,
                 lanes: config.lanes_per_worker as usize,
@@ -119,7 +123,7 @@ impl Sandbox {
         let (orders, inbox) = std::sync::mpsc::channel();
         let setup = prepare::Setup { compiling, cache, targets, events, answers: orders.clone() };
         let preparer = prepare::spawn(setup, inbox).map_err(Error::Thread)?;
-        Ok(Self { workers, orders, preparer })
+        Ok(Self { workers, orders, preparer, weights: Mutex::default() })
     }
 
     /// Passes on one command; never waits.
@@ -129,23 +133,29 @@ impl Sandbox {
 
     /// Passes on commands in order; attempts that are started together reach their workers together.
     pub fn send_many(&self, commands: Vec<Command>) {
-        let mut starting: Vec<Vec<AttemptSpec>> = vec![Vec::new(); self.workers.len()];
+        let mut starting: Vec<Vec<Placed>> = vec![Vec::new(); self.workers.len()];
+        let mut weights = self.weights.lock().unwrap_or_else(PoisonError::into_inner);
         for command in commands {
             match command {
-                Command::Start(attempt) => self.choose(&mut starting).push(attempt),
+                Command::Start(spec) => {
+                    // A run that is not known is said so by the worker.
+                    let weight = weights.get(&spec.id.task.run).copied().unwrap_or(1);
+                    self.choose(&mut starting, weight).push(Placed { spec, weight });
+                }
                 Command::Define(work) => {
                     let work = Arc::<WorkSpec>::from(work);
+                    weights.insert(work.run, work.budgets.resources.cpu.0);
                     self.order(Order::Define(work.run, work.module));
                     self.tell_all(&mut starting, || Message::Define(Arc::clone(&work)));
                 }
                 Command::Forget(run) => {
+                    weights.remove(&run);
                     self.tell_all(&mut starting, || Message::Forget(run));
                     self.order(Order::Forget(run));
                 }
                 Command::Prepare(module) => self.order(Order::Prepare(module)),
                 Command::Cancel(cancel) => self.tell_all(&mut starting, || Message::Cancel(cancel.clone())),
-                // Attempts have no CPU weights here: they share a core as they come.
-                Command::Throttle(_) => {}
+                Command::Throttle(throttle) => self.tell_all(&mut starting, || Message::Throttle(throttle.clone())),
                 Command::Lease(lease) => self.tell_all(&mut starting, || Message::Lease(lease)),
                 Command::Follow(follow) => self.tell_all(&mut starting, || Message::Follow(follow.clone())),
             }
@@ -173,22 +183,22 @@ impl Sandbox {
         }
     }
 
-    /// The list of the worker with the fewest attempts.
-    fn choose<'a>(&self, starting: &'a mut [Vec<AttemptSpec>]) -> &'a mut Vec<AttemptSpec> {
+    /// The list of the worker with the least CPU promised to its attempts: a running one cannot move.
+    fn choose<'a>(&self, starting: &'a mut [Vec<Placed>], weight: u32) -> &'a mut Vec<Placed> {
         let loads = self.workers.iter().map(|worker| worker.load.load(Ordering::Relaxed));
         let index = loads.enumerate().min_by_key(|(_, load)| *load).map_or(0, |(index, _)| index);
-        self.workers[index].load.fetch_add(1, Ordering::Relaxed);
+        self.workers[index].load.fetch_add(u64::from(weight), Ordering::Relaxed);
         &mut starting[index]
     }
 
-    fn tell_all(&self, starting: &mut [Vec<AttemptSpec>], message: impl Fn() -> Message) {
+    fn tell_all(&self, starting: &mut [Vec<Placed>], message: impl Fn() -> Message) {
         self.start_all(starting);
         for worker in &self.workers {
             tell(worker, message());
         }
     }
 
-    fn start_all(&self, starting: &mut [Vec<AttemptSpec>]) {
+    fn start_all(&self, starting: &mut [Vec<Placed>]) {
         for (worker, attempts) in self.workers.iter().zip(starting) {
             if !attempts.is_empty() {
                 tell(worker, Message::Start(std::mem::take(attempts)));

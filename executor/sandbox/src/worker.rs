@@ -1,24 +1,22 @@
 //! One worker: a thread with its own engine and runtime that polls many attempts.
 
 use std::{
-    collections::{HashMap, HashSet, VecDeque},
-    future::{Future, poll_fn},
-    pin::Pin,
+    collections::{BTreeSet, HashMap, HashSet, VecDeque},
+    future::poll_fn,
     rc::Rc,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
     thread,
     time::Instant,
 };
 
-use futures_util::{StreamExt, stream::FuturesUnordered};
 use tokio::{runtime, sync::mpsc};
 use wasmtime::Engine;
 use weir_wire::{
-    attempt::{AttemptEvent, AttemptSpec, CancelSpec, EndedAttempt, FollowSpec, LeaseSpec},
+    attempt::{AttemptEvent, AttemptSpec, CancelSpec, EndedAttempt, FollowSpec, LeaseSpec, ThrottleSpec},
     id::{AttemptId, Digest, RunId},
     outcome::Failure,
     task::{Reason, Source, Status},
@@ -30,6 +28,7 @@ use crate::{
     grants::Published,
     limits::{BLOCKING_THREADS_MAX, TURN_ATTEMPTS_MAX, TURN_TIME_MAX},
     program::Program,
+    queue::{FIRST_CLASS, LAST_CLASS, Place, Queue},
     sandbox::Events,
     state::Work,
     usage::Counters,
@@ -42,12 +41,21 @@ pub(crate) enum Message {
     Forget(RunId),
     Load(Digest, Box<Program>),
     Unload(Digest),
-    Start(Vec<AttemptSpec>),
+    Start(Vec<Placed>),
     Cancel(CancelSpec),
     Follow(FollowSpec),
+    Throttle(ThrottleSpec),
     /// Fenced attempts may run until then.
     Lease(LeaseSpec),
     Stop,
+}
+
+/// An attempt that was given to a worker.
+#[derive(Debug, Clone)]
+pub(crate) struct Placed {
+    pub(crate) spec: AttemptSpec,
+    /// What it counts in the worker's load: its CPU rate, in thousandths of a core.
+    pub(crate) weight: u32,
 }
 
 /// What a worker needs from the start.
@@ -57,8 +65,8 @@ pub(crate) struct Setup {
     pub(crate) memory_max: u64,
     pub(crate) published: Arc<Published>,
     pub(crate) events: Events,
-    /// Attempts that this worker was given and that have not ended.
-    pub(crate) load: Arc<AtomicUsize>,
+    /// The weights of the attempts that this worker was given and that have not ended.
+    pub(crate) load: Arc<AtomicU64>,
     pub(crate) counters: Arc<Counters>,
 }
 
@@ -86,27 +94,26 @@ struct Worker {
     works: HashMap<RunId, Rc<Work>>,
     programs: HashMap<Digest, Rc<Program>>,
     /// Attempts that wait for a slot.
-    waiting: VecDeque<AttemptSpec>,
+    waiting: VecDeque<Placed>,
     /// Those in `waiting` whose output is wanted live.
     followed: HashSet<AttemptId>,
-    running: FuturesUnordered<Running>,
+    /// Those in `waiting` that may run only while nobody else wants to.
+    throttled: HashSet<AttemptId>,
+    /// Which of `running` comes next.
+    queue: Queue,
+    /// By their places in the queue.
+    running: Vec<Option<Running>>,
     /// The attempts in `running`.
-    controls: HashMap<AttemptId, Rc<Control>>,
+    places: HashMap<AttemptId, Place>,
+    /// When they have to be over.
+    deadlines: BTreeSet<(Instant, Place)>,
     stopped: bool,
 }
 
 struct Running {
     attempt: Attempt,
-    shared: Rc<Shared>,
-}
-
-impl Future for Running {
-    type Output = Box<EndedAttempt>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let Self { attempt, shared } = &mut *self;
-        attempt.poll(cx, shared)
-    }
+    control: Rc<Control>,
+    waker: Waker,
 }
 
 impl Worker {
@@ -120,8 +127,11 @@ impl Worker {
             programs: HashMap::new(),
             waiting: VecDeque::new(),
             followed: HashSet::new(),
-            running: FuturesUnordered::new(),
-            controls: HashMap::new(),
+            throttled: HashSet::new(),
+            queue: Queue::default(),
+            running: Vec::new(),
+            places: HashMap::new(),
+            deadlines: BTreeSet::new(),
             stopped: false,
         }
     }
@@ -132,11 +142,14 @@ impl Worker {
         if self.stopped {
             return Poll::Ready(());
         }
+        self.queue.register(cx);
         self.shared.begin_turn();
+        self.hurry_overdue();
         self.start_waiting(cx);
-        self.poll_running(cx);
+        self.poll_running();
         self.flush();
-        if !self.waiting.is_empty() && self.running.len() < self.setup.lanes {
+        let can_start = !self.waiting.is_empty() && self.places.len() < self.setup.lanes;
+        if can_start || self.queue.is_ready() {
             cx.waker().wake_by_ref();
         }
         Poll::Pending
@@ -162,90 +175,148 @@ impl Worker {
             Message::Start(specs) => self.waiting.extend(specs),
             Message::Cancel(CancelSpec { id, reason }) => self.cancel(id, reason),
             Message::Follow(FollowSpec { id, on }) => self.follow(id, on),
+            Message::Throttle(ThrottleSpec { id, on }) => self.throttle(id, on),
             Message::Lease(lease) => self.shared.lease(lease),
             Message::Stop => self.stopped = true,
         }
     }
 
     fn cancel(&mut self, id: AttemptId, reason: Reason) {
-        if let Some(control) = self.controls.get(&id) {
-            control.cancel(reason);
-        } else if let Some(at) = self.waiting.iter().position(|spec| spec.id == id) {
-            self.waiting.remove(at);
+        if let Some(place) = self.places.get(&id).copied() {
+            // What is to end does not wait for its turn among those that go on.
+            self.queue.reclass(place, FIRST_CLASS);
+            if let Some(Some(running)) = self.running.get(place) {
+                running.control.cancel(reason);
+            }
+        } else if let Some(at) = self.waiting.iter().position(|placed| placed.spec.id == id) {
+            let weight = self.waiting.remove(at).map_or(0, |placed| placed.weight);
             self.followed.remove(&id);
+            self.throttled.remove(&id);
             let failure = Failure::new(reason, Source::Executor, "ended before it was started");
-            self.end(not_run(id, Status::Killed, failure));
+            self.end(not_run(id, Status::Killed, failure), weight);
         }
     }
 
     fn follow(&mut self, id: AttemptId, on: bool) {
-        if let Some(control) = self.controls.get(&id) {
-            control.follow(on);
-        } else if on && self.waiting.iter().any(|spec| spec.id == id) {
+        if let Some(running) = self.running(id) {
+            running.control.follow(on);
+        } else if on && self.waiting.iter().any(|placed| placed.spec.id == id) {
             self.followed.insert(id);
         } else {
             self.followed.remove(&id);
         }
     }
 
+    fn running(&self, id: AttemptId) -> Option<&Running> {
+        self.places.get(&id).and_then(|place| self.running.get(*place)).and_then(Option::as_ref)
+    }
+
+    /// Lets an attempt run only while nobody else wants to, or as before.
+    fn throttle(&mut self, id: AttemptId, on: bool) {
+        let Some(place) = self.places.get(&id).copied() else {
+            if on && self.waiting.iter().any(|placed| placed.spec.id == id) {
+                self.throttled.insert(id);
+            } else {
+                self.throttled.remove(&id);
+            }
+            return;
+        };
+        let own = self.running(id).map_or(LAST_CLASS, |running| running.attempt.class());
+        self.queue.reclass(place, if on { LAST_CLASS } else { own });
+    }
+
     fn start_waiting(&mut self, cx: &mut Context<'_>) {
         let began = Instant::now();
         for _ in 0..TURN_ATTEMPTS_MAX {
-            if self.running.len() >= self.setup.lanes || began.elapsed() >= TURN_TIME_MAX {
+            if self.places.len() >= self.setup.lanes || began.elapsed() >= TURN_TIME_MAX {
                 break;
             }
-            let Some(spec) = self.waiting.pop_front() else { break };
-            self.start(spec, cx);
+            let Some(placed) = self.waiting.pop_front() else { break };
+            self.start(placed, cx);
         }
     }
 
-    fn start(&mut self, spec: AttemptSpec, cx: &mut Context<'_>) {
+    fn start(&mut self, Placed { spec, weight }: Placed, cx: &mut Context<'_>) {
         let id = spec.id;
         let followed = !self.followed.is_empty() && self.followed.remove(&id);
         let Some(work) = self.works.get(&id.task.run) else {
-            return self.end(not_run(id, Status::Failed, verdict::host_error("its run is not defined here")));
+            return self.end(not_run(id, Status::Failed, verdict::host_error("its run is not defined here")), weight);
         };
         let Some(program) = self.programs.get(&work.spec.module) else {
-            return self.end(not_run(id, Status::Failed, verdict::host_error("its module is not prepared here")));
+            let failure = verdict::host_error("its module is not prepared here");
+            return self.end(not_run(id, Status::Failed, failure), weight);
         };
         let control = Rc::<Control>::default();
         control.follow(followed);
         let (program, work) = (Rc::clone(program), Rc::clone(work));
         let (engine, memory_max) = (&self.setup.engine, self.setup.memory_max);
         let mut attempt = Attempt::new(engine, program, work, spec, memory_max, Rc::clone(&control), &self.shared);
+        let throttled = !self.throttled.is_empty() && self.throttled.remove(&id);
         // A short attempt ends here, without a place among the running ones.
         match attempt.poll(cx, &self.shared) {
-            Poll::Ready(ended) => self.end(ended),
+            Poll::Ready(ended) => self.end(ended, weight),
             Poll::Pending => {
-                self.controls.insert(attempt.id(), control);
-                self.running.push(Running { attempt, shared: Rc::clone(&self.shared) });
+                let class = if throttled { LAST_CLASS } else { attempt.class() };
+                let (place, waker) = self.queue.enter(class, attempt.weight());
+                self.queue.ran(place, attempt.cpu());
+                // What it waits for wakes the worker so far: it is polled once more with a waker of its own.
+                waker.wake_by_ref();
+                self.places.insert(id, place);
+                self.deadlines.insert((attempt.deadline(), place));
+                if self.running.len() <= place {
+                    self.running.resize_with(place + 1, || None);
+                }
+                self.running[place] = Some(Running { attempt, control, waker });
             }
         }
     }
 
-    fn poll_running(&mut self, cx: &mut Context<'_>) {
-        if self.running.is_empty() {
+    /// Has attempts whose time is over polled although others come first.
+    fn hurry_overdue(&mut self) {
+        let now = self.shared.mark();
+        while let Some((deadline, place)) = self.deadlines.first().copied()
+            && deadline <= now
+        {
+            self.deadlines.pop_first();
+            self.queue.reclass(place, FIRST_CLASS);
+        }
+    }
+
+    fn poll_running(&mut self) {
+        if self.places.is_empty() {
             return;
         }
         self.shared.begin_turn();
         let began = Instant::now();
         for _ in 0..TURN_ATTEMPTS_MAX {
-            match self.running.poll_next_unpin(cx) {
-                Poll::Ready(Some(ended)) => {
-                    self.controls.remove(&ended.id);
-                    self.end(ended);
-                }
-                Poll::Ready(None) | Poll::Pending => return,
-            }
+            let Some(place) = self.queue.next() else { return };
+            self.poll_one(place);
             if began.elapsed() >= TURN_TIME_MAX {
-                break;
+                return;
             }
         }
-        cx.waker().wake_by_ref();
     }
 
-    fn end(&self, ended: Box<EndedAttempt>) {
-        self.setup.load.fetch_sub(1, Ordering::Relaxed);
+    fn poll_one(&mut self, place: Place) {
+        let Some(Some(Running { attempt, waker, .. })) = self.running.get_mut(place) else { return };
+        let before = attempt.cpu();
+        let polled = attempt.poll(&mut Context::from_waker(waker), &self.shared);
+        let used = attempt.cpu().saturating_sub(before);
+        let (weight, deadline) = (attempt.weight(), attempt.deadline());
+        match polled {
+            Poll::Pending => self.queue.ran(place, used),
+            Poll::Ready(ended) => {
+                self.places.remove(&ended.id);
+                self.running[place] = None;
+                self.deadlines.remove(&(deadline, place));
+                self.queue.leave(place);
+                self.end(ended, weight);
+            }
+        }
+    }
+
+    fn end(&self, ended: Box<EndedAttempt>, weight: u32) {
+        self.setup.load.fetch_sub(u64::from(weight), Ordering::Relaxed);
         self.shared.events.borrow_mut().push(AttemptEvent::Ended(ended));
     }
 

@@ -117,6 +117,20 @@ impl Guest {
         self
     }
 
+    /// With a CPU rate, in thousandths of a core.
+    #[must_use]
+    pub const fn cpu(mut self, millis: u32) -> Self {
+        self.budgets.resources.cpu = CpuMillis(millis);
+        self
+    }
+
+    /// In a tier.
+    #[must_use]
+    pub const fn tier(mut self, tier: Tier) -> Self {
+        self.tier = tier;
+        self
+    }
+
     /// With a memory limit.
     #[must_use]
     pub const fn memory(mut self, bytes: u64) -> Self {
