@@ -43,6 +43,17 @@ impl Prepared {
     }
 }
 
+impl Prepared {
+    /// The payload of one task.
+    pub(crate) fn of(&self, index: u32) -> Result<&[u8]> {
+        match &self.items {
+            Some((encoded, _)) => items::get(encoded, index)
+                .map_err(|error| Failure::new(Exit::Invalid, format!("item {index}")).because(error)),
+            None => Ok(self.payload.as_deref().unwrap_or_default()),
+        }
+    }
+}
+
 /// Reads the input flags; `count` is the number of tasks that was asked for.
 pub(crate) fn prepare(flags: &InputArgs, count: Option<&str>) -> Result<Prepared> {
     let mut prepared = Prepared::default();

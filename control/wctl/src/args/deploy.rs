@@ -37,6 +37,15 @@ pub(crate) struct RunArgs {
     /// Write the result to this file; the results of several tasks follow each other, each ending its line
     #[arg(long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
+    /// Run it in this process, in the sandbox of an executor and within the same limits, without a cluster; each task is
+    /// attempted once
+    #[cfg(feature = "dev")]
+    #[arg(long, conflicts_with_all = ["detach", "wait_timeout", "idempotency_key", "meta", "message"])]
+    pub(crate) local: bool,
+    /// With --local: publish a directory to the task (repeatable)
+    #[cfg(feature = "dev")]
+    #[arg(long, value_name = "NAME=DIR", requires = "local")]
+    pub(crate) publish: Vec<String>,
     /// Exit with the guest's own code (one task)
     #[arg(long)]
     pub(crate) propagate_exit: bool,

@@ -5,6 +5,8 @@ mod cron;
 mod deploy;
 mod init;
 mod job;
+#[cfg(feature = "dev")]
+mod local;
 mod logs;
 mod module;
 mod namespace;
@@ -41,6 +43,8 @@ pub(crate) fn dispatch(cli: Cli) -> Result<Exit> {
         #[cfg(feature = "dev")]
         Command::Dev(args) => crate::dev::start(&args, global.verbose),
         Command::Deploy(args) => block_on(async { deploy::deploy(&open()?, &args).await }),
+        #[cfg(feature = "dev")]
+        Command::Run(args) if args.local => local::run(&args),
         Command::Run(args) => block_on(async { run::run(&open()?, &args).await }),
         Command::Logs(args) => block_on(async { logs::logs(&open()?, &args).await }),
         Command::Status(args) => block_on(async { status::status(&open()?, &args).await }),
