@@ -13,6 +13,7 @@ use crate::{
     binaries,
     daemon::{Daemon, free_port},
     etcd::{Access, Etcd},
+    network::Network,
     wctl::Answer,
 };
 
@@ -33,6 +34,10 @@ pub struct Options {
     pub store: Store,
     /// Replicas of the control plane beside the first one; they share its blob store.
     pub standbys: usize,
+    /// Members of the etcd, which replicate one another; 0 is one.
+    pub etcd_members: usize,
+    /// Lead what the control plane says to etcd and to executors through a [`Network`] that can be cut.
+    pub network: bool,
     /// The number of executors.
     pub executors: usize,
     /// Executors that may be started later.
@@ -41,6 +46,10 @@ pub struct Options {
     pub offer: Option<(&'static str, &'static str)>,
     /// Directories that the executors publish, by name.
     pub publish: Vec<(String, PathBuf)>,
+    /// The same, but of each executor the directory of its name in there.
+    pub publish_own: Vec<(String, PathBuf)>,
+    /// A directory that gets all logs as files.
+    pub logs: Option<PathBuf>,
 }
 
 /// A running cluster; everything ends when it is dropped.
@@ -51,8 +60,9 @@ pub struct Cluster {
     token: String,
     replicas: Vec<Replica>,
     executors: Vec<Option<Daemon>>,
-    etcd: Option<Etcd>,
+    etcd: Vec<Etcd>,
     etcd_access: Option<Access>,
+    network: Option<Network>,
     blobs: Option<PathBuf>,
 }
 
@@ -85,7 +95,13 @@ impl Cluster {
     pub fn start(options: &Options) -> Result<Self> {
         let mut cluster = Self::prepare(options)?;
         if options.store == Store::Etcd {
-            cluster.etcd = Some(Etcd::start(cluster.dir.path())?);
+            cluster.etcd = match options.etcd_members {
+                0 | 1 => vec![Etcd::start(cluster.dir.path())?],
+                members => Etcd::start_members(cluster.dir.path(), members)?,
+            };
+        }
+        if options.network {
+            cluster.network = Some(cluster.make_network()?);
         }
         cluster.start_control()?;
         for standby in 1..=options.standbys {
@@ -115,15 +131,22 @@ impl Cluster {
             token,
             replicas: (0..=options.standbys).map(|_| Replica::new()).collect::<Result<_>>()?,
             executors: (0..options.executors + options.spare).map(|_| None).collect(),
-            etcd: None,
+            etcd: Vec::new(),
             etcd_access: None,
+            network: None,
             blobs: None,
         })
     }
 
+    fn make_network(&self) -> Result<Network> {
+        let members: Vec<u16> = self.etcd.iter().map(Etcd::client_port).collect();
+        let links: Vec<u16> = self.replicas.iter().map(|replica| replica.link_port).collect();
+        Network::start(&members, &links, self.executors.len())
+    }
+
     /// Uses this etcd, which need not run yet.
     pub fn set_etcd(&mut self, etcd: Etcd) {
-        self.etcd = Some(etcd);
+        self.etcd = vec![etcd];
     }
 
     /// Reaches the etcd in this way, and not as it would have it.
@@ -199,7 +222,7 @@ impl Cluster {
     /// The URL of the cluster's etcd.
     #[must_use]
     pub fn etcd_url(&self) -> Option<String> {
-        self.etcd.as_ref().map(Etcd::url)
+        self.etcd.first().map(Etcd::url)
     }
 
     /// The etcd.
@@ -207,7 +230,24 @@ impl Cluster {
     /// # Panics
     /// On a cluster without one.
     pub fn etcd_mut(&mut self) -> &mut Etcd {
-        self.etcd.as_mut().expect("the cluster was started on etcd")
+        self.member_mut(0)
+    }
+
+    /// A member of the etcd; 0 is the first one.
+    ///
+    /// # Panics
+    /// On a cluster without one.
+    pub fn member_mut(&mut self, member: usize) -> &mut Etcd {
+        self.etcd.get_mut(member).expect("the cluster was started on etcd")
+    }
+
+    /// What can be cut.
+    ///
+    /// # Panics
+    /// On a cluster that was started without.
+    #[must_use]
+    pub fn network(&self) -> &Network {
+        self.network.as_ref().expect("the cluster was started with a network")
     }
 
     /// The control plane; of several replicas, the first one.
@@ -237,11 +277,11 @@ impl Cluster {
     /// All processes by role.
     #[must_use]
     pub fn pids(&self) -> Vec<(&'static str, u32)> {
-        let etcd = self.etcd.as_ref().and_then(Etcd::pid).map(|pid| ("etcd", pid));
+        let etcd = self.etcd.iter().filter_map(Etcd::pid).map(|pid| ("etcd", pid));
         let control = self.replicas.iter().filter_map(|replica| replica.daemon.as_ref());
         let control = control.map(|daemon| ("control", daemon.pid()));
         let executors = self.executors.iter().flatten().map(|daemon| ("executor", daemon.pid()));
-        etcd.into_iter().chain(control).chain(executors).collect()
+        etcd.chain(control).chain(executors).collect()
     }
 
     /// The command that starts the control plane; of several replicas, the first one.
@@ -267,8 +307,14 @@ impl Cluster {
         if let Some(blobs) = &self.blobs {
             command.arg("--blobs").arg(blobs);
         }
-        match &self.etcd {
-            Some(etcd) => self.etcd_access.clone().unwrap_or_else(|| etcd.access()).add_to(&mut command),
+        match self.etcd.first() {
+            Some(etcd) => {
+                let mut access = self.etcd_access.clone().unwrap_or_else(|| etcd.access());
+                if let Some(network) = &self.network {
+                    access.endpoints = network.etcd_urls(replica);
+                }
+                access.add_to(&mut command);
+            }
             None => drop(command.arg("--embedded").arg(self.dir.path().join("store"))),
         }
         Ok(command)
@@ -279,8 +325,20 @@ impl Cluster {
     /// # Errors
     /// It cannot be started.
     pub fn spawn_control(&mut self) -> Result<&mut Daemon> {
-        let daemon = Daemon::start("weir-control", &mut self.control_command()?)?;
-        Ok(self.replicas[0].daemon.insert(daemon))
+        self.spawn_replica(0)
+    }
+
+    /// Starts a replica of the control plane, or starts it again, without waiting for it.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub fn spawn_replica(&mut self, replica: usize) -> Result<&mut Daemon> {
+        let daemon = self.daemon(&format!("weir-control-{replica}"), &mut self.replica_command(replica)?)?;
+        Ok(self.replicas[replica].daemon.insert(daemon))
+    }
+
+    fn daemon(&self, name: &str, command: &mut Command) -> Result<Daemon> {
+        Daemon::start_logged(name, command, self.options.logs.as_deref())
     }
 
     /// Starts another replica, or starts it again, and waits until it knows who leads.
@@ -288,10 +346,7 @@ impl Cluster {
     /// # Errors
     /// It does not become ready.
     pub fn start_standby(&mut self, replica: usize) -> Result<()> {
-        let mut daemon = Daemon::start(&format!("weir-control-{replica}"), &mut self.replica_command(replica)?)?;
-        daemon.wait_for_line(&["another replica leads", "leading"], READY)?;
-        self.replicas[replica].daemon = Some(daemon);
-        Ok(())
+        self.spawn_replica(replica)?.wait_for_line(&["another replica leads", "leading"], READY).map(drop)
     }
 
     /// Starts the control plane, or starts it again, and waits until it leads.
@@ -311,8 +366,9 @@ impl Cluster {
         let name = node_name(executor);
         let mut command = Command::new(binaries::program("weir-executor")?);
         let identity = self.pki("nodes").join(&name);
-        for replica in &self.replicas {
-            command.arg("--control").arg(format!("127.0.0.1:{}", replica.link_port));
+        for (number, replica) in self.replicas.iter().enumerate() {
+            let relay = self.network.as_ref().map(|network| network.link_port(executor, number));
+            command.arg("--control").arg(format!("127.0.0.1:{}", relay.unwrap_or(replica.link_port)));
         }
         command.arg("--ca").arg(identity.join("ca.pem"));
         command.arg("--cert").arg(identity.join("executor.pem"));
@@ -321,8 +377,9 @@ impl Cluster {
         if let Some((cpus, memory)) = self.options.offer {
             command.args(["--cpus", cpus, "--memory", memory]);
         }
-        for (name, dir) in &self.options.publish {
-            command.arg("--publish").arg(format!("{name}={}", dir.display()));
+        let own = self.options.publish_own.iter().map(|(shown, dir)| (shown, dir.join(&name)));
+        for (shown, dir) in self.options.publish.iter().map(|(shown, dir)| (shown, dir.clone())).chain(own) {
+            command.arg("--publish").arg(format!("{shown}={}", dir.display()));
         }
         Ok(command)
     }
@@ -332,10 +389,16 @@ impl Cluster {
     /// # Errors
     /// It does not become ready.
     pub fn start_executor(&mut self, executor: usize) -> Result<()> {
-        let mut daemon = Daemon::start(&node_name(executor), &mut self.executor_command(executor)?)?;
-        daemon.wait_for_line(&["joined"], READY)?;
-        self.executors[executor] = Some(daemon);
-        Ok(())
+        self.spawn_executor(executor)?.wait_for_line(&["joined"], READY).map(drop)
+    }
+
+    /// Starts an executor, or starts it again, without waiting for it.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub fn spawn_executor(&mut self, executor: usize) -> Result<&mut Daemon> {
+        let daemon = self.daemon(&node_name(executor), &mut self.executor_command(executor)?)?;
+        Ok(self.executors[executor].insert(daemon))
     }
 
     /// A `wctl` command against this cluster, with its address, CA and token.

@@ -2,7 +2,8 @@
 
 use std::{
     collections::VecDeque,
-    io::{BufRead as _, BufReader},
+    fs::File,
+    io::{BufRead as _, BufReader, Write as _},
     path::Path,
     process::{Child, Command, ExitStatus, Stdio},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
@@ -49,6 +50,16 @@ impl Daemon {
     /// # Errors
     /// A program that cannot be started.
     pub fn start(name: &str, command: &mut Command) -> Result<Self> {
+        Self::start_logged(name, command, None)
+    }
+
+    /// Starts a process whose log is also appended to the file of its name in a directory.
+    ///
+    /// # Errors
+    /// A program that cannot be started, or a file that cannot be written.
+    pub fn start_logged(name: &str, command: &mut Command, logs: Option<&Path>) -> Result<Self> {
+        let file = logs.map(|dir| File::options().create(true).append(true).open(dir.join(format!("{name}.log"))));
+        let file = file.transpose().with_context(|| format!("open the log of {name}"))?;
         let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -64,7 +75,8 @@ impl Daemon {
         .flatten()
         {
             let log = Arc::clone(&log);
-            thread::spawn(move || read_lines(pipe, &log));
+            let file = file.as_ref().map(File::try_clone).transpose().context("share the file of a log")?;
+            thread::spawn(move || read_lines(pipe, &log, file));
         }
         Ok(Self { name: name.to_owned(), child, log })
     }
@@ -107,6 +119,12 @@ impl Daemon {
     #[must_use]
     pub fn has_said(&self, text: &str) -> bool {
         self.log.lock().lines.iter().any(|line| line.contains(text))
+    }
+
+    /// Whether it has closed its log, which it does when it ends.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.log.lock().ended
     }
 
     /// Its process id.
@@ -164,9 +182,15 @@ impl Drop for Daemon {
     }
 }
 
-fn read_lines(pipe: Box<dyn std::io::Read + Send>, log: &Log) {
+fn read_lines(pipe: Box<dyn std::io::Read + Send>, log: &Log, mut file: Option<File>) {
     for line in BufReader::new(pipe).split(b'\n') {
-        let Ok(line) = line else { break };
+        let Ok(mut line) = line else { break };
+        if let Some(file) = &mut file {
+            line.push(b'\n');
+            // A full disk costs the copy, and not the test.
+            let _copied = file.write_all(&line);
+            line.pop();
+        }
         let mut state = log.lock();
         if state.lines.len() == LINES_MAX {
             state.lines.pop_front();

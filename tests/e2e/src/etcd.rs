@@ -15,12 +15,15 @@ pub use access::{Access, PASSWORD, USER};
 
 use crate::daemon::{Daemon, free_port};
 
-/// A running etcd.
+/// A running etcd, alone or as a member of several.
 #[derive(Debug)]
 pub struct Etcd {
+    name: String,
     data: PathBuf,
     client_port: u16,
     peer_port: u16,
+    /// Names and peer URLs of all members, as etcd wants them; of this one alone where it is empty.
+    members: String,
     daemon: Option<Daemon>,
     protection: Option<Protection>,
     quota_bytes: Option<u64>,
@@ -57,8 +60,7 @@ impl Etcd {
     /// # Errors
     /// No free ports.
     pub fn stopped(dir: &Path) -> Result<Self> {
-        let (client_port, peer_port) = (free_port()?, free_port()?);
-        Ok(Self { data: dir.join("etcd"), client_port, peer_port, daemon: None, protection: None, quota_bytes: None })
+        Self::named("etcd", dir)
     }
 
     /// Starts an etcd that takes no more than so many bytes.
@@ -69,6 +71,38 @@ impl Etcd {
         let mut etcd = Self { quota_bytes: Some(quota_bytes), ..Self::stopped(dir)? };
         etcd.restart()?;
         Ok(etcd)
+    }
+
+    /// Starts members that replicate one another, with their data below `dir`.
+    ///
+    /// # Errors
+    /// A member that does not come up.
+    pub fn start_members(dir: &Path, count: usize) -> Result<Vec<Self>> {
+        let members = (1..=count).map(|member| Self::named(&format!("etcd-{member}"), dir));
+        let mut members: Vec<Self> = members.collect::<Result<_>>()?;
+        let all: Vec<String> = members.iter().map(|member| format!("{}={}", member.name, member.peer_url())).collect();
+        for member in &mut members {
+            member.members = all.join(",");
+            member.spawn()?;
+        }
+        // None of them is ready before most of them run.
+        for member in &mut members {
+            member.wait_ready()?;
+        }
+        Ok(members)
+    }
+
+    fn named(name: &str, dir: &Path) -> Result<Self> {
+        Ok(Self {
+            name: name.to_owned(),
+            data: dir.join(name),
+            client_port: free_port()?,
+            peer_port: free_port()?,
+            members: String::new(),
+            daemon: None,
+            protection: None,
+            quota_bytes: None,
+        })
     }
 
     /// Starts an etcd that is reached over TLS with a client certificate; it asks for no user before
@@ -102,6 +136,12 @@ impl Etcd {
     pub fn url(&self) -> String {
         let scheme = if self.protection.is_some() { "https" } else { "http" };
         format!("{scheme}://127.0.0.1:{}", self.client_port)
+    }
+
+    /// The port for clients.
+    #[must_use]
+    pub fn client_port(&self) -> u16 {
+        self.client_port
     }
 
     /// How `weir-control` reaches it.
@@ -147,28 +187,53 @@ impl Etcd {
         self.daemon.take().map_or(Ok(()), |mut daemon| daemon.kill9())
     }
 
+    /// Sends it a signal by name, while it runs.
+    ///
+    /// # Errors
+    /// A signal that cannot be sent.
+    pub fn signal(&self, signal: &str) -> Result<()> {
+        self.daemon.as_ref().map_or(Ok(()), |daemon| daemon.signal(signal))
+    }
+
     /// Starts it again on the same ports and data.
     ///
     /// # Errors
     /// An etcd that does not come up.
     pub fn restart(&mut self) -> Result<()> {
-        let client = self.url();
-        let peer = format!("http://127.0.0.1:{}", self.peer_port);
+        self.spawn()?;
+        self.wait_ready()
+    }
+
+    /// Starts it, or starts it again, without waiting for it.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub fn spawn(&mut self) -> Result<()> {
+        let (client, peer) = (self.url(), self.peer_url());
         let mut command = Command::new("etcd");
-        command.arg("--name=weir").arg(format!("--data-dir={}", self.data.display()));
+        command.arg(format!("--name={}", self.name)).arg(format!("--data-dir={}", self.data.display()));
         command.arg(format!("--listen-client-urls={client}")).arg(format!("--advertise-client-urls={client}"));
         command.arg(format!("--listen-peer-urls={peer}")).arg(format!("--initial-advertise-peer-urls={peer}"));
-        command.arg(format!("--initial-cluster=weir={peer}")).arg("--log-level=info");
+        let alone = format!("{}={peer}", self.name);
+        let members = if self.members.is_empty() { &alone } else { &self.members };
+        command.arg(format!("--initial-cluster={members}")).arg("--log-level=info");
         if let Some(quota) = self.quota_bytes {
             command.arg(format!("--quota-backend-bytes={quota}"));
         }
         if let Some(protection) = &self.protection {
             protection.add_to(&mut command);
         }
-        let mut daemon = Daemon::start("etcd", &mut command)?;
-        daemon
-            .wait_for_line(&["ready to serve client requests", "serving insecure client"], Duration::from_secs(60))?;
-        self.daemon = Some(daemon);
+        self.daemon = Some(Daemon::start(&self.name, &mut command)?);
         Ok(())
+    }
+
+    fn wait_ready(&mut self) -> Result<()> {
+        let ready = ["ready to serve client requests", "serving insecure client"];
+        let daemon = self.daemon.as_mut().context("etcd was not started")?;
+        daemon.wait_for_line(&ready, Duration::from_secs(60)).map(drop)
+    }
+
+    fn peer_url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.peer_port)
     }
 }

@@ -7,6 +7,7 @@ pub mod cluster;
 pub mod daemon;
 pub mod etcd;
 pub mod guests;
+pub mod network;
 pub mod skip;
 pub mod until;
 pub mod wctl;
