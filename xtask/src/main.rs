@@ -1,6 +1,7 @@
 //! The project's own tooling: `cargo xtask <command>`.
 
 mod bench;
+mod chaos;
 mod ci;
 mod demo;
 mod mutate;
@@ -53,6 +54,12 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Run a cluster of real processes under faults, see docs/TESTING.md
+    Chaos {
+        /// Handed over to the harness: `--minutes N --seed S --logs DIR`
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// Put named faults into a copy of the code, and require the simulator to find each
     Mutate {
         /// Only this one
@@ -82,6 +89,7 @@ fn main() -> ExitCode {
 fn perform(task: Task) -> Result<ExitCode> {
     match task {
         Task::Sim { arguments } => return sim::sim(&arguments),
+        Task::Chaos { arguments } => return chaos::chaos(&arguments),
         Task::Setup => setup::setup(),
         Task::Demo => demo::demo(),
         Task::Test => test::test(),

@@ -75,6 +75,58 @@ pub const SHOW: &str = r#"(module
     (drop (call $args (i32.const 1024) (i32.const 65536)))
     (call $show (i32.const 65536) (i32.load (i32.const 20)))))"#;
 
+/// Copies its input to its output, or ends with exit code 3 once in four times.
+pub const FLAKY: &str = r#"(module
+  (import "wasi_snapshot_preview1" "fd_read" (func $read (param i32 i32 i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "random_get" (func $random (param i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+  (memory (export "memory") 2)
+  (func (export "_start")
+    (drop (call $random (i32.const 16) (i32.const 1)))
+    (if (i32.lt_u (i32.load8_u (i32.const 16)) (i32.const 64)) (then (call $exit (i32.const 3))))
+    (i32.store (i32.const 0) (i32.const 65536))
+    (i32.store (i32.const 4) (i32.const 65536))
+    (drop (call $read (i32.const 0) (i32.const 0) (i32.const 1) (i32.const 8)))
+    (i32.store (i32.const 4) (i32.load (i32.const 8)))
+    (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8)))))"#;
+
+/// Opens the file that its input names in the one directory it has, reads a byte of it 50 ms after the other, and copies
+/// its input to its output after so many bytes. Without the file it ends with exit code 4.
+#[must_use]
+pub fn marking(bytes: u32) -> String {
+    const TEXT: &str = r#"(module
+  (import "wasi_snapshot_preview1" "fd_read" (func $read (param i32 i32 i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "path_open"
+    (func $open (param i32 i32 i32 i32 i32 i64 i64 i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "poll_oneoff" (func $poll (param i32 i32 i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+  (memory (export "memory") 2)
+  (func (export "_start") (local $left i32)
+    (i32.store (i32.const 0) (i32.const 65536))
+    (i32.store (i32.const 4) (i32.const 4096))
+    (drop (call $read (i32.const 0) (i32.const 0) (i32.const 1) (i32.const 8)))
+    (if (call $open (i32.const 3) (i32.const 0) (i32.const 65536) (i32.load (i32.const 8)) (i32.const 0)
+          (i64.const 2) (i64.const 0) (i32.const 0) (i32.const 12))
+      (then (call $exit (i32.const 4))))
+    ;; one byte, to 40
+    (i32.store (i32.const 24) (i32.const 40))
+    (i32.store (i32.const 28) (i32.const 1))
+    ;; a subscription to the monotonic clock, 50 ms
+    (i32.store (i32.const 144) (i32.const 1))
+    (i64.store (i32.const 152) (i64.const 50000000))
+    (local.set $left (i32.const BYTES))
+    (loop $again
+      (drop (call $read (i32.load (i32.const 12)) (i32.const 24) (i32.const 1) (i32.const 32)))
+      (drop (call $poll (i32.const 128) (i32.const 192) (i32.const 1) (i32.const 256)))
+      (local.set $left (i32.sub (local.get $left) (i32.const 1)))
+      (br_if $again (local.get $left)))
+    (i32.store (i32.const 4) (i32.load (i32.const 8)))
+    (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8)))))"#;
+    TEXT.replace("BYTES", &bytes.to_string())
+}
+
 /// Writes a guest as `NAME.wasm` into a directory, and gives its path.
 ///
 /// # Errors

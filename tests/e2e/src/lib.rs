@@ -3,6 +3,7 @@
 //! Non-deterministic by nature; what can be decided without processes is tested in `tests/sim` instead.
 
 pub mod binaries;
+pub mod chaos;
 pub mod cluster;
 pub mod daemon;
 pub mod etcd;
