@@ -8,8 +8,10 @@ use clap::{Parser, Subcommand};
 
 mod bare;
 mod failover;
+mod fanout;
 mod latency;
 mod null;
+mod peers;
 mod report;
 mod sandbox;
 mod straight;
@@ -30,12 +32,12 @@ enum Bench {
     /// An array of null tasks through the whole system with real etcd.
     Throughput {
         /// Tasks of the array.
-        #[arg(long, default_value_t = 100_000)]
+        #[arg(long, default_value_t = 1_000_000)]
         tasks: u32,
     },
-    /// Warm dispatch of one task.
+    /// One task at a time on an idle cluster, then dispatch at fixed rates.
     Latency {
-        /// Runs measured.
+        /// Runs measured on the idle cluster.
         #[arg(long, default_value_t = 1_000)]
         runs: u32,
     },
@@ -44,6 +46,18 @@ enum Bench {
         /// Kills.
         #[arg(long, default_value_t = 50)]
         kills: u32,
+    },
+    /// Ten thousand emulated executors on one control process.
+    Fanout {
+        /// Executors.
+        #[arg(long, default_value_t = 10_000)]
+        sessions: u32,
+    },
+    /// No-op functions on Ray and Dask, and processes of `true`, in turn with ours.
+    Peers {
+        /// Tasks of each in a round.
+        #[arg(long, default_value_t = 10_000)]
+        tasks: u32,
     },
 }
 
@@ -58,5 +72,7 @@ fn main() -> Result<()> {
         Bench::Throughput { tasks } => throughput::run(tasks),
         Bench::Latency { runs } => latency::run(runs),
         Bench::Failover { kills } => failover::run(kills),
+        Bench::Fanout { sessions } => fanout::run(sessions),
+        Bench::Peers { tasks } => peers::run(tasks),
     }
 }

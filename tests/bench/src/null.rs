@@ -15,6 +15,28 @@ pub(crate) fn module() -> Result<Vec<u8>> {
     wat::parse_str(NULL).context("assemble the null module")
 }
 
+/// The same, but each task waits before it ends, for 0 to 41 ms that are a hash of its index: many at once end in an
+/// order that has nothing to do with their indices.
+pub(crate) fn unordered() -> Result<Vec<u8>> {
+    let text = NULL.replace("(memory (export", &format!("{POLL} (memory (export"));
+    let text = text.replace(RETURN, &format!("{WAIT} {RETURN}"));
+    wat::parse_str(text).context("assemble the null module that waits")
+}
+
+const POLL: &str =
+    r#"(import "wasi_snapshot_preview1" "poll_oneoff" (func $poll (param i32 i32 i32 i32) (result i32)))"#;
+
+/// Where the null module begins to return its result.
+const RETURN: &str = "(i32.store (i32.const 72) (i32.const 64))";
+
+/// One subscription to the monotonic clock at 512; the middle of the hash at 64, in steps of 20 us, is its timeout.
+const WAIT: &str = "
+    (i32.store (i32.const 528) (i32.const 1))
+    (i64.store (i32.const 536) (i64.mul
+      (i64.extend_i32_u (i32.and (i32.shr_u (i32.load (i32.const 64)) (i32.const 16)) (i32.const 2047)))
+      (i64.const 20000)))
+    (drop (call $poll (i32.const 512) (i32.const 600) (i32.const 1) (i32.const 640)))";
+
 const NULL: &str = r#"
 (module
   (import "wasi_snapshot_preview1" "environ_sizes_get" (func $sizes (param i32 i32) (result i32)))

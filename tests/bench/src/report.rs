@@ -25,6 +25,12 @@ impl Report {
         self.figures.insert(key.to_owned(), Value::from((value * scale).round() / scale));
     }
 
+    /// A figure that could not be had here: null in the JSON, and the table says why.
+    pub(crate) fn absent(&mut self, key: &str, why: &str) {
+        self.row(key, format!("none: {why}"));
+        self.figures.insert(key.to_owned(), Value::Null);
+    }
+
     /// A line for people only.
     pub(crate) fn row(&mut self, label: impl Into<String>, text: impl Into<String>) {
         self.rows.push((label.into(), text.into()));
