@@ -7,6 +7,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 mod bare;
+mod cpu_rate;
 mod failover;
 mod fanout;
 mod latency;
@@ -29,6 +30,8 @@ struct Arguments {
 enum Bench {
     /// Instantiate, run and drop a null module, against straight wasmtime.
     Sandbox,
+    /// How exactly CPU rates are kept.
+    CpuRate,
     /// An array of null tasks through the whole system with real etcd.
     Throughput {
         /// Tasks of the array.
@@ -69,6 +72,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn main() -> Result<()> {
     match Arguments::parse().bench {
         Bench::Sandbox => sandbox::run(),
+        Bench::CpuRate => cpu_rate::run(),
         Bench::Throughput { tasks } => throughput::run(tasks),
         Bench::Latency { runs } => latency::run(runs),
         Bench::Failover { kills } => failover::run(kills),
