@@ -3,6 +3,7 @@
 mod args;
 mod etcd;
 mod layers;
+mod placing;
 
 use std::{
     net::SocketAddr,
@@ -22,6 +23,7 @@ use weir_wire::id::ClusterName;
 pub use args::Args;
 pub use etcd::{EtcdCertificate, EtcdConfig, EtcdLogin, EtcdTls};
 use layers::Layer;
+pub use placing::Placing;
 
 /// The cluster when none is named.
 const CLUSTER_DEFAULT: &str = "weir";
@@ -55,6 +57,8 @@ pub struct Config {
     pub api: ApiConfig,
     /// Which ended runs are kept.
     pub keep_ended: KeepEnded,
+    /// How nodes are filled, who makes room, and when nothing is replaced.
+    pub placing: Placing,
 }
 
 /// Which ended runs are kept; the newest of each job, and those that others need, in any case.
@@ -152,6 +156,7 @@ impl Config {
             identity,
             api: ApiConfig::InsecureLoopback,
             keep_ended: KeepEnded::default(),
+            placing: Placing::default(),
         }
     }
 
@@ -180,6 +185,8 @@ impl Config {
             insecure_loopback: bool,
             keep_ended_runs: u32,
             keep_ended_for: String,
+            #[serde(flatten)]
+            placing: placing::Keys,
         }
         let (etcd, embedded) = match &self.store {
             StoreConfig::Etcd(etcd) => (Some(etcd.keys()), None),
@@ -203,6 +210,7 @@ impl Config {
             insecure_loopback,
             keep_ended_runs: self.keep_ended.runs,
             keep_ended_for: units::format_duration_ms(u64::try_from(self.keep_ended.time.as_millis())?),
+            placing: self.placing.keys(),
         })?)
     }
 }
@@ -210,6 +218,7 @@ impl Config {
 /// Turns what was said into settings that can work.
 fn check(layer: Layer) -> Result<Config, ConfigError> {
     let (store, keep_ended) = (check_store(&layer)?, check_keep_ended(&layer)?);
+    let placing = placing::check(&layer)?;
     let cluster = layer.cluster.unwrap_or_else(|| CLUSTER_DEFAULT.to_owned());
     let cluster = cluster.parse().map_err(|e| value("cluster", e))?;
     let data = layer.data_dir.or(layer.embedded);
@@ -242,6 +251,7 @@ fn check(layer: Layer) -> Result<Config, ConfigError> {
         identity,
         api,
         keep_ended,
+        placing,
     })
 }
 
@@ -320,7 +330,17 @@ mod tests {
         let secure = ["--etcd", "https://a:1", "--etcd-ca", "/ca", "--etcd-cert", "/c", "--etcd-key", "/k"];
         let login = ["--etcd-user", "weir", "--etcd-password-file", "/p", "--data-dir", "/d", "--identity", "/i"];
         let secure = [&secure[..], &login].concat();
-        let embedded = vec!["--embedded", "/e", "--identity", "/i", "--insecure-loopback"];
+        let embedded = vec![
+            "--embedded",
+            "/e",
+            "--identity",
+            "/i",
+            "--insecure-loopback",
+            "--placement",
+            "pack",
+            "--preempt-delay",
+            "3s",
+        ];
         for flags in [etcd, secure, embedded] {
             let config = load(&flags, &[]).unwrap();
             let folder = tempfile::tempdir().unwrap();

@@ -32,5 +32,7 @@ mod testing;
 #[cfg(test)]
 mod tests;
 
-pub use config::{ApiConfig, Args, Config, ConfigError, EtcdCertificate, EtcdConfig, EtcdLogin, EtcdTls, StoreConfig};
+pub use config::{
+    ApiConfig, Args, Config, ConfigError, EtcdCertificate, EtcdConfig, EtcdLogin, EtcdTls, Placing, StoreConfig,
+};
 pub use server::{Server, run};

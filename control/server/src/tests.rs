@@ -10,7 +10,7 @@ use weir_scheduler::{PutJob, Reply, Request, RequestError, Submit};
 use weir_wire::id::{Digest, RunId};
 
 use crate::{
-    config::{ApiConfig, Config, EtcdConfig, KeepEnded, StoreConfig},
+    config::{ApiConfig, Config, EtcdConfig, KeepEnded, Placing, StoreConfig},
     server::Server,
     testing::{self, Etcd, within},
 };
@@ -27,6 +27,7 @@ pub(super) fn config(directory: &Path, store: StoreConfig) -> Config {
         identity: directory.join("identity"),
         api: ApiConfig::InsecureLoopback,
         keep_ended: KeepEnded::default(),
+        placing: Placing::default(),
     }
 }
 

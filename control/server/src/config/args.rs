@@ -76,6 +76,21 @@ pub struct Args {
     /// How long an ended run is kept, such as 12h; at least 5m [default: 7d]
     #[arg(long, value_name = "TIME")]
     pub keep_ended_for: Option<String>,
+    /// How nodes are filled: spread for evenly, pack for one after the other [default: spread]
+    #[arg(long, value_name = "POLICY")]
+    pub placement: Option<String>,
+    /// Percentage of the nodes that has to vanish at once for the brake; 100 turns it off [default: 30]
+    #[arg(long, value_name = "PERCENT")]
+    pub brake_share: Option<u32>,
+    /// Number of nodes that has to vanish at once for the brake, whatever their share [default: 3]
+    #[arg(long, value_name = "N")]
+    pub brake_nodes_min: Option<u32>,
+    /// How long production waits for room before others have to make some [default: 1s]
+    #[arg(long, value_name = "TIME")]
+    pub preempt_delay: Option<String>,
+    /// How long tasks that have to make room may go on [default: 10s]
+    #[arg(long, value_name = "TIME")]
+    pub preempt_grace: Option<String>,
     /// Print the settings that result, and exit
     #[arg(long)]
     pub print_config: bool,
@@ -104,6 +119,11 @@ impl Args {
             insecure_loopback: self.insecure_loopback.then_some(true),
             keep_ended_runs: self.keep_ended_runs,
             keep_ended_for: self.keep_ended_for,
+            placement: self.placement,
+            brake_share: self.brake_share,
+            brake_nodes_min: self.brake_nodes_min,
+            preempt_delay: self.preempt_delay,
+            preempt_grace: self.preempt_grace,
         }
     }
 }

@@ -39,6 +39,11 @@ pub(super) struct Layer {
     pub(super) insecure_loopback: Option<bool>,
     pub(super) keep_ended_runs: Option<u32>,
     pub(super) keep_ended_for: Option<String>,
+    pub(super) placement: Option<String>,
+    pub(super) brake_share: Option<u32>,
+    pub(super) brake_nodes_min: Option<u32>,
+    pub(super) preempt_delay: Option<String>,
+    pub(super) preempt_grace: Option<String>,
 }
 
 impl Layer {
@@ -65,6 +70,11 @@ impl Layer {
             insecure_loopback: self.insecure_loopback.or(below.insecure_loopback),
             keep_ended_runs: self.keep_ended_runs.or(below.keep_ended_runs),
             keep_ended_for: self.keep_ended_for.or(below.keep_ended_for),
+            placement: self.placement.or(below.placement),
+            brake_share: self.brake_share.or(below.brake_share),
+            brake_nodes_min: self.brake_nodes_min.or(below.brake_nodes_min),
+            preempt_delay: self.preempt_delay.or(below.preempt_delay),
+            preempt_grace: self.preempt_grace.or(below.preempt_grace),
         }
     }
 }
@@ -109,6 +119,11 @@ pub(super) fn environment(
             "TOKEN_FILE" => layer.token_file = Some(text.into()),
             "KEEP_ENDED_RUNS" => layer.keep_ended_runs = Some(parse("keep_ended_runs", &text)?),
             "KEEP_ENDED_FOR" => layer.keep_ended_for = Some(text),
+            "PLACEMENT" => layer.placement = Some(text),
+            "BRAKE_SHARE" => layer.brake_share = Some(parse("brake_share", &text)?),
+            "BRAKE_NODES_MIN" => layer.brake_nodes_min = Some(parse("brake_nodes_min", &text)?),
+            "PREEMPT_DELAY" => layer.preempt_delay = Some(text),
+            "PREEMPT_GRACE" => layer.preempt_grace = Some(text),
             "INSECURE_LOOPBACK" => layer.insecure_loopback = Some(parse("insecure_loopback", &text)?),
             _ => return Err(ConfigError::Variable(name)),
         }
