@@ -17,6 +17,7 @@ use weir_wire::{
 use crate::{
     constraint::Test,
     group::{Book, Group},
+    limits::WHY_NODES_MAX,
     node::{Node, Nodes},
     queue::Lane,
     room::Room,
@@ -230,6 +231,17 @@ impl Class {
     /// Whether anything of a tier waits.
     pub(crate) fn waits(&self, tier: Tier) -> bool {
         self.lanes.keys().any(|lane| lane.band.tier == tier)
+    }
+
+    /// Whether a cluster that has nodes has none that could run a task of this class, even an empty one. It is found out
+    /// when somebody asks; of a class with very many nodes in question it is not.
+    pub(crate) fn is_hopeless(&self, nodes: &Nodes) -> bool {
+        let groups = self.eligible.tiers.iter().flat_map(|(_, groups)| groups);
+        let slots = groups.flat_map(|group| &nodes.groups.get(*group).slots);
+        let could =
+            |node: &Node| node.lanes_max > 0 && self.key.resources.fits(&node.capacity) && self.rules.admits(node);
+        let searched = self.is_blocked() && nodes.by_name().next().is_some();
+        searched && slots.zip(0..).all(|(slot, seen)| seen < WHY_NODES_MAX && !could(nodes.get(*slot)))
     }
 
     /// Brings the groups that come into question up to date.

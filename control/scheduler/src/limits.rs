@@ -66,6 +66,8 @@ pub const PLAN_TASKS_MAX: u32 = 10_000;
 pub const PLAN_NAMES_MAX: usize = 100;
 /// Most lanes named in the answer to why a run waits.
 pub const WHY_AHEAD_MAX: usize = 20;
+/// Nodes that are looked at to find out that none of them could ever run what waits ahead.
+pub const WHY_NODES_MAX: usize = 4096;
 /// Most nodes that became free and are remembered for a class that found no room; beyond, it searches all again.
 pub const NODES_FREED_MAX: usize = 64;
 /// How much fuller a node with the compiled module may be than one without it, thousandths.

@@ -5,7 +5,6 @@ use alloc::{
     collections::{BTreeMap, BTreeSet},
     vec::Vec,
 };
-use core::cmp::Ordering;
 
 use weir_wire::{id::RunId, kind::Tier};
 
@@ -322,19 +321,14 @@ impl Queue {
         }
     }
 
-    /// Shows each run that is served before another one.
-    pub(crate) fn ahead_of(&self, ticket: Ticket, shares: &Shares, mut show: impl FnMut(Lane, RunId)) {
-        let own = (shares.share(ticket.lane.space), ticket.lane.space);
-        for (_, class) in self.classes() {
+    /// Shows each run that is served before another one, and those of other namespaces that share its band; without
+    /// those that no node could ever run.
+    pub(crate) fn ahead_of(&self, ticket: Ticket, nodes: &Nodes, mut show: impl FnMut(Lane, RunId)) {
+        for (_, class) in self.classes().filter(|(_, class)| !class.is_hopeless(nodes)) {
             for (lane, waiting) in &class.lanes {
-                let same = lane.space == ticket.lane.space;
-                let before = match lane.band.cmp(&ticket.lane.band) {
-                    Ordering::Less => true,
-                    Ordering::Greater => false,
-                    Ordering::Equal => same || (shares.share(lane.space), lane.space) < own,
-                };
-                let turns = lane.band == ticket.lane.band && same;
-                let runs = waiting.iter().filter(|(turn, _)| before && (!turns || *turn < ticket.turn));
+                let concerned = lane.band <= ticket.lane.band;
+                let runs =
+                    waiting.iter().filter(|(turn, _)| concerned && (*lane != ticket.lane || *turn < ticket.turn));
                 runs.for_each(|(_, run)| show(*lane, *run));
             }
         }

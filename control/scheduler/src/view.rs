@@ -347,11 +347,12 @@ pub struct WhyPending {
     pub quota: Vec<QuotaUse>,
     /// Tasks of the run for which others were asked to make room.
     pub evicting: u32,
-    /// Runs that are served before this one.
+    /// Runs that are served before this one: of a higher tier or priority, or earlier in its namespace.
     pub ahead: u32,
     /// Their waiting tasks.
     pub ahead_tasks: u64,
-    /// The same by tier, priority and namespace, in the order in which they are served; a limited number of them.
+    /// The same by tier, priority and namespace, in the order in which they are served, and the namespaces that it shares
+    /// with; a limited number of them.
     pub ahead_of: Vec<Ahead>,
 }
 
@@ -410,7 +411,7 @@ pub struct QuotaUse {
     pub limit: u64,
 }
 
-/// Runs of one tier, priority and namespace that are served before another one.
+/// Runs of one tier, priority and namespace that are served before another one, or share with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ahead {
     /// The tier.
@@ -423,6 +424,8 @@ pub struct Ahead {
     pub runs: u32,
     /// Their waiting tasks.
     pub tasks: u64,
+    /// They are of another namespace and of the same priority: room is shared with them by weight.
+    pub shares: bool,
 }
 
 /// A segment object with results of a run.

@@ -119,17 +119,19 @@ impl Leading {
         exceeded.collect()
     }
 
-    /// Counts what is served before a run.
+    /// Counts what is served before a run, and what shares with it.
     fn count_ahead(&self, run: &Run, why: &mut WhyPending) {
         let Some(ticket) = run.ticket else { return };
         let mut by_lane: BTreeMap<Lane, (u32, u64)> = BTreeMap::new();
-        self.queue.ahead_of(ticket, &self.shares, |lane, id| {
+        let shares = |lane: &Lane| lane.band == ticket.lane.band && lane.space != ticket.lane.space;
+        self.queue.ahead_of(ticket, &self.nodes, |lane, id| {
             let entry = by_lane.entry(lane).or_default();
             entry.0 = entry.0.saturating_add(1);
             entry.1 += self.runs.get(&id).map_or(0, |run| u64::from(run.in_phase(Phase::Pending)));
         });
-        why.ahead = by_lane.values().map(|(runs, _)| *runs).fold(0, u32::saturating_add);
-        why.ahead_tasks = by_lane.values().map(|(_, tasks)| *tasks).sum();
+        let first = || by_lane.iter().filter(|(lane, _)| !shares(lane)).map(|(_, counts)| counts);
+        why.ahead = first().map(|(runs, _)| *runs).fold(0, u32::saturating_add);
+        why.ahead_tasks = first().map(|(_, tasks)| *tasks).sum();
         let named = by_lane.into_iter().take(limits::WHY_AHEAD_MAX);
         why.ahead_of = named
             .map(|(lane, (runs, tasks))| Ahead {
@@ -138,6 +140,7 @@ impl Leading {
                 namespace: self.shares.name(lane.space).map_or_else(String::new, |name| name.as_str().into()),
                 runs,
                 tasks,
+                shares: shares(&lane),
             })
             .collect();
     }

@@ -2,6 +2,9 @@ use weir_api::{Dimension, Task, TaskState, TaskWhy, WhyPending};
 use weir_scheduler as scheduler;
 use weir_wire::{id::RunId, kind::Condition};
 
+/// Causes that exclude nodes, in one sentence; the table beside it has all of them.
+const CAUSES_NAMED_MAX: usize = 3;
+
 /// Why tasks of a run wait.
 pub(crate) fn why(run: RunId, why: &scheduler::WhyPending) -> WhyPending {
     let ready = why.nodes.saturating_sub(why.nodes_not_ready);
@@ -80,11 +83,14 @@ fn dimensions(why: &scheduler::WhyPending) -> Vec<Dimension> {
         all.insert(0, one(&format!("quota {}", part.part), 0, &detail));
     }
     for ahead in &why.ahead_of {
-        let detail = format!(
-            "{} tasks of {} runs of namespace {} with priority {} are served first",
-            ahead.tasks, ahead.runs, ahead.namespace, ahead.priority
-        );
-        all.push(one(&format!("ahead {}", ahead.tier.as_str()), 0, &detail));
+        let (tasks, runs) = (count(ahead.tasks, "task"), count(ahead.runs.into(), "run"));
+        let what = format!("{tasks} of {runs} of namespace {} with priority {}", ahead.namespace, ahead.priority);
+        let (word, how) = match (ahead.shares, ahead.tasks) {
+            (true, _) => ("beside", "share the room by the weights of the namespaces"),
+            (false, 1) => ("ahead", "is served first"),
+            (false, _) => ("ahead", "are served first"),
+        };
+        all.push(one(&format!("{word} {}", ahead.tier.as_str()), 0, &format!("{what} {how}")));
     }
     all
 }
@@ -142,16 +148,47 @@ fn summary(why: &scheduler::WhyPending, ready: u32) -> String {
     if ready == 0 {
         return format!("{tasks} because none of the {} nodes is ready", why.nodes);
     }
-    let never: u32 = why.excluded.iter().map(|(_, nodes)| *nodes).max().unwrap_or(0);
-    let never = never.max(why.other_pool);
-    let small: u32 = why.too_small.iter().map(|(_, nodes)| *nodes).max().unwrap_or(0);
-    if never.max(small) >= ready {
-        return format!("{tasks} because none of the {ready} ready nodes can ever run them");
+    // Each node is counted once, under the first of its causes.
+    let excluded = why.excluded.iter().map(|(_, nodes)| *nodes);
+    let never = excluded.chain(why.too_small.iter().map(|(_, nodes)| *nodes)).sum::<u32>() + why.other_pool;
+    if never >= ready {
+        let nodes = if ready == 1 {
+            "the ready node cannot".to_owned()
+        } else {
+            format!("none of the {ready} ready nodes can")
+        };
+        return format!(
+            "{tasks} because {nodes} ever run {}: {}",
+            if waiting == 1 { "it" } else { "them" },
+            never_causes(why)
+        );
     }
+    let left = ready - never;
+    if why.max_per_node >= left {
+        return format!("{tasks} because each node that could run more has as many of the run as max_per_node allows");
+    }
+    let nodes = count(left.into(), "node");
     if why.ahead > 0 {
-        return format!("{tasks} for room behind {} other runs", why.ahead);
+        return format!("{tasks} for room on {nodes} behind {}", count(why.ahead.into(), "other run"));
     }
-    format!("{tasks} for room on {ready} ready nodes")
+    let shares = if why.ahead_of.iter().any(|ahead| ahead.shares) { ", shared with other namespaces" } else { "" };
+    format!("{tasks} for room on {nodes}{shares}")
+}
+
+/// What excludes nodes for ever, most nodes first.
+fn never_causes(why: &scheduler::WhyPending) -> String {
+    let unmet = why.excluded.iter().map(|(name, nodes)| (*nodes, format!("not meet `{name}`")));
+    let small = why.too_small.iter().map(|(name, nodes)| (*nodes, format!("not have enough {name} even when empty")));
+    let pool = (why.other_pool > 0).then(|| (why.other_pool, "not belong to the pool".to_owned()));
+    let mut causes: Vec<(u32, String)> = unmet.chain(small).chain(pool).collect();
+    causes.sort_by_key(|(nodes, _)| std::cmp::Reverse(*nodes));
+    let one = |(nodes, what): &(u32, String)| format!("{nodes} {} {what}", if *nodes == 1 { "does" } else { "do" });
+    let named: Vec<String> = causes.iter().take(CAUSES_NAMED_MAX).map(one).collect();
+    named.join(", ")
+}
+
+fn count(number: u64, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 
 fn waits(tasks: u32) -> String {
@@ -182,6 +219,7 @@ mod tests {
     #[test]
     fn the_summary_names_what_has_to_change() {
         let base = scheduler::WhyPending { pending: 5, nodes: 2, ..scheduler::WhyPending::default() };
+        let (unmet, full) = (vec![("zone == b".to_owned(), 1)], vec![("cpu", 2)]);
         let cases = [
             (scheduler::WhyPending { pending: 0, ..base.clone() }, "no task is pending"),
             (scheduler::WhyPending { nodes: 0, ..base.clone() }, "no node has joined"),
@@ -194,12 +232,48 @@ mod tests {
             (scheduler::WhyPending { backoff: 5, next_retry_ms: Some(1500), ..base.clone() }, "the first for 2 s"),
             (scheduler::WhyPending { max_running: Some(1), ..base.clone() }, "max_running = 1"),
             (scheduler::WhyPending { too_small: vec![("memory", 2)], ..base.clone() }, "can ever run"),
-            (scheduler::WhyPending { exhausted: vec![("cpu", 2)], ahead: 3, ..base.clone() }, "behind 3 other runs"),
-            (scheduler::WhyPending { exhausted: vec![("cpu", 2)], ..base.clone() }, "room on 2 ready nodes"),
+            (
+                scheduler::WhyPending { excluded: unmet.clone(), too_small: vec![("cpu", 1)], ..base.clone() },
+                "none of the 2 ready nodes can ever run them: 1 does not meet `zone == b`, 1 does not have enough cpu",
+            ),
+            (
+                scheduler::WhyPending { pending: 1, other_pool: 2, ..base.clone() },
+                "ever run it: 2 do not belong to the pool",
+            ),
+            (
+                scheduler::WhyPending { excluded: unmet, max_per_node: 1, ahead: 1, ..base.clone() },
+                "max_per_node allows",
+            ),
+            (
+                scheduler::WhyPending { exhausted: full.clone(), ahead: 3, ..base.clone() },
+                "on 2 nodes behind 3 other runs",
+            ),
+            (scheduler::WhyPending { exhausted: full.clone(), ahead: 1, ..base.clone() }, "behind 1 other run"),
+            (scheduler::WhyPending { exhausted: full, ..base.clone() }, "for room on 2 nodes"),
         ];
         for (view, expected) in cases {
             let shown = why(RunId(1), &view);
             assert!(shown.summary.contains(expected), "{} / {expected}", shown.summary);
         }
+    }
+
+    #[test]
+    fn what_is_ahead_is_told_from_what_shares() {
+        let ahead = |shares: bool, tasks: u64| scheduler::Ahead {
+            tier: weir_wire::kind::Tier::Preemptible,
+            priority: 50,
+            namespace: "a".to_owned(),
+            runs: 1,
+            tasks,
+            shares,
+        };
+        let base = scheduler::WhyPending { pending: 1, nodes: 1, exhausted: vec![("cpu", 1)], ..Default::default() };
+        let view = scheduler::WhyPending { ahead_of: vec![ahead(false, 1), ahead(true, 3)], ..base };
+        let shown = why(RunId(1), &view);
+        let lines: Vec<String> = shown.dimensions.iter().map(|d| format!("{}: {}", d.dimension, d.detail)).collect();
+        assert_eq!(lines[1], "ahead preemptible: 1 task of 1 run of namespace a with priority 50 is served first");
+        assert!(lines[2].starts_with("beside preemptible: 3 tasks of 1 run of namespace a"), "{}", lines[2]);
+        assert!(lines[2].ends_with("share the room by the weights of the namespaces"), "{}", lines[2]);
+        assert!(shown.summary.ends_with("for room on 1 node, shared with other namespaces"), "{}", shown.summary);
     }
 }
