@@ -16,12 +16,16 @@ use weir_wire::{
 
 use crate::{
     check,
+    class::{Class, ClassId},
     config::Config,
     grant::GrantRef,
+    group::Book,
     limits::{CLAIM_SLACK, CLAIMS_PER_ROUND_MAX, EVICTING_RUNS_MAX, EVICTION_RETRY, EVICTION_RETRY_MAX, MEEK_FOR},
     place,
     plan::PlannedGrant,
     preempt::{Claimant, Eviction},
+    room::Room,
+    run::Run,
     scheduler::{Leading, Scheduler},
 };
 
@@ -121,13 +125,22 @@ impl Leading {
         }
     }
 
-    /// The next grant into claimed room that has become free; claims of runs that want nothing any more are dropped.
+    /// The next grant into claimed room that has become free: to the highest ranked production that waits and fits there,
+    /// whoever had the room made. Claims of runs that want nothing any more are dropped.
     pub(crate) fn next_claimed(&mut self, config: &Config) -> Option<PlannedGrant> {
         while let Some(&slot) = self.claims.ready.last() {
             let Some((at, claim)) = self.usable_claim(slot) else {
                 self.claims.ready.pop();
                 continue;
             };
+            if let Some(run) = self.senior_to(slot, &claim) {
+                let (first, len) = run.next_range(place::range_len(config, run, 1))?;
+                let plan = PlannedGrant { run: run.id, first, len, ordinal: run.ordinal(first), slot, claimed: true };
+                self.remove_claim(slot, at);
+                // Its owner waits for other room, which others may have to make.
+                self.claims.production_waits(self.now);
+                return Some(plan);
+            }
             let run = self.runs.get(&claim.run)?;
             let system = matches!(run.job.kind, Kind::System);
             let wanted = (system || run.ticket.is_some())
@@ -150,6 +163,45 @@ impl Leading {
             }
         }
         None
+    }
+
+    /// The first run in the order of the queue that goes before the owner of a claim and can take its room.
+    fn senior_to(&mut self, slot: usize, claim: &Claim) -> Option<&Run> {
+        let band = self.runs.get(&claim.run)?.lane().band;
+        let waits_before = |class: &Class| class.lanes.keys().next().is_some_and(|lane| lane.band < band);
+        let classes: Vec<ClassId> =
+            self.queue.classes().filter(|(_, class)| waits_before(class)).map(|(id, _)| id).collect();
+        classes.iter().for_each(|id| self.queue.get_mut(*id).update(&self.nodes));
+        let lanes = classes.iter().flat_map(|id| &self.queue.get(*id).lanes);
+        let firsts = lanes.filter_map(|(lane, runs)| Some((lane, runs.first()?)));
+        let able = firsts.filter_map(|(lane, (turn, id))| {
+            let run = self.runs.get(id).filter(|run| self.could_take(slot, claim, run))?;
+            Some(((lane.band, self.shares.share(lane.space), *turn), run))
+        });
+        able.min_by_key(|(order, _)| *order).map(|(_, run)| run)
+    }
+
+    /// Whether a waiting run goes before the owner of a claim, and could take the room.
+    fn could_take(&self, slot: usize, claim: &Claim, run: &Run) -> bool {
+        let (Some(owner), node) = (self.runs.get(&claim.run), self.nodes.get(slot)) else { return false };
+        let Resources { cpu, memory } = claim.resources;
+        let room = node.room(Book::Firm).plus(&Room { cpu: cpu.0, lanes: 1, memory: memory.0 });
+        let class = self.queue.get(run.class);
+        let limit = run.job.placement.max_per_node;
+        run.lane().band < owner.lane().band
+            && run.job.tier == Tier::Production
+            && run.ticket.is_some()
+            && run.may_start()
+            && self.shares.allows(run.site.space, &run.job.budgets.resources)
+            && class.admits(&self.nodes, slot)
+            && (limit == 0 || run.site.on_node(slot) < limit)
+            && room.takes(&class.key.want())
+    }
+
+    /// Claims of others that a run takes over when their room is free.
+    fn claims_in_reach(&self, run: &Run) -> usize {
+        let all = self.claims.by_slot.iter().flat_map(|(slot, claims)| claims.iter().map(|claim| (*slot, claim)));
+        all.filter(|(slot, claim)| self.could_take(*slot, claim, run)).count()
     }
 
     /// The first claim on a node for which there is room.
@@ -249,6 +301,7 @@ impl Leading {
         }
         let wanted = self.wants_claims(run);
         round.waiting |= wanted > 0;
+        let wanted = wanted.saturating_sub(self.claims_in_reach(run));
         let class = self.queue.get(run.class);
         let mut draws = self.draws.clone();
         let planned = self.plan_evictions(run, class, wanted.min(budget), &mut draws);
