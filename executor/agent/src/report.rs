@@ -32,7 +32,9 @@ impl Agent {
         }
         let paced = self.last_report + self.config.report_interval;
         let outcomes = self.outbox.has_unsent().then(|| {
+            // With nothing left to do, the control plane waits for this report and the node for its answer.
             let at_once = !self.outbox.in_flight()
+                || self.ranges.is_empty()
                 || self.outbox.has_numbered_unsent()
                 || self.outbox.unsent_bytes() >= limits::REPORT_BYTES_MAX;
             if at_once { self.now.mono } else { paced }

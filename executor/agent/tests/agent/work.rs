@@ -130,6 +130,20 @@ fn the_first_outcome_leaves_at_once_and_the_next_ones_together() {
 }
 
 #[test]
+fn a_node_with_nothing_left_to_do_does_not_make_the_control_plane_wait() {
+    let mut node = Node::ready(resources(100, 64));
+    node.control(ToExecutor::Grant(grant(2, 0, 1)));
+    node.control(ToExecutor::Grant(grant(3, 10, 1)));
+    node.take();
+    node.end(attempt(2, 0), success());
+    assert_eq!(node.reports().len(), 1, "the first outcome leaves at once");
+    node.take();
+    // That report is unacknowledged, and no lane has anything more to do.
+    node.end(attempt(3, 10), success());
+    assert_eq!(node.reports().len(), 1, "nothing else could travel with it");
+}
+
+#[test]
 fn reports_fit_into_frames() {
     let mut node = Node::ready(resources(1, 1));
     node.input(Input::Disconnected);
