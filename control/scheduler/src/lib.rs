@@ -81,6 +81,6 @@ pub use plan::{Plan, PlannedGrant};
 pub use references::Reference;
 pub use scheduler::Scheduler;
 pub use view::{
-    Ahead, Counts, DependencyView, DrainView, EntryLocation, JobView, KindCounts, NodeState, NodeView, PlanView,
-    QuotaUsage, QuotaUse, RunState, RunView, SchedulerStats, SegmentObject, TaskView, VictimView, WhyPending,
+    Ahead, Counts, DependencyView, DrainView, EntryLocation, JobView, KeptRun, KindCounts, NodeState, NodeView,
+    PlanView, QuotaUsage, QuotaUse, RunState, RunView, SchedulerStats, SegmentObject, TaskView, VictimView, WhyPending,
 };

@@ -20,6 +20,7 @@ use crate::{
     output::RequestError,
     run::Run,
     scheduler::{Leading, Scheduler},
+    view::KeptRun,
 };
 
 /// What is to be done next about the runs of a service.
@@ -84,6 +85,18 @@ impl Scheduler {
         let record = RunRecord { count, submitted_ms: wall_ms, scheduled_ms: None, ..run.record.clone() };
         leading.stage_submission(PendingSubmission::of(id, None, 0), alloc::vec![record]);
         Ok(())
+    }
+}
+
+impl Scheduler {
+    /// What a job keeps running at this moment; `None` of kinds whose tasks end, and where nothing is kept.
+    #[must_use]
+    pub fn kept_run(&self, namespace: &Namespace, job: &JobName) -> Option<KeptRun> {
+        let leading = self.leading.as_deref()?;
+        let run = leading.runs.get(&leading.newest_active(&(namespace.clone(), job.clone())).ok()?)?;
+        let long = run.long.as_deref()?;
+        let target = matches!(run.job.kind, Kind::Service(_)).then_some(long.target);
+        Some(KeptRun { run: run.id, version: run.record.version, target, specified: run.job.count })
     }
 }
 

@@ -11,6 +11,7 @@ use weir_wire::{
     resources::Resources,
     segment::Entry,
     task::TaskState,
+    work::JobRecord,
 };
 
 use crate::output::RequestError;
@@ -409,6 +410,27 @@ pub struct QuotaUse {
     pub used: u64,
     /// What they may use.
     pub limit: u64,
+}
+
+/// The run of a service or system job that its tasks are kept for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KeptRun {
+    /// The run.
+    pub run: RunId,
+    /// The version of the job that it is of.
+    pub version: JobVersion,
+    /// Of a service, how many tasks it is to keep.
+    pub target: Option<u32>,
+    /// How many its version of the spec says.
+    pub specified: u32,
+}
+
+impl KeptRun {
+    /// How many tasks a further run keeps of a spec: as many as are kept, unless the spec says another number than before.
+    #[must_use]
+    pub fn count_of(&self, spec: &JobRecord) -> u32 {
+        self.target.filter(|_| self.specified == spec.count).unwrap_or(spec.count)
+    }
 }
 
 /// Runs of one tier, priority and namespace that are served before another one, or share with it.

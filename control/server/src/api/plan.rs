@@ -47,7 +47,12 @@ fn planned(scheduler: &Scheduler, now: Now, record: &JobRecord, document: &Docum
         None => document.all(),
     };
     let next_version = if changes.is_empty() { version } else { version.saturating_add(1) };
-    let view = scheduler.plan(now, record, record.count).unwrap_or_default();
+    let kept = scheduler.kept_run(&record.namespace, &record.job);
+    let count = kept.map_or(record.count, |kept| kept.count_of(record));
+    // What runs in this version goes on, and nothing is placed.
+    let goes_on = kept.filter(|kept| changes.is_empty() && latest.is_some_and(|latest| latest.version == kept.version));
+    let view =
+        if goes_on.is_some() { PlanView::default() } else { scheduler.plan(now, record, count).unwrap_or_default() };
     let waiting = view.tried.saturating_sub(view.placed).saturating_sub(view.placed_by_eviction);
     JobPlan {
         namespace: record.namespace.to_string(),
@@ -55,7 +60,10 @@ fn planned(scheduler: &Scheduler, now: Now, record: &JobRecord, document: &Docum
         version,
         next_version,
         changes,
-        count: record.count,
+        count,
+        specified: record.count,
+        kept: kept.and_then(|kept| kept.target),
+        goes_on: goes_on.map(|kept| kept.run.to_string()),
         tried: view.tried,
         placed: view.nodes.iter().map(|(node, tasks)| PlannedPlace { node: node.to_string(), tasks: *tasks }).collect(),
         nodes_unnamed: view.nodes_unnamed,

@@ -43,6 +43,10 @@ impl<'a> Resolver<'a> {
             return Err(Refusal::invalid_key("payload", reason, Some("nothing".to_owned())));
         }
         let (input, item_count) = self.input(request).await?;
+        let kept = match (request.count, item_count) {
+            (None, None) => self.kept_count(&job).await?,
+            _ => None,
+        };
         let count = match (request.count, item_count) {
             (Some(count), Some(items)) if count != items => {
                 let allowed = Some(format!("{items}, the number of items, or nothing"));
@@ -50,9 +54,11 @@ impl<'a> Resolver<'a> {
             }
             (_, Some(items)) => items,
             (Some(count), None) => count,
-            (None, None) => job.count,
+            (None, None) => kept.unwrap_or(job.count),
         };
-        check_count(&job, count)?;
+        if kept.is_none() {
+            check_count(&job, count)?;
+        }
         let after = self.after(&job).await?;
         let place = job.input_from.as_ref().and_then(|from| job.after.iter().position(|after| after.job == *from));
         let record = RunRecord {
@@ -101,6 +107,18 @@ impl<'a> Resolver<'a> {
         let found = Arc::new(record);
         self.jobs.insert(key, Arc::clone(&found));
         Ok(found)
+    }
+
+    /// How many tasks of a service are kept on when a further run takes over.
+    async fn kept_count(&self, job: &Arc<JobRecord>) -> Result<Option<u32>, Refusal> {
+        if !matches!(job.kind, Kind::Service(_)) {
+            return Ok(None);
+        }
+        let job = Arc::clone(job);
+        let kept = self
+            .api
+            .ask(move |scheduler, _| scheduler.kept_run(&job.namespace, &job.job).map(|kept| kept.count_of(&job)));
+        kept.await
     }
 
     /// The runs that have to end first: the newest one of each job that the job waits for.

@@ -1,5 +1,5 @@
 use weir_api::{
-    JobPlan, Run, RunRequest, RunState, Until,
+    JobPlan, JobVersion, Run, RunQuery, RunRequest, RunState, Until,
     spec::{Kind, ModuleRef},
 };
 use weir_client::JobWrite;
@@ -29,9 +29,12 @@ pub(crate) async fn deploy(session: &Session, args: &DeployArgs) -> Result<Exit>
         let message = format!("deploying a {kind} job starts nothing, so there is nothing that input could go to");
         return Err(Failure::usage(message).hint("`wctl job dispatch` calls a function with input"));
     }
-    put_job(session, &mut resolved, args.check_revision).await?;
+    let job = put_job(session, &mut resolved, args.check_revision).await?;
     if !starts_a_run(kind) {
         return activated(session, &resolved.spec.name).await;
+    }
+    if kind.restarts() {
+        return keep(session, &job, args, input).await;
     }
     let request = upload::run_request(session, &resolved.spec.name, input).await?;
     let run = start(session, request, &args.follow).await?;
@@ -39,14 +42,67 @@ pub(crate) async fn deploy(session: &Session, args: &DeployArgs) -> Result<Exit>
         session.out.object(&run)?;
         return Ok(Exit::Ok);
     }
-    if kind.restarts() {
-        let run = to(session, run, Until::Healthy, &args.follow).await?;
-        session.out.object(&run)?;
-        return if run.state.is_terminal() { outcome(session, &run).await } else { Ok(Exit::Ok) };
-    }
     let run = to_the_end(session, run, &args.follow).await?;
     session.out.object(&run)?;
     outcome(session, &run).await
+}
+
+/// Has the tasks of a service or system job run in a version; what runs in it already goes on.
+async fn keep(session: &Session, job: &JobVersion, args: &DeployArgs, input: upload::Prepared) -> Result<Exit> {
+    let before = kept_run(session, &job.name).await?;
+    let asks_for_more = args.input.input.is_some() || args.input.items.is_some() || !args.follow.meta.is_empty();
+    let run = match before {
+        Some(run) if run.version == job.version && !asks_for_more => {
+            let (name, version) = (&job.name, job.version);
+            terminal::note(&format!(
+                "run {} has version {version} of {name} already, so nothing was started; `wctl job restart {name}` starts \
+                 its tasks anew",
+                run.id
+            ));
+            run
+        }
+        before => {
+            let request = upload::run_request(session, &job.name, input).await?;
+            let run = start(session, request, &args.follow).await?;
+            tell_scale(before.as_ref().and_then(|before| before.target), run.target, job);
+            run
+        }
+    };
+    if args.follow.detach {
+        session.out.object(&run)?;
+        return Ok(Exit::Ok);
+    }
+    let run = to(session, run, Until::Healthy, &args.follow).await?;
+    session.out.object(&run)?;
+    if run.state.is_terminal() {
+        return outcome(session, &run).await;
+    }
+    if run.kind == "system" && run.target == Some(0) {
+        terminal::note(&format!(
+            "no node matches, so nothing runs; `wctl job why {}` shows what excludes which",
+            run.job
+        ));
+    }
+    Ok(Exit::Ok)
+}
+
+/// The run that a service or system job is kept running with.
+pub(crate) async fn kept_run(session: &Session, job: &str) -> Result<Option<Run>> {
+    let summary = session.client.job_summary(&session.namespace, job).await?;
+    let goes_on = |state: RunState| !state.is_terminal() && state != RunState::Stopping;
+    let (Some(run), true) = (summary.last_run, summary.last_run_state.is_some_and(goes_on)) else { return Ok(None) };
+    Ok(Some(session.client.run(&session.namespace, &run, &RunQuery::default()).await?))
+}
+
+/// Says what becomes of the number of tasks that a service was scaled to.
+pub(crate) fn tell_scale(before: Option<u32>, after: Option<u32>, job: &JobVersion) {
+    let (Some(before), Some(after)) = (before, after) else { return };
+    let specified = job.spec.job.count.unwrap_or(1);
+    if before != after {
+        terminal::note(&format!("{after} tasks are kept in place of {before}, as the count in the spec changed"));
+    } else if after != specified {
+        terminal::note(&format!("{after} tasks are kept, which it is scaled to; the spec says {specified}"));
+    }
 }
 
 /// Whether deploying a job starts a run of it: a cron job waits for its schedule, a function for a call.
@@ -100,14 +156,18 @@ pub(crate) fn name_module(resolved: &mut Resolved) {
 }
 
 /// Uploads the module and creates or updates the job.
-pub(crate) async fn put_job(session: &Session, resolved: &mut Resolved, expected_version: Option<u32>) -> Result<()> {
+pub(crate) async fn put_job(
+    session: &Session,
+    resolved: &mut Resolved,
+    expected_version: Option<u32>,
+) -> Result<JobVersion> {
     upload::module(session, resolved).await?;
     let write = JobWrite { expected_version, idempotency_key: None };
     let job = session.client.put_job(&session.namespace, &resolved.spec.to_document(), &write).await?;
     if job.changed {
         terminal::note(&format!("job {}/{} has version {}", job.namespace, job.name, job.version));
     }
-    Ok(())
+    Ok(job)
 }
 
 /// Starts a run under a key, so that a broken connection cannot start it twice.
@@ -116,7 +176,8 @@ pub(crate) async fn start(session: &Session, mut request: RunRequest, flags: &Fo
     request.meta = super::job::meta(&flags.meta)?;
     let key = flags.idempotency_key.clone().unwrap_or_else(|| new_key(&request));
     let run = session.client.start_run(&session.namespace, &request, Some(&key)).await?;
-    terminal::note(&format!("run {} of {} task{}", run.id, run.count, if run.count == 1 { "" } else { "s" }));
+    let tasks = text::of_things(run.target.unwrap_or(run.count).into(), "task");
+    terminal::note(&format!("run {} of {tasks}", run.id));
     Ok(run)
 }
 

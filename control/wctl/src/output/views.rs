@@ -547,6 +547,13 @@ impl View for JobPlan {
             (version, true) => format!("{version}, which becomes {}", self.next_version),
             (version, false) => format!("{version}, which has this spec already"),
         };
+        let scaled = match self.kept {
+            Some(kept) if kept != self.count => format!(", in place of the {kept} that are kept"),
+            Some(kept) if kept != self.specified => {
+                format!(", which it is scaled to; the spec says {}", self.specified)
+            }
+            Some(_) | None => String::new(),
+        };
         let mut fields = vec![("job", format!("{}/{}", self.namespace, self.job)), ("version", version)];
         // Of a new job, everything is a change.
         if self.version > 0 && self.is_change() {
@@ -557,7 +564,11 @@ impl View for JobPlan {
         if self.nodes_unnamed > 0 {
             placed.push(format!("and on {} more nodes", self.nodes_unnamed));
         }
-        fields.push(("tasks", self.count.to_string()));
+        fields.push(("tasks", format!("{}{scaled}", self.count)));
+        if let Some(run) = &self.goes_on {
+            fields.push(("effect", format!("none: run {run} has this spec and goes on")));
+            return fields;
+        }
         fields.push(("placed", placed.join("\n")));
         if self.waiting > 0 {
             let why = self.why.as_deref().map(|why| format!(": {why}")).unwrap_or_default();

@@ -17,8 +17,18 @@ pub struct JobPlan {
     pub next_version: u32,
     /// The keys in which the spec differs from the latest version; all of them when the job does not exist.
     pub changes: Vec<Change>,
-    /// The number of tasks of a run.
+    /// The number of tasks of a run; of a service that is scaled, what it is scaled to unless the spec says another
+    /// number than before.
     pub count: u32,
+    /// The number of tasks that the spec says.
+    #[serde(default)]
+    pub specified: u32,
+    /// Of a running service, the number of tasks that are kept at this moment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept: Option<u32>,
+    /// The run of a service or system job that has this spec already: a deploy changes nothing, and it goes on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub goes_on: Option<String>,
     /// The tasks that were tried: of a very large run, only some.
     pub tried: u32,
     /// Where they would go, by node; at most some nodes are named.

@@ -60,7 +60,8 @@ pub struct Run {
     /// The tier of its job.
     #[serde(default)]
     pub tier: String,
-    /// Of a service: how many tasks it is scaled to; during an update, fewer or more are kept.
+    /// Of a service: how many tasks it is scaled to; during an update, fewer or more are kept. Of a system job: the nodes
+    /// that match and take work, or have a task.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<u32>,
     /// Of a service or system job: the tasks that have run for as long as makes them healthy.

@@ -130,6 +130,64 @@ async fn a_service_is_scaled_paused_restarted_and_reverted() {
 }
 
 #[tokio::test]
+async fn a_scaled_service_keeps_its_number_until_the_spec_says_another() {
+    let world = World::new(Auth::Open);
+    world.step(Step::Join(|_| None));
+    let spec = |count: u32, word: &str| json!({ "job": { "count": count, "args": [word] }, "update": { "healthy_after": "20ms" } });
+    let planned = async |count: u32, word: &str| {
+        let mut body = spec(count, word);
+        body["job"]["name"] = json!("web");
+        body["job"]["kind"] = json!("service");
+        body["job"]["module"] = json!(digest(&module()).to_string());
+        let plan = change(&world, &format!("{JOBS}/web/plan"), body).await;
+        assert_eq!(plan.status, StatusCode::OK, "{}", plan.text());
+        plan.json()
+    };
+    let target = async |run: &str| world.get(run).await.json()["target"].clone();
+    assert_eq!(put(&world, "web", "service", spec(2, "a")).await.status, StatusCode::CREATED);
+    let first = world.start(&json!({ "job": "web" })).await;
+    world.get(&format!("{first}?until=healthy&wait=30s")).await;
+    assert_eq!(change(&world, &format!("{JOBS}/web/scale"), json!({ "count": 4 })).await.status, StatusCode::OK);
+
+    let same = planned(2, "a").await;
+    assert_eq!(same["goes_on"].as_str().unwrap(), first.rsplit('/').next().unwrap());
+    assert_eq!((&same["count"], &same["specified"], &same["kept"]), (&json!(4), &json!(2), &json!(4)), "{same}");
+    assert_eq!((&same["placed"], &same["waiting"]), (&json!([]), &json!(0)), "{same}");
+
+    let other = planned(2, "b").await;
+    assert_eq!((&other["count"], &other["goes_on"]), (&json!(4), &Value::Null), "{other}");
+    put(&world, "web", "service", spec(2, "b")).await;
+    let second = world.start(&json!({ "job": "web" })).await;
+    assert_eq!(target(&second).await, 4, "the number is kept");
+
+    let less = planned(3, "b").await;
+    assert_eq!((&less["count"], &less["kept"]), (&json!(3), &json!(4)), "{less}");
+    put(&world, "web", "service", spec(3, "b")).await;
+    let third = world.start(&json!({ "job": "web" })).await;
+    assert_eq!(target(&third).await, 3, "the spec says another number than before");
+
+    let reverted = change(&world, &format!("{JOBS}/web/revert"), json!({ "version": 1 })).await;
+    assert_eq!(reverted.status, StatusCode::CREATED, "{}", reverted.text());
+    let jobs = world.get(&format!("{JOBS}?job=web")).await.json();
+    assert_eq!(jobs["items"][0]["count"], 2, "{jobs}");
+}
+
+#[tokio::test]
+async fn a_run_of_a_system_job_says_how_many_nodes_it_is_for() {
+    let world = World::new(Auth::Open);
+    assert_eq!(put(&world, "agent", "system", json!({})).await.status, StatusCode::CREATED);
+    let run = world.start(&json!({ "job": "agent" })).await;
+    let nowhere = world.get(&run).await.json();
+    assert_eq!((&nowhere["target"], &nowhere["healthy"]), (&json!(0), &json!(0)), "{nowhere}");
+    world.step(Step::Join(|_| None));
+    while world.get(&run).await.json()["target"] != 1 {
+        tokio::task::yield_now().await;
+    }
+    let found: weir_api::Run = serde_json::from_value(world.get(&run).await.json()).unwrap();
+    assert!(!found.is_healthy(), "it is not before its task has run for a while: {found:?}");
+}
+
+#[tokio::test]
 async fn a_job_waits_for_the_newest_run_of_another() {
     let world = World::new(Auth::Open);
     world.deploy("first", 1).await;

@@ -59,10 +59,14 @@ async fn with_spec(session: &Session, source: &str) -> Result<JobDiff> {
 pub(super) async fn revert(session: &Session, args: &RevertArgs) -> Result<()> {
     let job = resolve::name(session, &args.job, FoundKind::Job).await?;
     let deadline = deadline("timeout", args.change.timeout.as_deref())?;
+    let before = deploy::kept_run(session, &job).await?.and_then(|run| run.target);
     let request = RevertRequest { version: args.version, message: args.change.message.clone() };
     let version = session.client.revert_job(&session.namespace, &job, &request, args.check_revision).await?;
     if version.changed {
         terminal::note(&format!("job {}/{} has version {}", version.namespace, version.name, version.version));
+    }
+    if before.is_some() {
+        deploy::tell_scale(before, Some(session.client.job_summary(&session.namespace, &job).await?.count), &version);
     }
     if !args.change.wait || !deploy::restarts(&version.spec.job.kind) {
         return session.out.object(&version);
