@@ -397,6 +397,7 @@ impl Leading {
             state: run.state(),
             count: run.count() - counts.dormant,
             target: service.map(|long| long.target),
+            nodes_wanted: self.nodes_wanted(run),
             desired: service.map(|long| if run.stop_recorded { 0 } else { long.desired }),
             healthy: run.long.as_ref().map(|long| long.healthy_count()),
             restarts: run.long.as_ref().map_or(0, |_| run.usage.attempts),

@@ -7,7 +7,7 @@ use alloc::{collections::BTreeSet, vec::Vec};
 
 use weir_wire::{
     id::{JobName, Namespace, NodeId, RunId},
-    kind::Tier,
+    kind::{Kind, Tier},
     record::Pin,
     task::Reason,
     units::Instant,
@@ -112,6 +112,17 @@ impl Leading {
         let class = &self.queue.get(run.class).key;
         let room = self.nodes.get(plan.slot).room(class.book);
         self.may_take_pinned(run, plan.slot) && room.takes(&class.want())
+    }
+
+    /// Of a system job that goes on, how many nodes have a task or are to have one; every node is looked at.
+    pub(crate) fn nodes_wanted(&self, run: &Run) -> Option<u32> {
+        let long = run.long.as_deref().filter(|_| matches!(run.job.kind, Kind::System) && run.stop.is_none())?;
+        let wanted = |slot: &usize| {
+            let node = self.nodes.get(*slot).id();
+            let busy = long.pinned.get(node).is_some_and(|index| run.phase(*index).is_busy());
+            busy || self.standing(run.id, node) == Standing::Here
+        };
+        u32::try_from(self.nodes.by_name().filter(wanted).count()).ok()
     }
 
     /// Whether only room is missing for a task of a system job on its node.

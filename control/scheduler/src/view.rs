@@ -101,6 +101,8 @@ pub struct RunView {
     pub count: u32,
     /// Of a service, how many tasks it is scaled to.
     pub target: Option<u32>,
+    /// Of a system job that goes on, how many nodes match and take work, or have a task.
+    pub nodes_wanted: Option<u32>,
     /// Of a service, how many tasks are kept at the moment: during an update not `target`, and none once it is stopped.
     pub desired: Option<u32>,
     /// Of a long-running job, the tasks that are wanted and have run for as long as makes them healthy.

@@ -9,7 +9,8 @@ pub(crate) fn summary(scheduler: &Scheduler, record: &JobRecord) -> Job {
     let view = scheduler.job_view(&record.namespace, &record.job);
     let view = view.as_ref();
     let last = view.and_then(|view| view.newest_run).and_then(|run| scheduler.run(run));
-    let target = last.as_ref().filter(|view| !view.state.is_terminal()).and_then(|view| view.target);
+    let target =
+        last.as_ref().filter(|view| !view.state.is_terminal()).and_then(|view| view.target.or(view.nodes_wanted));
     Job {
         namespace: record.namespace.to_string(),
         name: record.job.to_string(),

@@ -22,7 +22,7 @@ pub(crate) fn run(scheduler: &Scheduler, view: &RunView) -> Run {
         tasks,
         kind: view.kind.to_owned(),
         tier: view.tier.as_str().to_owned(),
-        target: view.target,
+        target: view.target.or(view.nodes_wanted),
         healthy: view.healthy,
         paused: view.paused,
         scheduled_ms: view.scheduled_ms,
