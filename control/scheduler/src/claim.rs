@@ -23,7 +23,7 @@ use crate::{
     limits::{CLAIM_SLACK, CLAIMS_PER_ROUND_MAX, EVICTING_RUNS_MAX, EVICTION_RETRY, EVICTION_RETRY_MAX, MEEK_FOR},
     place,
     plan::PlannedGrant,
-    preempt::{Claimant, Eviction},
+    preempt::{Claimant, Eviction, Tried},
     room::Room,
     run::Run,
     scheduler::{Leading, Scheduler},
@@ -320,7 +320,8 @@ impl Leading {
         round.waiting = true;
         let claimant = Claimant::new(id, &run.job);
         let own = u64::from(run.lanes.len());
-        let (victims, slot) = self.look_for_victims(&claimant, &[slot], own, Some(run.site.space)).pop()?;
+        let (victims, slot) =
+            self.look_for_victims(&claimant, &[slot], own, Some(run.site.space), &Tried::new()).pop()?;
         Some(Eviction { run: id, slot, victims })
     }
 

@@ -15,10 +15,11 @@ use crate::{
     class::ClassKey,
     constraint::Test,
     fair::SpaceId,
-    limits::{EVICT_NODES_MAX, PLAN_NAMES_MAX, PLAN_TASKS_MAX},
+    grant::GrantRef,
+    limits::{EVICT_NODES_MAX, PLAN_EVICTIONS_MAX, PLAN_NAMES_MAX, PLAN_TASKS_MAX},
     node::Node,
     output::RequestError,
-    preempt::Claimant,
+    preempt::{Claimant, OnNode, Tried},
     scheduler::{Leading, Scheduler},
     trial::Trial,
     view::{PlanView, QuotaUsage, VictimView, WhyPending},
@@ -69,6 +70,7 @@ impl Scheduler {
         // A run that its quota refuses has nobody make room.
         if placed < wanted && job.tier == Tier::Production && view.over_quota == 0 {
             leading.try_evicting(job, &slots, &by_node, wanted - placed, space, &mut view);
+            view.why.pending -= view.placed_by_eviction;
         }
         Some(view)
     }
@@ -100,7 +102,7 @@ impl Leading {
         self.nodes.by_name().filter(|slot| meets(self.nodes.get(*slot))).collect()
     }
 
-    /// Who would make room for the rest: one task a node, on nodes that get no task otherwise.
+    /// Who would make room for the rest, node by node as placement would ask them; a limited number of tasks.
     fn try_evicting(
         &self,
         job: &JobRecord,
@@ -110,25 +112,46 @@ impl Leading {
         space: Option<SpaceId>,
         view: &mut PlanView,
     ) {
-        let others: Vec<usize> = slots.iter().copied().filter(|slot| !by_node.contains_key(slot)).collect();
         let claimant = Claimant::new(NO_RUN, job);
-        let found = self.look_for_victims(&claimant, &others, 0, space);
-        // Where there are none, enough is being freed already: the task waits for that.
-        let found = found.into_iter().filter(|(victims, _)| !victims.is_empty());
-        for (victims, slot) in found.take(wanted as usize).take(EVICT_NODES_MAX) {
-            view.placed_by_eviction += 1;
-            for grant in victims.iter().filter_map(|victim| self.grants.find(*victim)) {
-                let Some(run) = self.runs.get(&grant.run).filter(|_| view.victims.len() < PLAN_NAMES_MAX) else {
-                    continue;
-                };
-                view.victims.push(VictimView {
-                    run: run.id,
-                    namespace: run.record.namespace.clone(),
-                    job: run.record.job.clone(),
-                    index: grant.next,
-                    node: self.nodes.get(slot).id().clone(),
-                });
+        let placed = by_node.iter().map(|(slot, tasks)| (*slot, OnNode { tasks: *tasks, ..OnNode::default() }));
+        let mut tried: Tried = placed.collect();
+        let most = if job.placement.max_per_node > 0 { job.placement.max_per_node } else { u32::MAX };
+        let mut left = wanted.min(PLAN_EVICTIONS_MAX);
+        for nodes in slots.chunks(EVICT_NODES_MAX) {
+            while left > 0 {
+                let open = |slot: &usize| tried.get(slot).is_none_or(|on_node| on_node.tasks < most);
+                let open: Vec<usize> = nodes.iter().copied().filter(open).collect();
+                let found = self.look_for_victims(&claimant, &open, 0, space, &tried);
+                if found.is_empty() {
+                    break;
+                }
+                for (victims, slot) in found.into_iter().take(left as usize) {
+                    left -= 1;
+                    // Where there are none, enough is being freed already: the task waits for that.
+                    view.placed_by_eviction += u32::from(!victims.is_empty());
+                    self.name_victims(&victims, slot, view);
+                    let on_node = tried.entry(slot).or_default();
+                    on_node.tasks += 1;
+                    on_node.victims.extend(victims);
+                }
             }
+        }
+    }
+
+    fn name_victims(&self, victims: &[GrantRef], slot: usize, view: &mut PlanView) {
+        for grant in victims.iter().filter_map(|victim| self.grants.find(*victim)) {
+            let Some(run) = self.runs.get(&grant.run) else { continue };
+            if view.victims.len() == PLAN_NAMES_MAX {
+                view.victims_unnamed += 1;
+                continue;
+            }
+            view.victims.push(VictimView {
+                run: run.id,
+                namespace: run.record.namespace.clone(),
+                job: run.record.job.clone(),
+                index: grant.next,
+                node: self.nodes.get(slot).id().clone(),
+            });
         }
     }
 }

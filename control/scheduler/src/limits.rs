@@ -64,6 +64,8 @@ pub const EVICTION_RETRY_MAX: Duration = Duration::from_secs(15);
 pub const PLAN_TASKS_MAX: u32 = 10_000;
 /// Most nodes, and most victims, that a dry run names.
 pub const PLAN_NAMES_MAX: usize = 100;
+/// Tasks of a plan for which somebody is looked for who makes room.
+pub const PLAN_EVICTIONS_MAX: u32 = 1_000;
 /// Most lanes named in the answer to why a run waits.
 pub const WHY_AHEAD_MAX: usize = 20;
 /// Nodes that are looked at to find out that none of them could ever run what waits ahead.

@@ -3,7 +3,7 @@
 //! A plan names nodes and the grants to end there. The room is claimed for the run, so that nothing else is placed into
 //! it, until the run takes it or the claim lapses. Victims end as other attempts do, and wait for a place again.
 
-use alloc::vec::Vec;
+use alloc::{collections::BTreeMap, vec::Vec};
 
 use weir_wire::{
     id::{Namespace, RunId},
@@ -33,6 +33,21 @@ pub(crate) struct Eviction {
     /// The cheapest that do; none if enough is being freed already.
     pub(crate) victims: Vec<GrantRef>,
 }
+
+/// What a plan that is only tried has on a node so far: tasks of the claimant, and who makes room for them.
+#[derive(Debug, Default)]
+pub(crate) struct OnNode {
+    pub(crate) tasks: u32,
+    pub(crate) victims: Vec<GrantRef>,
+}
+
+impl OnNode {
+    /// Nothing, as where evictions are carried out.
+    const NONE: Self = Self { tasks: 0, victims: Vec::new() };
+}
+
+/// The same by the place of the node in its table.
+pub(crate) type Tried = BTreeMap<usize, OnNode>;
 
 /// Amounts of cpu, memory and lanes; below nothing while room that is claimed has not been freed yet.
 type Amounts = [i128; 3];
@@ -119,7 +134,8 @@ impl Leading {
             let rotated = group[start..].iter().chain(&group[..start]).copied();
             slots.extend(rotated.filter(|slot| !full(*slot) && class.rules.admits(self.nodes.get(*slot))));
         }
-        let found = self.look_for_victims(&claimant, &slots, u64::from(run.lanes.len()), Some(run.site.space));
+        let own = u64::from(run.lanes.len());
+        let found = self.look_for_victims(&claimant, &slots, own, Some(run.site.space), &Tried::new());
         found.into_iter().take(limit).map(|(victims, slot)| Eviction { run: run.id, slot, victims }).collect()
     }
 
@@ -131,12 +147,13 @@ impl Leading {
         slots: &[usize],
         own_grants: u64,
         space: Option<SpaceId>,
+        tried: &Tried,
     ) -> Vec<(Vec<GrantRef>, usize)> {
         let look = |own: bool| -> Vec<(usize, Vec<Victim>, usize)> {
             let nodes = slots.iter().map(|slot| (*slot, self.nodes.get(*slot)));
             let possible = nodes.filter(|(_, node)| node.is_ready() && (own || could_free(node, &claimant.wanted)));
             let victims = possible.take(EVICT_NODES_MAX).filter_map(|(slot, node)| {
-                let victims = self.victims_on(claimant, node)?;
+                let victims = self.victims_on(claimant, node, tried.get(&slot).unwrap_or(&OnNode::NONE))?;
                 Some((victims.len(), victims, slot))
             });
             victims.collect()
@@ -151,8 +168,8 @@ impl Leading {
     }
 
     /// The grants to end on one node; `None` if all that may be ended would not do.
-    fn victims_on(&self, claimant: &Claimant<'_>, node: &Node) -> Option<Vec<Victim>> {
-        let mut missing = claimant.wanted;
+    fn victims_on(&self, claimant: &Claimant<'_>, node: &Node, tried: &OnNode) -> Option<Vec<Victim>> {
+        let mut missing = claimant.wanted.map(|amount| amount * (i128::from(tried.tasks) + 1));
         let free = free_when_settled(node);
         (0..3).for_each(|at| missing[at] -= free[at]);
         let mut possible: Vec<Victim> = Vec::new();
@@ -160,7 +177,7 @@ impl Leading {
             let grant = self.grants.get(*slot);
             let Some(owner) = self.runs.get(&grant.run) else { continue };
             let victim = Victim::new(GrantRef { key: grant.key, slot: *slot }, owner);
-            if grant.evicted {
+            if grant.evicted || tried.victims.contains(&victim.grant()) {
                 // Its room is on its way; what was claimed of it is taken off already.
                 (0..3).for_each(|at| missing[at] -= victim.frees[at]);
             } else if claimant.may_evict(owner) {

@@ -374,6 +374,8 @@ pub struct PlanView {
     pub placed_by_eviction: u32,
     /// Who would make room; a limited number.
     pub victims: Vec<VictimView>,
+    /// Further ones that are not named.
+    pub victims_unnamed: u32,
     /// Tasks that the namespace's quota would hold back.
     pub over_quota: u32,
     /// Why the job or its run would be refused, the quota aside.

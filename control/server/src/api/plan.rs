@@ -69,6 +69,7 @@ fn planned(scheduler: &Scheduler, now: Now, record: &JobRecord, document: &Docum
         nodes_unnamed: view.nodes_unnamed,
         by_eviction: view.placed_by_eviction,
         victims: victims(&view),
+        victims_unnamed: view.victims_unnamed,
         waiting,
         why: (waiting > 0).then(|| show::why::summary_of(&view.why)),
         refused: view.refused.as_ref().map(ToString::to_string),

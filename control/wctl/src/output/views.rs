@@ -538,7 +538,8 @@ impl View for JobPlan {
     fn cells(&self) -> Vec<String> {
         let placed: u32 = self.placed.iter().map(|place| place.tasks).sum();
         let counts = [self.version, self.next_version, self.count, placed, self.waiting].map(|count| count.to_string());
-        [vec![self.job.clone()], counts.to_vec(), vec![self.victims.len().to_string()]].concat()
+        let victims = self.victims.len() as u64 + u64::from(self.victims_unnamed);
+        [vec![self.job.clone()], counts.to_vec(), vec![victims.to_string()]].concat()
     }
 
     fn fields(&self, _wide: bool) -> Vec<(&'static str, String)> {
@@ -571,17 +572,27 @@ impl View for JobPlan {
         }
         fields.push(("placed", placed.join("\n")));
         if self.waiting > 0 {
-            let why = self.why.as_deref().map(|why| format!(": {why}")).unwrap_or_default();
-            fields.push(("waiting", format!("{}{why}", self.waiting)));
+            fields.push(("waiting", waiting_text(self)));
         }
         if self.by_eviction > 0 {
             fields.push(("by eviction", self.by_eviction.to_string()));
             let victims = self.victims.iter().map(|v| format!("{} of {}/{} on {}", v.task, v.namespace, v.job, v.node));
-            fields.push(("victims", victims.collect::<Vec<_>>().join("\n")));
+            let unnamed = (self.victims_unnamed > 0).then(|| format!("and {} more", self.victims_unnamed));
+            fields.push(("victims", victims.chain(unnamed).collect::<Vec<_>>().join("\n")));
         }
         fields.extend(self.refused.clone().map(|why| ("refused", why)));
         fields.extend(self.quota.as_ref().map(|quota| ("quota", quota_text(quota))));
         fields
+    }
+}
+
+/// How many tasks of a plan wait, said once.
+fn waiting_text(plan: &JobPlan) -> String {
+    let tasks = of_things(plan.waiting.into(), "task");
+    match &plan.why {
+        Some(why) if why.starts_with(&tasks) => why.clone(),
+        Some(why) => format!("{tasks}: {why}"),
+        None => tasks,
     }
 }
 

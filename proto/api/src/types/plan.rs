@@ -41,6 +41,9 @@ pub struct JobPlan {
     pub by_eviction: u32,
     /// What would be asked to; at most some are named.
     pub victims: Vec<PlannedVictim>,
+    /// Further ones that are not named.
+    #[serde(default)]
+    pub victims_unnamed: u32,
     /// Tasks that would wait.
     pub waiting: u32,
     /// Why they would, in one sentence.
