@@ -74,10 +74,9 @@ impl Bench {
         let path = path.to_str().context("a temporary path is text")?.to_owned();
         sandbox.send(Command::Prepare(ModuleFile { digest: module, path }));
         let mut bench = Self { sandbox, events, module, runs: 0 };
-        match bench.next()? {
-            AttemptEvent::Module(ready) if ready.refused.is_none() => Ok(bench),
-            other => bail!("the sandbox did not prepare the module: {other:?}"),
-        }
+        let AttemptEvent::Module(ready) = bench.next()? else { bail!("the sandbox says nothing about the module") };
+        ensure!(ready.refused.is_none(), "the sandbox refuses the module: {:?}", ready.refused);
+        Ok(bench)
     }
 
     fn next(&mut self) -> Result<AttemptEvent> {
