@@ -171,19 +171,20 @@ impl Leading {
             let Some(upstream) = self.runs.get(upstream) else { return Verdict::Never };
             if !upstream.is_over() {
                 verdict = Verdict::Wait;
-                continue;
-            }
-            let succeeded = upstream.state() == RunState::Succeeded;
-            let holds = match dependency.condition {
-                Condition::Success => succeeded,
-                Condition::Failure => !succeeded,
-                Condition::Any => true,
-            };
-            if !holds {
+            } else if !holds(dependency.condition, upstream) {
                 return Verdict::Never;
             }
         }
         verdict
+    }
+
+    /// The first run that did not end as a run of which it is one of the dependencies asks for, if it is still known.
+    pub(crate) fn failed_upstream(&self, run: &Run) -> Option<&Run> {
+        let upstreams = run.upstreams().into_iter().zip(&run.record.after);
+        let mut known = upstreams.filter_map(|(id, dependency)| Some((self.runs.get(&id)?, dependency.condition)));
+        known
+            .find(|(upstream, condition)| upstream.is_over() && !holds(*condition, upstream))
+            .map(|(upstream, _)| upstream)
     }
 
     /// What a run waits for, for people.
@@ -199,6 +200,16 @@ impl Leading {
             waits.then_some(DependencyView { run: upstream, job, condition: dependency.condition, state })
         };
         run.upstreams().into_iter().zip(&run.record.after).filter_map(view).collect()
+    }
+}
+
+/// Whether a run that is over has ended as it has to.
+fn holds(condition: Condition, upstream: &Run) -> bool {
+    let succeeded = upstream.state() == RunState::Succeeded;
+    match condition {
+        Condition::Success => succeeded,
+        Condition::Failure => !succeeded,
+        Condition::Any => true,
     }
 }
 

@@ -68,6 +68,7 @@ mod session;
 mod site;
 mod slab;
 mod system;
+mod task;
 mod trial;
 mod view;
 mod visit;

@@ -1,20 +1,18 @@
 //! Reading: plain data for those who ask, at no cost while nobody does.
 
-use alloc::{format, string::ToString, vec::Vec};
+use alloc::{string::ToString, vec::Vec};
 
 use weir_wire::{
     id::{Digest, JobName, JobVersion, Namespace, NodeId, RunId},
     kind::Kind,
-    outcome::Failure,
     record::{JobState, Quota},
     segment::{self, Entry},
-    task::{Reason, Source, Status, TaskState},
+    task::TaskState,
     units::Now,
     work::{Input, JobRecord, RunRecord},
 };
 
 use crate::{
-    expire,
     input::SessionId,
     phase::Phase,
     run::Run,
@@ -317,23 +315,6 @@ impl Scheduler {
     }
 }
 
-/// Why a task ended that never ran: of these, only the status is recorded.
-fn unstarted_failure(run: &Run, status: Status) -> Option<Failure> {
-    let control = |reason, message: &str| Some(Failure::new(reason, Source::Control, message));
-    match (status, run.stop) {
-        (expire::STATUS, _) => control(Reason::StartDeadline, "not started before the start deadline passed"),
-        (Status::Failed, Some(Reason::DependencyFailed)) => {
-            control(Reason::DependencyFailed, "a run that it depends on did not end as it has to")
-        }
-        (Status::Killed, Some(reason)) if run.has_failed_too_often() => {
-            let most = run.job.max_failed.unwrap_or(0);
-            control(reason, &format!("more than {most} tasks of the run have failed"))
-        }
-        (Status::Killed, Some(reason)) => control(reason, "stopped before it was started"),
-        _ => None,
-    }
-}
-
 impl Leading {
     fn node_view(&self, slot: usize, now: Now) -> NodeView {
         let node = self.nodes.get(slot);
@@ -352,6 +333,7 @@ impl Leading {
             cordoned: node.record.cordoned,
             drain: self.drain_view(slot, node, now.mono),
             held: node.ops.held,
+            connected: node.session.is_some(),
             capacity: node.capacity,
             lanes_max: node.lanes_max,
             reserved: node.reserved(),
@@ -366,7 +348,8 @@ impl Leading {
         let mut counts = run.counts();
         for slot in run.lanes.values() {
             let grant = self.grants.get(slot);
-            if self.nodes.get(grant.node()).session.is_some() {
+            let silent = self.nodes.get(grant.node()).session.is_none();
+            if !silent && !self.is_leaving(grant) {
                 continue;
             }
             for index in grant.next..grant.end {
@@ -383,9 +366,12 @@ impl Leading {
                         continue;
                     }
                 }
-                counts.unknown += 1;
+                *if silent { &mut counts.unknown } else { &mut counts.stopping } += 1;
             }
         }
+        let unstarted = run.staged_unstarted();
+        counts.running -= unstarted;
+        counts.pending += unstarted;
         let service = run.long.as_deref().filter(|_| matches!(run.job.kind, Kind::Service(_)));
         RunView {
             run: run.id,
@@ -403,46 +389,12 @@ impl Leading {
             restarts: run.long.as_ref().map_or(0, |_| run.usage.attempts),
             scheduled_ms: run.record.scheduled_ms,
             paused: run.paused && !run.is_over(),
+            failed_too_often: run.job.max_failed.filter(|_| run.has_failed_too_often()),
             waiting_for: self.waiting_for(run),
             counts,
             usage: run.usage,
             submitted_ms: run.record.submitted_ms,
             ended_ms: run.ended_ms,
-        }
-    }
-
-    fn task_state(&self, run: &Run, index: u32) -> TaskState {
-        let phase = run.phase(index);
-        let grant = run.lane_of(index).filter(|_| phase.is_granted()).map(|slot| self.grants.get(slot));
-        match grant {
-            Some(grant) if self.nodes.get(grant.node()).session.is_none() => TaskState::Unknown,
-            Some(_) | None => phase.state(),
-        }
-    }
-
-    fn task_view(&self, now: Now, run: &Run, index: u32) -> TaskView {
-        let phase = run.phase(index);
-        let grant = run.lane_of(index).filter(|_| phase.is_granted()).map(|slot| self.grants.get(slot));
-        let exception = run.exceptions.get(&index);
-        let tries = run.tries.get(&index).map_or(0, |tries| tries.counted);
-        let failures = exception.map_or(tries, |exception| exception.failures.max(tries));
-        let mut failure = exception.map(|exception| exception.failure.clone());
-        if let (None, Phase::Recorded(status)) = (&failure, phase) {
-            failure = unstarted_failure(run, status);
-        }
-        let ended_badly = matches!(phase, Phase::Recorded(Status::Failed));
-        let waited_for = || run.fenced.held(index).map(|held| held.node.clone());
-        let running_on = grant.map(|grant| self.nodes.get(grant.node()).id().clone()).or_else(waited_for);
-        let retry = run.backoff.get(&index).map(|at| at.since(now.mono));
-        TaskView {
-            index,
-            state: self.task_state(run, index),
-            attempt: if ended_badly { failures.max(1) } else { failures + 1 },
-            failures,
-            failure,
-            node: running_on.or_else(|| exception.and_then(|exception| exception.node.clone())),
-            progress: run.progress.get(&index).copied(),
-            next_retry_ms: retry.map(|left| u64::try_from(left.as_millis()).unwrap_or(u64::MAX)),
         }
     }
 }

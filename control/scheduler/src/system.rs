@@ -125,6 +125,17 @@ impl Leading {
         u32::try_from(self.nodes.by_name().filter(wanted).count()).ok()
     }
 
+    /// Why a task of a system job is not wanted on its node.
+    pub(crate) fn why_node_has_none(&self, run: &Run, node: &NodeId) -> &'static str {
+        match self.standing(run.id, node) {
+            Standing::Away if self.nodes.slot(node).is_none_or(|slot| self.nodes.get(slot).lost) => "its node is gone",
+            Standing::Away => "its node does not match the job",
+            Standing::Silent => "its node does not answer",
+            Standing::Closed => "its node takes no new work",
+            Standing::Here => "its node has another task of the job",
+        }
+    }
+
     /// Whether only room is missing for a task of a system job on its node.
     fn may_take_pinned(&self, run: &Run, slot: usize) -> bool {
         let resources = &run.job.budgets.resources;

@@ -113,6 +113,8 @@ pub struct RunView {
     pub scheduled_ms: Option<u64>,
     /// Its job is paused.
     pub paused: bool,
+    /// Its `max_failed`, if more tasks than that have failed, for which it is stopped.
+    pub failed_too_often: Option<u32>,
     /// The runs that it waits for.
     pub waiting_for: Vec<DependencyView>,
     /// Tasks by state.
@@ -175,7 +177,7 @@ pub struct TaskView {
     pub index: u32,
     /// Its state.
     pub state: TaskState,
-    /// The ordinal of the running or next attempt, or of the last one if it has ended.
+    /// The ordinal of the running or next attempt, or of the last one if it has ended; 0 if it has ended without any.
     pub attempt: u32,
     /// Failed attempts that count.
     pub failures: u32,
@@ -187,6 +189,8 @@ pub struct TaskView {
     pub progress: Option<(u64, u64)>,
     /// How long until its back-off has passed, milliseconds.
     pub next_retry_ms: Option<u64>,
+    /// Why it is not wanted, if it is not: of a long-running job.
+    pub dormant: Option<&'static str>,
 }
 
 /// Where the result, log and usage of an ended task are.
@@ -250,6 +254,8 @@ pub struct NodeView {
     pub drain: Option<DrainView>,
     /// It is silent beyond its time, and is not given up while the brake is on.
     pub held: bool,
+    /// It has a session.
+    pub connected: bool,
     /// What it offers.
     pub capacity: Resources,
     /// Grants it can hold at one time.
@@ -332,6 +338,8 @@ pub struct WhyPending {
     pub assembling: bool,
     /// Of a system job, a task on one more node would exceed the namespace's quota.
     pub over_quota: bool,
+    /// It is of a system job, which wants no task at this moment that has none.
+    pub settled: bool,
     /// Nodes known.
     pub nodes: u32,
     /// Nodes that are not ready.

@@ -2,7 +2,12 @@
 
 use alloc::{collections::BTreeMap, string::String, vec, vec::Vec};
 
-use weir_wire::{id::RunId, kind::Tier, units::Now, work::JobRecord};
+use weir_wire::{
+    id::RunId,
+    kind::{Kind, Tier},
+    units::Now,
+    work::JobRecord,
+};
 
 use crate::{
     class::ClassKey,
@@ -39,10 +44,16 @@ impl Scheduler {
         let limit = run.job.max_running;
         let at_limit = limit > 0 && run.lanes.len() >= limit;
         why.max_running = at_limit.then_some(limit);
-        if why.pending == 0 {
+        why.settled = why.pending == 0 && matches!(run.job.kind, Kind::System) && run.stop.is_none();
+        if why.pending == 0 && !why.settled {
             return Some(why);
         }
         leading.count_nodes(&ClassKey::new(run.id, &run.job), |slot| run.site.on_node(slot), &mut why);
+        if why.settled {
+            // The nodes are full of its own tasks, among others.
+            (why.too_small, why.exhausted) = (Vec::new(), Vec::new());
+            return Some(why);
+        }
         if run.site.parked {
             why.quota = leading.quota_use(&run.job, 1);
         }

@@ -49,7 +49,7 @@ fn system_rolls() {
     let mut world = updated(&Kind::System);
     world.submit(JOB);
     world.advance(SECOND);
-    assert_eq!(world.state(), "v1 active: pending, running on n2; v2 active: running on n1");
+    assert_eq!(world.state(), "v1 active: pending on n1, running on n2; v2 active: running on n1");
     world.advance(MINUTE);
     let old = "v1 stopped: killed [cancelled by control], killed [cancelled by control]";
     assert_eq!(world.state(), format!("{old}; v2 active: running on n1, running on n2"));

@@ -385,7 +385,9 @@ impl Cluster {
         let node = task.node.map_or(String::new(), |node| format!(" on {node}"));
         let failure =
             task.failure.map_or(String::new(), |failure| format!(", {} ({})", failure.reason, failure.source.as_str()));
-        self.say(&format!("{name} {}{node}{failure}", task.state));
+        let never = if task.attempt == 0 { ", never attempted" } else { "" };
+        let dormant = task.dormant.map_or(String::new(), |why| format!(", dormant: {why}"));
+        self.say(&format!("{name} {}{node}{failure}{never}{dormant}", task.state));
     }
 
     /// `r1.0`: a task.

@@ -63,12 +63,15 @@ fn totals(scheduler: &Scheduler, now: Now) -> ClusterTotals {
     let nodes = scheduler.nodes(now);
     let ready = nodes.iter().filter(|view| show::node::state(view.state) == NodeState::Ready);
     // A grant runs one task at a time.
-    let running = stats.open_tasks.min(stats.grants as u64);
+    let granted = stats.open_tasks.min(stats.grants as u64);
+    let silent = nodes.iter().filter(|view| !view.connected).map(|view| view.grants as u64).sum::<u64>();
+    let unknown = silent.min(granted);
     ClusterTotals {
         jobs: scheduler.jobs_total() as u64,
         open_runs: stats.open_runs as u64,
-        pending_tasks: stats.open_tasks - running,
-        running_tasks: running,
+        pending_tasks: stats.open_tasks - granted,
+        running_tasks: granted - unknown,
+        unknown_tasks: unknown,
         ready_nodes: ready.count() as u64,
         nodes: nodes.len() as u64,
         held_nodes: stats.nodes_held as u64,

@@ -145,8 +145,8 @@ pub(super) async fn why(
 ) -> Result<Response, Refusal> {
     let (namespace, id, index) = path(&ns, &run, &index)?;
     let Found { revision, task, .. } = find(&api, &namespace, id, index).await?;
-    let why = api.ask(move |scheduler, now| scheduler.why(now, id).map(|why| show::why::why(id, &why))).await?;
-    let why = show::why::task(&task, why.unwrap_or_default(), leader::wall_ms());
+    let view = api.ask(move |scheduler, now| scheduler.why(now, id)).await?.unwrap_or_default();
+    let why = show::why::task(&task, &view, show::why::why(id, &view), leader::wall_ms());
     Ok(Reply::object(why)?.revision(revision).done())
 }
 

@@ -85,5 +85,7 @@ pub(crate) fn explain(task: &Task) -> String {
     let code = task.exit_code.map(|code| format!(" with exit code {code}")).unwrap_or_default();
     let said = task.message.as_deref().or(task.trap.as_ref().map(|trap| trap.message.as_str()));
     let said = said.map(|said| format!(": {}", one_line(said))).unwrap_or_default();
-    format!("task {} {}: {reason}{code}{said}; see `wctl logs {}`", task.id, task.state, task.id)
+    // A task without an attempt has no log.
+    let log = if task.attempt > 0 { format!("; see `wctl logs {}`", task.id) } else { String::new() };
+    format!("task {} {}: {reason}{code}{said}{log}", task.id, task.state)
 }

@@ -126,14 +126,14 @@ impl View for Run {
     }
 
     fn cells(&self) -> Vec<String> {
-        let bad = self.tasks.terminal() - self.tasks.succeeded;
+        let failed = self.tasks.failed + self.tasks.lost + self.tasks.rejected;
         vec![
             self.id.clone(),
             self.job.clone(),
             self.state.to_string(),
             self.count.to_string(),
             self.tasks.succeeded.to_string(),
-            bad.to_string(),
+            failed.to_string(),
             self.tasks.running.to_string(),
             ago(self.created_ms),
             self.version.to_string(),
@@ -156,7 +156,7 @@ impl View for Run {
             fields.push(("took", micros(ended.saturating_sub(self.created_ms).saturating_mul(1_000))));
         }
         if self.retries > 0 {
-            fields.push(("retries", self.retries.to_string()));
+            fields.push(("tried again", of_things(self.retries, "time")));
         }
         fields.push(("usage", usage(&self.usage.sum)));
         if wide {
@@ -194,6 +194,9 @@ fn circumstances(run: &Run) -> Vec<(&'static str, String)> {
     if run.paused {
         fields.push(("paused", "its job is paused: none of its tasks is started".to_owned()));
     }
+    if let Some(most) = run.failed_too_often {
+        fields.push(("stopped", format!("more than {} failed (max_failed)", of_things(most.into(), "task"))));
+    }
     fields.extend(run.scheduled_ms.map(|at| ("fired for", ago(at))));
     let upstream = run.waiting_for.iter().map(|up| format!("{} ({}, {}): {}", up.run, up.job, up.when, up.state));
     let upstream: Vec<String> = upstream.collect();
@@ -218,19 +221,21 @@ impl View for Task {
 
     fn cells(&self) -> Vec<String> {
         let used = |show: fn(&Usage) -> String| self.usage.as_ref().map(show).unwrap_or_default();
+        // Beside an attempt that goes on, the end of the one before would be taken for its own.
+        let goes_on = goes_on(self.state);
         vec![
             self.id.clone(),
-            self.state.to_string(),
-            self.reason.map(|reason| reason.to_string()).unwrap_or_default(),
-            self.attempt.to_string(),
-            self.exit_code.map(|code| code.to_string()).unwrap_or_default(),
+            task_state(self),
+            self.reason.filter(|_| !goes_on).map(|reason| reason.to_string()).unwrap_or_default(),
+            attempt(self).unwrap_or_default(),
+            self.exit_code.filter(|_| !goes_on).map(|code| code.to_string()).unwrap_or_default(),
             self.node.clone().unwrap_or_default(),
             used(|usage| count(usage.fuel)),
             used(|usage| micros(usage.cpu_us)),
             used(|usage| bytes(usage.peak_memory)),
             used(|usage| micros(usage.wall_us)),
             self.result_size.map(bytes).unwrap_or_default(),
-            self.message.clone().unwrap_or_default(),
+            self.message.clone().filter(|_| !goes_on).unwrap_or_default(),
         ]
     }
 
@@ -238,14 +243,16 @@ impl View for Task {
         let mut fields = vec![
             ("task", self.id.clone()),
             ("job", format!("{}/{}", self.namespace, self.job)),
-            ("state", self.state.to_string()),
+            ("state", task_state(self)),
         ];
+        let last = goes_on(self.state);
         let mut add = |name, value: Option<String>| fields.extend(value.map(|value| (name, value)));
-        add("reason", self.reason.map(|reason| reason.to_string()));
+        add("dormant", self.dormant.clone());
+        add(if last { "last reason" } else { "reason" }, self.reason.map(|reason| reason.to_string()));
         add("source", self.source.map(|source| source.to_string()));
         add("exit code", self.exit_code.map(|code| code.to_string()));
         add("message", self.message.clone());
-        add("attempt", Some(self.attempt.to_string()));
+        add("attempt", attempt(self));
         add("node", self.node.clone());
         add("progress", self.progress.map(|(done, total)| format!("{done} of {total}")));
         add("next try", self.next_retry_ms.map(ahead));
@@ -261,6 +268,30 @@ impl View for Task {
         );
         fields
     }
+}
+
+/// Whether a node has the task.
+const fn goes_on(state: TaskState) -> bool {
+    match state {
+        TaskState::Assigned | TaskState::Running | TaskState::Stopping | TaskState::Unknown => true,
+        TaskState::Pending
+        | TaskState::Succeeded
+        | TaskState::Failed
+        | TaskState::Killed
+        | TaskState::Lost
+        | TaskState::Rejected => false,
+    }
+}
+
+/// The state of a task; what is not wanted does not wait for a place.
+fn task_state(task: &Task) -> String {
+    if task.dormant.is_some() { "dormant".to_owned() } else { task.state.to_string() }
+}
+
+/// The attempt of a task; nothing if there was none.
+fn attempt(task: &Task) -> Option<String> {
+    let none = task.attempt == 0 || (task.state == TaskState::Pending && task.attempt == 1 && task.reason.is_none());
+    (!none).then(|| task.attempt.to_string())
 }
 
 impl View for Node {
@@ -374,6 +405,10 @@ impl View for ClusterInfo {
 
     fn fields(&self, _wide: bool) -> Vec<(&'static str, String)> {
         let totals = &self.totals;
+        let unknown = match totals.unknown_tasks {
+            0 => String::new(),
+            unknown => format!(", {unknown} unknown"),
+        };
         let mut fields = vec![
             ("cluster", self.cluster.clone()),
             ("version", self.version.clone()),
@@ -384,7 +419,7 @@ impl View for ClusterInfo {
             ("nodes", format!("{} ready of {}", totals.ready_nodes, totals.nodes)),
             ("jobs", totals.jobs.to_string()),
             ("open runs", totals.open_runs.to_string()),
-            ("tasks", format!("{} pending, {} running", totals.pending_tasks, totals.running_tasks)),
+            ("tasks", format!("{} pending, {} running{unknown}", totals.pending_tasks, totals.running_tasks)),
         ];
         if totals.brake {
             let held = of_things(totals.held_nodes, "node");
@@ -463,7 +498,8 @@ impl View for TaskWhy {
         let mut fields =
             vec![("task", self.task.clone()), ("state", self.state.to_string()), ("why", self.summary.clone())];
         fields.extend(self.next_retry_ms.map(|at| ("next try", ahead(at))));
-        if self.state == TaskState::Pending {
+        // What is not wanted has a reason of its own, which is in the summary.
+        if self.state == TaskState::Pending && self.run.pending > 0 {
             let of_run = self.run.fields(wide).into_iter();
             fields.extend(of_run.filter(|(name, _)| !matches!(*name, "run" | "why")));
         }

@@ -74,6 +74,8 @@ pub struct ClusterTotals {
     pub pending_tasks: u64,
     /// Tasks that execute.
     pub running_tasks: u64,
+    /// Tasks on nodes that do not answer.
+    pub unknown_tasks: u64,
     /// Nodes that are ready.
     pub ready_nodes: u64,
     /// All nodes.

@@ -51,7 +51,8 @@ pub struct Run {
     pub count: u32,
     /// Tasks by state.
     pub tasks: TaskCounts,
-    /// Failed attempts that were tried again.
+    /// Attempts that were followed by another one, also those that ended because of pre-emption, a drain or a lost node and
+    /// use up none of the job's attempts.
     #[serde(default)]
     pub retries: u64,
     /// The kind of its job.
@@ -84,6 +85,9 @@ pub struct Run {
     /// When its last task ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_ms: Option<u64>,
+    /// Its job's `max_failed`, if the run was stopped because more tasks than that have failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed_too_often: Option<u32>,
     /// What its attempts used.
     #[serde(default)]
     pub usage: RunUsage,

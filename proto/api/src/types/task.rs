@@ -139,7 +139,7 @@ pub struct Task {
     /// Who decided that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<Source>,
-    /// Recorded failed attempts + 1.
+    /// Recorded failed attempts + 1; 0 of a task that has ended without one.
     pub attempt: u32,
     /// The guest's exit code.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -168,6 +168,9 @@ pub struct Task {
     /// When its next attempt is due, in milliseconds since 1970.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_retry_ms: Option<u64>,
+    /// Of a service or system job, why it is not wanted at this moment, if it is not; it does not wait for a place then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dormant: Option<String>,
 }
 
 /// Which tasks of a run are wanted.

@@ -30,6 +30,7 @@ pub(crate) fn run(scheduler: &Scheduler, view: &RunView) -> Run {
         meta: record.map(|record| record.meta.iter().cloned().collect()).unwrap_or_default(),
         created_ms: view.submitted_ms,
         ended_ms: view.ended_ms,
+        failed_too_often: view.failed_too_often,
         usage: usage(&view.usage),
         module: job.map(|job| job.module.to_string()).unwrap_or_default(),
         revision: scheduler.revision(),

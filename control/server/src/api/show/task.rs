@@ -30,6 +30,7 @@ pub(crate) fn task(now: Now, run: &RunView, view: &TaskView) -> Task {
         log_size: None,
         progress: view.progress,
         next_retry_ms: view.next_retry_ms.map(|delay| now.wall_ms.saturating_add(delay)),
+        dormant: view.dormant.map(str::to_owned),
     }
 }
 

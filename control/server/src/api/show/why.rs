@@ -28,9 +28,13 @@ pub(crate) fn why(run: RunId, why: &scheduler::WhyPending) -> WhyPending {
 }
 
 /// Why a task does not run, given why tasks of its run are pending.
-pub(crate) fn task(task: &Task, run: WhyPending, wall_ms: u64) -> TaskWhy {
+pub(crate) fn task(task: &Task, view: &scheduler::WhyPending, run: WhyPending, wall_ms: u64) -> TaskWhy {
     let on = task.node.as_deref().map(|node| format!(" on {node}")).unwrap_or_default();
     let summary = match task.state {
+        TaskState::Pending if task.dormant.is_some() => {
+            let why = task.dormant.as_deref().unwrap_or_default();
+            format!("the task is not wanted at this moment{on}: {why}")
+        }
         TaskState::Pending => match task.next_retry_ms {
             Some(at) => {
                 let seconds = at.saturating_sub(wall_ms).div_ceil(1000);
@@ -42,7 +46,10 @@ pub(crate) fn task(task: &Task, run: WhyPending, wall_ms: u64) -> TaskWhy {
         TaskState::Assigned => format!("the task is granted to a node and about to start{on}"),
         TaskState::Running => format!("the task runs{on}"),
         TaskState::Stopping => format!("the task was asked to stop and still runs{on}"),
-        TaskState::Unknown => format!("the node of the task does not answer{on}"),
+        TaskState::Unknown => {
+            let held = view.brake.map(|nodes| format!(": {}", braked(nodes))).unwrap_or_default();
+            format!("the node of the task does not answer{on}{held}")
+        }
         TaskState::Succeeded | TaskState::Failed | TaskState::Killed | TaskState::Lost | TaskState::Rejected => {
             let reason = task.reason.map(|reason| format!(": {reason}")).unwrap_or_default();
             format!("the task has ended as {}{reason}", task.state)
@@ -108,7 +115,10 @@ fn summary(why: &scheduler::WhyPending, ready: u32) -> String {
         return "its job is paused; `resume` starts its tasks again".to_owned();
     }
     // What a vanished node held is not pending yet.
-    if why.pending == 0 && why.brake.is_none() {
+    if why.settled && why.brake.is_none() && !why.over_quota && !why.reconciling {
+        return settled(why, ready);
+    }
+    if why.pending == 0 && why.brake.is_none() && !why.settled {
         return "no task is pending".to_owned();
     }
     if let Some(waits) = dependencies(why) {
@@ -121,10 +131,7 @@ fn summary(why: &scheduler::WhyPending, ready: u32) -> String {
         return "the control plane has just started and waits for its nodes to say what they run".to_owned();
     }
     if let Some(nodes) = why.brake {
-        return format!(
-            "{nodes} nodes vanished at once, so their work is not replaced until enough of them are back or an operator \
-             releases the brake"
-        );
+        return braked(nodes);
     }
     if waiting == 0 {
         let seconds = why.next_retry_ms.unwrap_or(0).div_ceil(1000);
@@ -175,6 +182,25 @@ fn summary(why: &scheduler::WhyPending, ready: u32) -> String {
     format!("{tasks} for room on {nodes}{shares}")
 }
 
+fn braked(nodes: u32) -> String {
+    format!(
+        "{nodes} nodes vanished at once, so their work is not replaced until enough of them are back or an operator \
+         releases the brake"
+    )
+}
+
+/// Of a system job that has a task on each node that it can have one on.
+fn settled(why: &scheduler::WhyPending, ready: u32) -> String {
+    let unmet = why.excluded.iter().map(|(_, nodes)| *nodes).sum::<u32>() + why.other_pool;
+    if ready == 0 {
+        return format!("none of the {} nodes is ready", why.nodes);
+    }
+    if unmet < ready {
+        return "no task is pending: each ready node that matches has one".to_owned();
+    }
+    format!("no ready node matches, so it has no task: {}", never_causes(why))
+}
+
 /// What excludes nodes for ever, most nodes first.
 fn never_causes(why: &scheduler::WhyPending) -> String {
     let unmet = why.excluded.iter().map(|(name, nodes)| (*nodes, format!("not meet `{name}`")));
@@ -223,6 +249,19 @@ mod tests {
         let cases = [
             (scheduler::WhyPending { pending: 0, ..base.clone() }, "no task is pending"),
             (scheduler::WhyPending { nodes: 0, ..base.clone() }, "no node has joined"),
+            (
+                scheduler::WhyPending { pending: 0, settled: true, ..base.clone() },
+                "each ready node that matches has one",
+            ),
+            (
+                scheduler::WhyPending {
+                    pending: 0,
+                    settled: true,
+                    excluded: vec![("os == mars".into(), 2)],
+                    ..base.clone()
+                },
+                "no ready node matches, so it has no task: 2 do not meet `os == mars`",
+            ),
             (scheduler::WhyPending { nodes_not_ready: 2, ..base.clone() }, "none of the 2 nodes is ready"),
             (scheduler::WhyPending { reconciling: true, ..base.clone() }, "has just started"),
             (scheduler::WhyPending { paused: true, ..base.clone() }, "is paused"),
@@ -256,6 +295,44 @@ mod tests {
             assert!(shown.summary.contains(expected), "{} / {expected}", shown.summary);
         }
     }
+
+    #[test]
+    fn a_task_says_why_it_is_dormant_and_that_the_brake_holds_it() {
+        let held = scheduler::WhyPending { brake: Some(4), ..scheduler::WhyPending::default() };
+        let told = |state, dormant: Option<&str>| {
+            let task = Task { state, node: Some("n1".into()), dormant: dormant.map(str::to_owned), ..TASK };
+            super::task(&task, &held, why(RunId(1), &held), 0).summary
+        };
+        let unknown = told(TaskState::Unknown, None);
+        assert!(
+            unknown.starts_with("the node of the task does not answer on n1: 4 nodes vanished at once"),
+            "{unknown}"
+        );
+        let dormant = told(TaskState::Pending, Some("its node is gone"));
+        assert_eq!(dormant, "the task is not wanted at this moment on n1: its node is gone");
+    }
+
+    const TASK: Task = Task {
+        id: String::new(),
+        run: String::new(),
+        job: String::new(),
+        namespace: String::new(),
+        index: 0,
+        state: TaskState::Pending,
+        reason: None,
+        source: None,
+        attempt: 1,
+        exit_code: None,
+        node: None,
+        usage: None,
+        trap: None,
+        message: None,
+        result_size: None,
+        log_size: None,
+        progress: None,
+        next_retry_ms: None,
+        dormant: None,
+    };
 
     #[test]
     fn what_is_ahead_is_told_from_what_shares() {
