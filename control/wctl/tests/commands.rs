@@ -349,3 +349,69 @@ fn a_run_shows_its_result_and_returns_the_guests_code() {
     assert_eq!(server.wctl("run count").status.code(), Some(11));
     assert_eq!(server.wctl("run count --propagate-exit").status.code(), Some(42));
 }
+
+#[test]
+fn an_unchanged_service_is_left_alone() {
+    let digest = format!("sha256:{}", "ab".repeat(32));
+    let folder = std::env::temp_dir().join(format!("wctl-unchanged-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let file = folder.join("web.toml");
+    std::fs::write(&file, format!("[job]\nname = \"web\"\nkind = \"service\"\nmodule = \"{digest}\"\n")).unwrap();
+    let spec = json!({ "job": { "name": "web", "kind": "service", "module": digest } }).to_string();
+    let spec = weir_api::JobSpec::from_json(spec.as_bytes()).unwrap().to_document();
+    let version = json!({ "api": "v1", "namespace": "default", "name": "web", "version": 1, "created_ms": 1, "message": "",
+        "changed": false, "spec": spec });
+    let summary = json!({ "namespace": "default", "name": "web", "kind": "service", "version": 1, "module": digest,
+        "count": 4, "updated_ms": 1, "last_run": RUN, "last_run_state": "running" });
+    let mut kept = run(RUN, "running", 4, json!({ "running": 4 }));
+    kept["kind"] = json!("service");
+    kept["target"] = json!(4);
+    kept["healthy"] = json!(4);
+    let server = Server::start(&[
+        ("PUT /v1/namespaces/default/jobs/web", 200, version),
+        ("GET /v1/namespaces/default/jobs", 200, json!({ "api": "v1", "items": [summary] })),
+        (&format!("GET /v1/namespaces/default/runs/{RUN}"), 200, kept),
+    ]);
+    let output = server.wctl(&format!("deploy {} -o name", file.display()));
+    std::fs::remove_dir_all(&folder).unwrap();
+    let stderr = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{stderr}");
+    assert_eq!(text(&output.stdout), format!("{RUN}\n"));
+    assert!(stderr.contains("nothing was started") && stderr.contains("wctl job restart web"), "{stderr}");
+    assert!(!server.asked().iter().any(|asked| asked.starts_with("POST")), "{:?}", server.asked());
+}
+
+#[test]
+fn what_goes_on_is_not_shown_with_the_end_of_what_was_before() {
+    let run_path = format!("GET /v1/namespaces/default/runs/{RUN}");
+    let tasks = [
+        task(0, "running", json!({ "reason": "trap", "attempt": 2, "message": "unreachable" })),
+        task(1, "pending", json!({ "dormant": "its node is gone" })),
+        task(2, "killed", json!({ "reason": "cancelled", "attempt": 0 })),
+    ];
+    let server = Server::start(&[
+        ("GET /v1/search", 200, found(&[("run", RUN)])),
+        (&format!("{run_path}/tasks"), 200, json!({ "api": "v1", "items": tasks })),
+    ]);
+    let list = text(&server.wctl(&format!("task list {RUN}")).stdout);
+    let rows: Vec<Vec<&str>> = list.lines().skip(1).map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(rows[0][1..], ["running", "2"], "{list}");
+    assert_eq!(rows[1][1..], ["dormant"], "{list}");
+    assert_eq!(rows[2][1..], ["killed", "cancelled"], "{list}");
+}
+
+#[test]
+fn a_log_that_is_not_kept_yet_is_explained() {
+    let run_path = format!("GET /v1/namespaces/default/runs/{RUN}");
+    let waits = task(0, "pending", json!({ "reason": "trap", "attempt": 2 }));
+    let server = Server::start(&[
+        ("GET /v1/search", 200, found(&[("run", RUN)])),
+        (&format!("{run_path}/tasks"), 200, json!({ "api": "v1", "items": [waits.clone()] })),
+        (&format!("{run_path}/tasks/0"), 200, waits),
+        (&format!("{run_path}/tasks/0/logs"), 200, json!("")),
+    ]);
+    let output = server.wctl(&format!("logs {RUN}"));
+    let stderr = text(&output.stderr);
+    assert_eq!((output.status.code(), text(&output.stdout)), (Some(0), String::new()), "{stderr}");
+    assert!(stderr.contains("waits for its next attempt"), "{stderr}");
+}

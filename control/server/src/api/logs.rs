@@ -136,7 +136,7 @@ impl Reader {
                 }
             }
             if !follow {
-                return Ok(());
+                return if is_granted(task.state) { Ok(()) } else { self.between_attempts().await };
             }
             let woken = tokio::select! {
                 woken = changes.next(Instant::now() + KEEP_ALIVE) => woken,
@@ -224,6 +224,13 @@ impl Reader {
         // A node that does not hold the task, because it is on its way there, sends nothing but the last piece.
         self.ended |= piece.last && !self.seen.is_empty();
         new
+    }
+
+    /// Sends the log of the last attempt of a task that waits for another one, if it is kept: of long-running jobs it is.
+    async fn between_attempts(&mut self) -> Result<(), End> {
+        let (run, index) = (self.run, self.index);
+        let at = self.api.ask(move |scheduler, _| scheduler.entry(run, index)).await?;
+        self.stored(at, self.attempt).await
     }
 
     /// Sends the stored log, without what was sent of it already.

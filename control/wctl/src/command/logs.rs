@@ -1,13 +1,17 @@
 use std::io::Write as _;
 
-use weir_api::{FoundKind, LogRecord, LogStream, LogsQuery, TasksQuery};
+use weir_api::{FoundKind, LogRecord, LogStream, LogsQuery, TaskState, TasksQuery};
 
 use crate::{
     args::LogsArgs,
     exit::Exit,
     failure::Result,
     log::Log,
-    output::{text::printable, write_stdout},
+    output::{
+        terminal,
+        text::{ahead, printable},
+        write_stdout,
+    },
     resolve::{self, Target},
     session::Session,
 };
@@ -46,18 +50,37 @@ async fn one(session: &Session, args: &LogsArgs, run: &str, index: u32, label: O
     let mut lines = Log::open(session, run, index, query).await?;
     let mut machine = !session.out.is_for_people();
     let mut column = Column { label, timestamps: args.timestamps, at_start: true };
+    let mut empty = true;
     while let Some(record) = lines.next().await? {
+        empty = false;
         if machine {
             session.out.value(&record, &task_name(run, index))?;
         } else {
             write_stdout(&column.render(&record))?;
         }
     }
+    // Of many tasks it would be a line for each.
+    if empty && !args.follow && label.is_none() {
+        why_empty(session, run, index).await?;
+    }
     machine |= column.at_start;
     if !machine {
         write_stdout(b"\n")?;
     }
     Ok(Exit::Ok)
+}
+
+/// Says why a task that is tried again has nothing to show.
+async fn why_empty(session: &Session, run: &str, index: u32) -> Result<()> {
+    let task = session.client.task(&session.namespace, run, index).await?;
+    if task.state == TaskState::Pending && task.reason.is_some() {
+        let next = task.next_retry_ms.map(|at| format!(", {}", ahead(at))).unwrap_or_default();
+        terminal::note(&format!(
+            "task {} waits for its next attempt{next}; the log of an attempt is kept when the task has ended with it",
+            task.id
+        ));
+    }
+    Ok(())
 }
 
 fn task_name(run: &str, index: u32) -> String {

@@ -198,4 +198,15 @@ mod tests {
         assert!(json.contains("\"api\": \"v1\""), "{json}");
         assert_eq!(render_object(Format::Name, &module()).unwrap(), "sha256:ab\n");
     }
+
+    #[test]
+    fn what_was_stopped_has_not_failed() {
+        let run = serde_json::json!({ "id": "r", "namespace": "default", "job": "j", "version": 1, "state": "failed",
+            "count": 10, "tasks": { "failed": 1, "lost": 1, "killed": 7, "succeeded": 1 }, "created_ms": 1,
+            "module": "sha256:ab", "failed_too_often": 1 });
+        let run: weir_api::Run = serde_json::from_value(run).unwrap();
+        let failed = weir_api::Run::COLUMNS.iter().position(|column| *column == "FAILED").unwrap();
+        assert_eq!(run.cells()[failed], "2");
+        assert!(run.fields(false).contains(&("stopped", "more than 1 task failed (max_failed)".to_owned())));
+    }
 }

@@ -58,6 +58,27 @@ async fn the_log_of_an_ended_task_is_filtered() {
     assert_eq!(level, "warn");
 }
 
+#[tokio::test]
+async fn between_two_starts_of_a_service_the_last_log_is_read() {
+    let world = World::new(Auth::Open);
+    let module = world.deploy("j", 1).await;
+    world.step(Step::Join(|_| {
+        let mut outcome = success(Captured::Empty, log(&[(Stream::Stdout, "last words\n")]));
+        outcome.usage.output_bytes = 11;
+        Some(outcome)
+    }));
+    let spec = json!({ "job": { "name": "web", "kind": "service", "module": module.to_string() } });
+    let put = world.send(axum::http::Method::PUT, "/v1/namespaces/default/jobs/web", spec.to_string()).await;
+    assert!(put.status.is_success(), "{}", put.text());
+    let run = world.start(&json!({ "job": "web" })).await;
+    while world.get(&run).await.json()["retries"] == 0 {
+        tokio::task::yield_now().await;
+    }
+    let task = world.get(&format!("{run}/tasks/0")).await.json();
+    assert_eq!(task["state"], "pending", "it waits for its next start: {task}");
+    assert_eq!(texts(&world.get(&format!("{run}/tasks/0/logs")).await.text()), ["last words\n"]);
+}
+
 /// The next line of a followed log that is not empty.
 async fn next_line(data: &mut BodyDataStream) -> String {
     loop {
