@@ -169,6 +169,13 @@ pub(super) fn check_attribute(attribute: &str) -> Result<(), String> {
 /// What follows the attribute.
 fn condition(attribute: &str, rest: &str) -> Result<(Operator, Vec<String>), String> {
     let one = |operator, value: &str| Ok((operator, vec![single(value)?]));
+    for sign in ["=~", "~=", "!~", "~"] {
+        if let Some(value) = rest.strip_prefix(sign) {
+            let value = value.trim().trim_matches('"');
+            let hint = format!("a regular expression is written `{attribute} matches \"{value}\"`");
+            return Err(format!("`{sign}` is no operator; {hint}"));
+        }
+    }
     if let Some(value) = rest.strip_prefix("==").or_else(|| rest.strip_prefix('=')) {
         return one(Operator::Equal, value);
     }
