@@ -34,7 +34,14 @@ impl Scheduler {
         let since_ms = self.now.wall_ms;
         self.change_node(id, node, |record| {
             record.cordoned = true;
-            record.drain = Some(Drain { since_ms, ..drain });
+            let mut drain = Drain { since_ms, ..drain };
+            // A deadline that was set holds until another one is named, and counts from where it did.
+            if let (None, Some(before)) = (drain.deadline, &record.drain)
+                && before.deadline.is_some()
+            {
+                (drain.deadline, drain.since_ms) = (before.deadline, before.since_ms);
+            }
+            record.drain = Some(drain);
             Ok(())
         })
     }
