@@ -66,6 +66,25 @@ impl Scheduler {
     }
 }
 
+/// Amounts of one dimension in one unit, as a spec has them: cores, and the largest unit that divides all.
+fn amounts(name: &str, amounts: [u64; 3]) -> [String; 3] {
+    match name {
+        "cpu" => amounts.map(|milli| {
+            let fraction = format!("{:03}", milli % 1000);
+            let fraction = fraction.trim_end_matches('0');
+            let point = if fraction.is_empty() { "" } else { "." };
+            format!("{}{point}{fraction} core{}", milli / 1000, if milli == 1000 { "" } else { "s" })
+        }),
+        "memory" => {
+            let units = [(30, " GiB"), (20, " MiB"), (10, " KiB")];
+            let whole = |shift: &u32| amounts.iter().all(|bytes| bytes.trailing_zeros() >= *shift);
+            let (shift, unit) = units.into_iter().find(|(shift, _)| whole(shift)).unwrap_or((0, " bytes"));
+            amounts.map(|bytes| format!("{}{unit}", bytes >> shift))
+        }
+        _ => amounts.map(|number| format!("{number}")),
+    }
+}
+
 impl Leading {
     /// A quota, or its absence, is durable.
     pub(crate) fn quota_committed(&mut self, namespace: Namespace, quota: Option<Quota>) {
@@ -100,8 +119,8 @@ impl Leading {
         let Some(quota) = self.quota_of(namespace) else { return Ok(()) };
         let used = self.demand.get(namespace).copied().unwrap_or_default();
         let dimensions = [
-            ("cpu", " m", used.cpu_millis, asked.cpu_millis, quota.cpu.map(|cpu| u64::from(cpu.0))),
-            ("memory", " bytes", used.memory_bytes, asked.memory_bytes, quota.memory.map(|memory| memory.0)),
+            ("cpu", "", used.cpu_millis, asked.cpu_millis, quota.cpu.map(|cpu| u64::from(cpu.0))),
+            ("memory", "", used.memory_bytes, asked.memory_bytes, quota.memory.map(|memory| memory.0)),
             ("running", " tasks", used.tasks, asked.tasks, quota.running.map(u64::from)),
         ];
         for (name, unit, used, asked, limit) in dimensions {
@@ -109,6 +128,7 @@ impl Leading {
                 && asked > 0
                 && used.saturating_add(asked) > limit
             {
+                let [used, asked, limit] = amounts(name, [used, asked, limit]);
                 let text = format!(
                     "{name}: {used}{unit} are in use, {asked}{unit} more are asked for, {limit}{unit} is the limit"
                 );
