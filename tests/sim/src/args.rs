@@ -28,6 +28,8 @@ pub(crate) struct Args {
     pub(crate) trace: Option<String>,
     pub(crate) shrink: bool,
     pub(crate) out: Option<String>,
+    /// Only says how it is used.
+    pub(crate) help: bool,
 }
 
 /// Which worlds to run.
@@ -63,6 +65,7 @@ pub(crate) fn parse(mut words: impl Iterator<Item = String>) -> Result<Args, Str
         trace: None,
         shrink: false,
         out: None,
+        help: false,
     };
     while let Some(word) = words.next() {
         let mut value = || words.next().ok_or(format!("{word} needs a value"));
@@ -84,8 +87,12 @@ pub(crate) fn parse(mut words: impl Iterator<Item = String>) -> Result<Args, Str
             "--trace" => args.trace = Some(value()?),
             "--shrink" => args.shrink = true,
             "--out" => args.out = Some(value()?),
+            "--help" | "-h" => args.help = true,
             _ => return Err(format!("unknown argument {word}")),
         }
+    }
+    if args.help {
+        return Ok(args);
     }
     if args.forever {
         which = Some(Which::Seeds(from..u64::MAX));

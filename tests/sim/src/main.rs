@@ -26,6 +26,10 @@ fn main() -> ExitCode {
             return ExitCode::from(1);
         }
     };
+    if args.help {
+        say(args::USAGE);
+        return ExitCode::SUCCESS;
+    }
     match perform(&args) {
         Ok(code) => ExitCode::from(code),
         Err(message) => {
