@@ -233,6 +233,12 @@ impl Scheduler {
         self.leading.is_some()
     }
 
+    /// Whether nobody else can lead at `now`, so that what this process knows is the latest.
+    #[must_use]
+    pub fn is_certain(&self, now: Instant) -> bool {
+        self.leading.is_some() && now < self.leadership_until
+    }
+
     /// The term in which this process leads.
     #[must_use]
     pub fn term(&self) -> Option<Term> {

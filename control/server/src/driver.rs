@@ -1,6 +1,9 @@
 //! The driver: the only owner of the scheduler. It takes inputs, hands them to the scheduler, and does what it says.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Duration,
+};
 
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -20,7 +23,7 @@ use crate::{
     clock,
     commit::{Committer, Done},
     followers::Followers,
-    handle::Call,
+    handle::{CALLS_MAX, Call, Question},
     leader::LeaderEvent,
     outlets::{Outlets, SessionEvent},
 };
@@ -71,6 +74,8 @@ pub(crate) struct Driver {
     outlets: Outlets,
     followers: Followers,
     waiting: BTreeMap<RequestId, Waiting>,
+    /// Questions that wait until nobody else can lead.
+    held: VecDeque<Question>,
     requests: u64,
 }
 
@@ -91,6 +96,7 @@ impl Driver {
             outlets: Outlets::default(),
             followers: Followers::default(),
             waiting: BTreeMap::new(),
+            held: VecDeque::new(),
             requests: 0,
         }
     }
@@ -165,7 +171,10 @@ impl Driver {
 
     fn leadership(&mut self, event: LeaderEvent) {
         match event {
-            LeaderEvent::Until(until) => self.input(Input::LeadershipUntil(until)),
+            LeaderEvent::Until(until) => {
+                self.input(Input::LeadershipUntil(until));
+                self.answer_held();
+            }
             LeaderEvent::Elected { term, loaded } => {
                 self.input(Input::Elected { term, loaded });
                 self.signals.revision.send_replace(self.scheduler.revision());
@@ -179,6 +188,7 @@ impl Driver {
                 self.assembler.give_up();
                 self.input(Input::Deposed);
                 self.carry_out();
+                self.held.drain(..).for_each(|question| question(None));
                 self.outlets.refuse_all("this replica is no longer the leader");
                 self.followers.clear();
             }
@@ -206,10 +216,15 @@ impl Driver {
     fn call(&mut self, call: Call) {
         match call {
             Call::Request { request, reply } => self.request(request, Waiting::Caller(reply)),
-            Call::Query(question) => {
-                let leading = self.scheduler.is_leader();
-                question(leading.then(|| (&self.scheduler, clock::now())));
+            Call::Query(question) => self.answer_question(question),
+            Call::CertainQuery(question) if self.is_in_doubt() => {
+                if self.held.len() >= CALLS_MAX {
+                    // Whoever asked first has waited for longest, and may be gone.
+                    drop(self.held.pop_front());
+                }
+                self.held.push_back(question);
             }
+            Call::CertainQuery(question) => self.answer_question(question),
             Call::Follow { run, index, pieces, reply } => {
                 if self.followers.has_room() {
                     let on = Request::Follow { run, index, on: true };
@@ -218,6 +233,21 @@ impl Driver {
                     answer(reply, Err(RequestError::Busy("too many tasks are being followed")));
                 }
             }
+        }
+    }
+
+    /// Whether this process leads unless somebody else does.
+    fn is_in_doubt(&self) -> bool {
+        self.scheduler.is_leader() && !self.scheduler.is_certain(clock::mono())
+    }
+
+    fn answer_question(&self, question: Question) {
+        question(self.scheduler.is_leader().then(|| (&self.scheduler, clock::now())));
+    }
+
+    fn answer_held(&mut self) {
+        if !self.is_in_doubt() {
+            std::mem::take(&mut self.held).into_iter().for_each(|question| self.answer_question(question));
         }
     }
 

@@ -41,8 +41,10 @@ pub(crate) type Question = Box<dyn FnOnce(Option<(&Scheduler, Now)>) + Send>;
 pub(crate) enum Call {
     /// A request that changes something.
     Request { request: Request, reply: oneshot::Sender<Result<Reply, RequestError>> },
-    /// A question that changes nothing.
+    /// A question that changes nothing, answered from what is known.
     Query(Question),
+    /// The same, once nobody else can lead.
+    CertainQuery(Question),
     /// Somebody wants the output of a task; the reply is false when the task is not running.
     Follow {
         run: RunId,
@@ -68,7 +70,8 @@ impl ControlHandle {
         answer.await.unwrap_or(Err(RequestError::Interrupted))
     }
 
-    /// Asks the scheduler; `question` runs between two of its inputs, so it must be short.
+    /// Asks the scheduler; `question` runs between two of its inputs, so it must be short. It may not know yet that it
+    /// has a successor, which knows more: for what people are told there is [`query_certain`](Self::query_certain).
     ///
     /// # Errors
     /// [`RequestError::Busy`] or [`RequestError::NotLeader`].
@@ -76,8 +79,28 @@ impl ControlHandle {
         &self,
         question: impl FnOnce(&Scheduler, Now) -> R + Send + 'static,
     ) -> Result<R, RequestError> {
+        self.put(question, Call::Query).await
+    }
+
+    /// Asks the scheduler while nobody else can lead; waits for the renewal of a lease that may have lapsed, for as long
+    /// as that takes.
+    ///
+    /// # Errors
+    /// [`RequestError::Busy`] or [`RequestError::NotLeader`].
+    pub(crate) async fn query_certain<R: Send + 'static>(
+        &self,
+        question: impl FnOnce(&Scheduler, Now) -> R + Send + 'static,
+    ) -> Result<R, RequestError> {
+        self.put(question, Call::CertainQuery).await
+    }
+
+    async fn put<R: Send + 'static>(
+        &self,
+        question: impl FnOnce(&Scheduler, Now) -> R + Send + 'static,
+        call: fn(Question) -> Call,
+    ) -> Result<R, RequestError> {
         let (reply, answer) = oneshot::channel();
-        self.call(Call::Query(Box::new(move |leader| {
+        self.call(call(Box::new(move |leader| {
             let answer = leader.map(|(scheduler, now)| question(scheduler, now));
             // Fails only when nobody waits for the answer any more.
             drop(reply.send(answer));

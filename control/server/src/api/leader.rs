@@ -16,14 +16,14 @@ pub(super) const STORE_WAIT_MAX: Duration = Duration::from_secs(10);
 const STORE_RETRY_AFTER_S: u32 = 5;
 
 impl Api {
-    /// Asks the scheduler.
+    /// Asks the scheduler, which answers only while nobody else can lead: what a client was told stays true.
     pub(super) async fn ask<R: Send + 'static>(
         &self,
         question: impl FnOnce(&Scheduler, Now) -> R + Send + 'static,
     ) -> Result<R, Refusal> {
         let deadline = Instant::now() + STORE_WAIT_MAX;
         self.leading(deadline).await?;
-        let answer = tokio::time::timeout_at(deadline, self.handle.query(question)).await;
+        let answer = tokio::time::timeout_at(deadline, self.handle.query_certain(question)).await;
         answer.map_err(|_| self.unanswered())?.map_err(Refusal::from)
     }
 

@@ -1,7 +1,9 @@
 //! Leadership with a store that comes and goes.
 
+use std::time::Duration;
+
 use sha2::{Digest as _, Sha256};
-use weir_scheduler::{PutJob, Request};
+use weir_scheduler::{PutJob, Request, Scheduler};
 use weir_wire::id::Digest;
 
 use super::{config, start, start_with_standby, submit};
@@ -11,6 +13,9 @@ use crate::{
     status::Health,
     testing::{self, Etcd, within},
 };
+
+/// Far longer than a question waits that is not held back.
+const HELD: Duration = Duration::from_secs(1);
 
 fn is_retrying(health: &Health) -> bool {
     matches!(health, Health::Retrying { .. })
@@ -53,6 +58,34 @@ async fn a_request_made_while_etcd_is_down_is_answered_when_it_is_back() {
     assert!(answer.is_ok(), "{answer:?}");
     within("recovery", server.handle().wait_for(|status| status.store == Health::Ok)).await;
     assert_eq!(server.handle().status().term, term, "etcd counts leases from its start, so the term goes on");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_whose_lease_may_have_lapsed_answers_nothing_until_it_is_renewed() {
+    let test = "a_leader_whose_lease_may_have_lapsed_answers_nothing_until_it_is_renewed";
+    let Some(mut etcd) = Etcd::start(test).await else { return };
+    let folder = tempfile::tempdir().unwrap();
+    testing::identity(&folder.path().join("identity"));
+    let store = StoreConfig::Etcd(EtcdConfig::plain(vec![etcd.url()]));
+    let server = start(config(folder.path(), store)).await;
+    let runs = submit(&server, "default/k").await;
+    etcd.kill().await;
+
+    let handle = server.handle().clone();
+    let jobs = |scheduler: &Scheduler, _| scheduler.jobs_total();
+    let certain = async { while tokio::time::timeout(HELD, handle.query_certain(jobs)).await.is_ok() {} };
+    within("the lease to lapse", certain).await;
+    assert!(server.is_leading(), "nobody else can lead while the store is away");
+    assert_eq!(within("what is known", handle.query(jobs)).await, Ok(1));
+    let refused = within("a refusal", client(&server).run("default", &runs[0].to_string(), &Default::default())).await;
+    assert_eq!(refused.unwrap_err().code(), Some(weir_api::Code::StoreUnavailable));
+    let seen = within("the cluster", client(&server).cluster()).await.unwrap();
+    assert_eq!(seen.store.status, weir_api::StoreStatus::Retrying);
+
+    let asked = tokio::spawn(async move { handle.query_certain(jobs).await });
+    etcd.run().await;
+    assert_eq!(within("the answer", asked).await.unwrap(), Ok(1));
     server.stop().await;
 }
 

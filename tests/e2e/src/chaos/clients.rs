@@ -1,9 +1,6 @@
 //! Clients that do not give up: each call is sent to one replica after the other until one answers.
 
-use std::{
-    sync::atomic::{AtomicU64, Ordering},
-    time::Duration,
-};
+use std::time::Duration;
 
 use anyhow::{Result, bail};
 use tokio::time::{MissedTickBehavior, interval, timeout};
@@ -25,9 +22,6 @@ const WHO_LEADS: Duration = Duration::from_secs(1);
 pub(super) struct Clients {
     of_replica: Vec<Client>,
     addresses: Vec<String>,
-    /// Answers that something does not exist. Nothing is asked for before it was acknowledged: a leader that was cut off
-    /// or asleep, and does not know yet that it has a successor, answers so.
-    outdated: AtomicU64,
 }
 
 impl Clients {
@@ -39,10 +33,11 @@ impl Clients {
             Client::new(Options { addresses, token, ca_pem: Some(ca_pem.clone()) })
         };
         let of_replica = addresses.iter().map(client).collect::<Result<_, _>>()?;
-        Ok(Self { of_replica, addresses, outdated: AtomicU64::new(0) })
+        Ok(Self { of_replica, addresses })
     }
 
-    /// Sends a call, which must be one that may arrive twice, until it is answered.
+    /// Sends a call, which must be one that may arrive twice, until it is answered. Nothing is asked for before it was
+    /// acknowledged, so that an answer that something does not exist is a refusal like any other.
     pub(super) async fn insist<T>(&self, what: &str, call: impl AsyncFn(&Client) -> Result<T, Error>) -> Result<T> {
         let mut pace = interval(AGAIN);
         pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -53,10 +48,6 @@ impl Clients {
                 match timeout(ANSWER_MAX, call(client)).await {
                     Ok(Ok(answer)) => return Ok(answer),
                     Ok(Err(error)) if is_passing(&error) => last = format!("{error:#}"),
-                    Ok(Err(error)) if error.is_not_found() => {
-                        self.outdated.fetch_add(1, Ordering::Relaxed);
-                        last = format!("{error:#}");
-                    }
                     Ok(Err(error)) => bail!("{what}: {error:#}"),
                     Err(_) => last = "no answer".to_owned(),
                 }
@@ -65,11 +56,6 @@ impl Clients {
         });
         let answer = insisted.await;
         answer.unwrap_or_else(|_| bail!("{what}: nobody answered within {SILENCE_MAX:?}; the last error: {last}"))
-    }
-
-    /// How often something was said not to exist that did.
-    pub(super) fn outdated(&self) -> u64 {
-        self.outdated.load(Ordering::Relaxed)
     }
 
     /// The replica that leads, if one says so.

@@ -17,8 +17,6 @@ pub struct Report {
     attempts_seen: usize,
     outcomes_seen: usize,
     outcomes_recorded: Option<u64>,
-    /// Answers that something does not exist that had been acknowledged before.
-    pub(super) outdated: u64,
     /// Every broken promise.
     pub violations: Vec<Violation>,
 }
@@ -51,7 +49,7 @@ impl Report {
         let (outcomes_seen, violations) = (history.seen.len(), check(history));
         let outcomes_recorded = history.recorded.as_ref();
         let outcomes_recorded = outcomes_recorded.map(|all| all.iter().map(|range| u64::from(range.len)).sum());
-        Self { seed, lasted, faults, jobs, attempts_seen, outcomes_seen, outcomes_recorded, outdated: 0, violations }
+        Self { seed, lasted, faults, jobs, attempts_seen, outcomes_seen, outcomes_recorded, violations }
     }
 }
 
@@ -79,7 +77,6 @@ impl fmt::Display for Report {
             Some(outcomes) => writeln!(out, "{outcomes} outcomes recorded in etcd's log, all of which was read")?,
             None => writeln!(out, "etcd's log was compacted before all of it was read: not checked")?,
         }
-        writeln!(out, "{} answers of outdated leaders that something acknowledged does not exist", self.outdated)?;
         for violation in &self.violations {
             writeln!(out, "VIOLATION {violation}")?;
         }

@@ -276,7 +276,7 @@ impl Core {
 
     fn call(&mut self, call: Call) {
         match call {
-            Call::Query(question) => question(Some((&self.scheduler, clock::now()))),
+            Call::Query(question) | Call::CertainQuery(question) => question(Some((&self.scheduler, clock::now()))),
             Call::Request { request, reply } => self.request(request, Waiter::Call(reply)),
             Call::Follow { run, index, pieces, reply } => {
                 let follow = weir_scheduler::Request::Follow { run, index, on: true };
