@@ -35,14 +35,15 @@ pub(crate) struct Search<'a> {
 pub(crate) fn mutate(search: &Search<'_>) -> Result<()> {
     let root = workspace::root()?;
     let mut mutations = catalogue::read(&root)?;
-    mutations.retain(|mutation| search.only.is_none_or(|name| mutation.name == name));
-    mutations.retain(|mutation| !search.ci || mutation.ci);
-    ensure!(!mutations.is_empty(), "there is no such fault");
     let folder = workspace::target_folder(&root)?.join("mutate");
     let copy = Copy::new(&root, &folder)?;
+    // Also those that are not looked for: their places must not move away unnoticed.
     for mutation in &mutations {
         mutation.applied(&copy).with_context(|| mutation.name.clone())?;
     }
+    mutations.retain(|mutation| search.only.is_none_or(|name| mutation.name == name));
+    mutations.retain(|mutation| !search.ci || mutation.ci);
+    ensure!(!mutations.is_empty(), "there is no such fault");
     let bench = Bench { source: copy.folder().to_owned(), target: folder.join("target"), seeds: search.seeds };
     if let Some(found) = bench.simulate().context("the code without faults")? {
         bail!("the code without faults breaks a property: {found}");
