@@ -32,7 +32,7 @@ impl Connector {
     /// [`Error::Config`] or [`Error::Identity`].
     pub fn new(identity: &Identity, config: Config) -> Result<Self, Error> {
         let mut client = ClientConfig::new(Arc::new(tls::client(identity)?));
-        client.transport_config(config.transport()?);
+        client.transport_config(config.connecting()?);
         Ok(Self { client, config: Arc::new(config) })
     }
 

@@ -226,7 +226,7 @@ fn endpoint_config(identity: &Identity) -> EndpointConfig {
 fn server_config(identity: &Identity, config: &Config) -> Result<ServerConfig, Error> {
     let mut server = ServerConfig::with_crypto(Arc::new(tls::server(identity)?));
     server
-        .transport_config(config.transport()?)
+        .transport_config(config.listening()?)
         // Nodes do not roam; a moved address is a new connection.
         .migration(false)
         .max_incoming(config.handshakes_max as usize)

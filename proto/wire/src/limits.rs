@@ -70,7 +70,9 @@ pub const OUTBOX_LEN_MAX: usize = 1 << 17;
 pub const GRANTS_PER_NODE_MAX: usize = 4096;
 
 /// How long a silent connection between executor and control counts as one, by default.
-pub const LINK_IDLE_TIMEOUT: Duration = Duration::from_secs(5);
+pub const LINK_IDLE_TIMEOUT: Duration = Duration::from_millis(4500);
+/// How long an executor says nothing on a connection, by default; then it asks whether the other end is there.
+pub const LINK_KEEP_ALIVE: Duration = Duration::from_millis(2250);
 /// Longest wait of an executor before it connects again.
 pub const RECONNECT_WAIT_MAX: Duration = Duration::from_secs(3);
 /// How long a node may be silent before it is given up and its work is started elsewhere, by default.
@@ -92,8 +94,12 @@ const _: () = assert!((NODE_LEASE.as_millis() - NODE_RENEW_EVERY.as_millis()) * 
 const _: () = assert!(FAILOVER_MAX.as_millis() >= 4000 + RECONNECT_WAIT_MAX.as_millis());
 
 // A control plane that restarts gives nodes this long to come back. An executor that has to find out by itself that its
-// connection is dead, and then waits as long as it ever does, must still be in time, or running work is done twice.
-const _: () = assert!(LINK_IDLE_TIMEOUT.as_millis() + RECONNECT_WAIT_MAX.as_millis() < NODE_TIMEOUT.as_millis());
+// connection is dead (it waits for an answer from when it next says something), and then waits as long as it ever does,
+// must still be in time, or running work is done twice.
+const _: () = assert!(
+    LINK_KEEP_ALIVE.as_millis() + LINK_IDLE_TIMEOUT.as_millis() + RECONNECT_WAIT_MAX.as_millis()
+        < NODE_TIMEOUT.as_millis()
+);
 const _: () = assert!(INLINE_CAPTURE_MAX < FRAME_LEN_MAX);
 const _: () = assert!(INLINE_PAYLOAD_MAX < TXN_BYTES_MAX);
 const _: () = assert!(FRAME_LEN_MAX <= TXN_BYTES_MAX);
