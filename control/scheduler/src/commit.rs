@@ -4,6 +4,7 @@ use alloc::{boxed::Box, collections::VecDeque, sync::Arc, vec::Vec};
 
 use weir_wire::{
     codec::Document,
+    ended::EndedRanges,
     exceptions::ExceptionTable,
     id::{RunId, Seq, Term},
     key,
@@ -129,7 +130,7 @@ fn submission_segment(batch: &Batch) -> SubmissionSegment {
 fn delta_of(run: RunId, changes: &mut RunChanges, in_segment: bool) -> RunDelta {
     RunDelta {
         run,
-        ended: changes.ended.clone(),
+        ended: EndedRanges::pack(changes.ended.clone()),
         exceptions: ExceptionTable::pack(changes.exceptions.iter()),
         usage: changes.usage,
         stop: changes.stop,

@@ -70,6 +70,15 @@ pub trait Document: Wire {
     /// The version that this build writes.
     const FORMAT: u8;
 
+    /// Decodes the content of a document of an earlier format, of which this build reads some; nothing of the others.
+    ///
+    /// # Errors
+    /// As for [`Wire::decode`].
+    fn decode_earlier(format: u8, input: &mut Reader<'_>) -> Result<Option<Self>, Error> {
+        let _reads_none = (format, input);
+        Ok(None)
+    }
+
     /// Encodes the document with its format byte in front.
     fn to_bytes(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(64);
@@ -85,10 +94,13 @@ pub trait Document: Wire {
     fn from_bytes(bytes: &[u8]) -> Result<Self, Error> {
         let mut input = Reader::new(bytes);
         let found = input.u8()?;
-        if found != Self::FORMAT {
-            return Err(Error::UnknownFormat { what: Self::NAME, found, known: Self::FORMAT });
-        }
-        let value = Self::decode(&mut input)?;
+        let value = if found == Self::FORMAT {
+            Some(Self::decode(&mut input)?)
+        } else {
+            Self::decode_earlier(found, &mut input)?
+        };
+        let unknown = Error::UnknownFormat { what: Self::NAME, found, known: Self::FORMAT };
+        let value = value.ok_or(unknown)?;
         input.finish()?;
         Ok(value)
     }

@@ -3,11 +3,13 @@
 use alloc::{string::String, vec::Vec};
 
 use crate::{
-    codec::Document,
+    codec::{Document, Error, Reader},
+    ended::EndedRanges,
     exceptions::ExceptionTable,
     id::{GrantSeq, JobName, Namespace, NodeId, RunId, Seq, Term},
     node::NodeRecord,
     outcome::{Failure, Usage},
+    previous,
     segment::Entry,
     task::{Reason, Status},
     units::{CpuMillis, Fuel, MemBytes},
@@ -104,7 +106,11 @@ pub struct Delta {
 wire_struct!(Delta { term, wall_ms, runs });
 impl Document for Delta {
     const NAME: &'static str = "delta";
-    const FORMAT: u8 = 1;
+    const FORMAT: u8 = 2;
+
+    fn decode_earlier(format: u8, input: &mut Reader<'_>) -> Result<Option<Self>, Error> {
+        if format == 1 { previous::delta(input).map(Some) } else { Ok(None) }
+    }
 }
 
 /// The changes of one run.
@@ -113,7 +119,7 @@ pub struct RunDelta {
     /// The run.
     pub run: RunId,
     /// Tasks that ended, as ranges; the first failed, killed, lost and rejected ones are in `exceptions` too.
-    pub ended: Vec<EndedRange>,
+    pub ended: EndedRanges,
     /// Failures, of tasks that ended and of tasks that are tried again.
     pub exceptions: ExceptionTable,
     /// What the attempts behind this delta used.

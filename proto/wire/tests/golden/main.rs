@@ -12,6 +12,7 @@ mod stored;
 use std::{collections::BTreeSet, fs, path::PathBuf};
 
 use cases::Case;
+use weir_wire::{codec::Document as _, record::Delta};
 
 #[global_allocator]
 static METER: alloc_meter::Meter = alloc_meter::Meter;
@@ -38,6 +39,18 @@ fn committed_bytes_decode_to_the_samples_and_back() {
         let committed = from_hex(&text);
         assert_eq!(to_hex(&committed), to_hex(&case.bytes), "{} is written differently", case.name);
         assert!((case.is_sample)(&committed), "{} is read differently", case.name);
+    }
+}
+
+#[test]
+fn a_delta_of_the_previous_format_is_read_and_written_as_one_of_today() {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("testdata/previous/delta_v1.hex");
+    let bytes = from_hex(&fs::read_to_string(path).unwrap());
+    let delta = Delta::from_bytes(&bytes).unwrap();
+    assert_eq!(delta, stored::delta());
+    assert_eq!((bytes[0], delta.to_bytes()[0]), (1, 2));
+    for len in 0..bytes.len() {
+        assert!(Delta::from_bytes(&bytes[..len]).is_err(), "{len} bytes of it are read");
     }
 }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use weir_wire::{
+    ended::EndedRanges,
     exceptions::ExceptionTable,
     id::{GrantSeq, Incarnation, JobVersion, NodeId, RunId, Seq, Term},
     items,
@@ -162,12 +163,12 @@ const fn sum() -> UsageSum {
     }
 }
 
-fn delta() -> Delta {
+pub(crate) fn delta() -> Delta {
     let ended =
         Status::ALL.iter().zip(0..).map(|(status, at)| EndedRange { first: at * 10, len: at + 1, status: *status });
     let run = RunDelta {
         run: RUN,
-        ended: ended.collect(),
+        ended: EndedRanges::pack(ended.collect()),
         exceptions: ExceptionTable::pack(exceptions().into_iter().chain(every_reason()).collect::<Vec<_>>().iter()),
         usage: sum(),
         stop: Some(Reason::Cancelled),
