@@ -41,6 +41,8 @@ pub struct Agent {
     pub(crate) outbox: Outbox,
     pub(crate) news: News,
     pub(crate) last_report: Instant,
+    /// Ranges that were closed since then.
+    pub(crate) closed: usize,
     pub(crate) last_returned: Instant,
     pub(crate) follows: BTreeSet<TaskId>,
     pub(crate) sweep_at: Option<Instant>,
@@ -84,6 +86,7 @@ impl Agent {
             outbox: Outbox::new(),
             news: News::default(),
             last_report: Instant::default(),
+            closed: 0,
             last_returned: Instant::default(),
             follows: BTreeSet::new(),
             sweep_at: None,

@@ -98,6 +98,7 @@ impl Agent {
         let Some(range) = self.ranges.remove(&key) else { return };
         assert!(range.next >= range.end && !range.is_started(), "closed a range with tasks");
         self.parked -= usize::from(matches!(range.phase, Phase::Parked));
+        self.closed += 1;
         self.ledger.release(range.booking);
         if let Some(run) = self.runs.get_mut(&range.grant.run) {
             run.ranges -= 1;

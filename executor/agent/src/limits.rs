@@ -15,6 +15,8 @@ pub const RENEWALS_MAX: usize = 16;
 pub const OUTBOX_BYTES_MAX: usize = 256 << 20;
 /// Estimated bytes of outcomes at which a report leaves at once, and the most that one report carries.
 pub const REPORT_BYTES_MAX: usize = 512 << 10;
+/// Least time between two reports of a node that runs out of work, while the first is not acknowledged.
+pub const REPORT_INTERVAL_MIN: Duration = Duration::from_millis(1);
 /// Most entries of each further list of a report.
 pub const REPORT_NEWS_MAX: usize = 4096;
 /// Longest piece of live output in one message, bytes.

@@ -21,6 +21,7 @@ impl Agent {
         }
         self.news.fill(&mut report, now, returned);
         self.last_report = now;
+        self.closed = 0;
         self.stats.reports += 1;
         Some(Output::Send(ToControl::Report(report)))
     }
@@ -37,7 +38,15 @@ impl Agent {
                 || self.ranges.is_empty()
                 || self.outbox.has_numbered_unsent()
                 || self.outbox.unsent_bytes() >= limits::REPORT_BYTES_MAX;
-            if at_once { self.now.mono } else { paced }
+            // Half of the lanes are idle: they get new work while the others still have some.
+            let running_dry = self.closed >= self.ranges.len();
+            if at_once {
+                self.now.mono
+            } else if running_dry {
+                self.last_report + limits::REPORT_INTERVAL_MIN
+            } else {
+                paced
+            }
         });
         let started = (!self.news.started.is_empty()).then_some(paced);
         let progress = self.news.progress_due().map(|due| due.max(paced));

@@ -144,6 +144,31 @@ fn a_node_with_nothing_left_to_do_does_not_make_the_control_plane_wait() {
 }
 
 #[test]
+fn a_node_that_runs_out_of_work_reports_while_it_still_has_some() {
+    let mut node = Node::ready(resources(100, 64));
+    for lane in 0..6 {
+        node.control(ToExecutor::Grant(grant(2 + lane, 10 * u32::try_from(lane).expect("small"), 1)));
+    }
+    node.take();
+    node.end(attempt(2, 0), success());
+    assert_eq!(node.reports().len(), 1, "the first outcome leaves at once");
+    node.take();
+    // That report is unacknowledged. Five lanes are left.
+    node.pass(ms(2));
+    node.end(attempt(3, 10), success());
+    node.end(attempt(4, 20), success());
+    assert!(node.reports().is_empty(), "three are busy, and two have become idle");
+    node.end(attempt(5, 30), success());
+    assert_eq!(node.reports().len(), 1, "two are busy, and three have become idle");
+    assert_eq!(node.outcomes().len(), 3);
+    node.take();
+    node.end(attempt(6, 40), success());
+    assert!(node.reports().is_empty(), "that was just now");
+    node.pass(ms(1));
+    assert_eq!(node.outcomes().len(), 1);
+}
+
+#[test]
 fn reports_fit_into_frames() {
     let mut node = Node::ready(resources(1, 1));
     node.input(Input::Disconnected);
