@@ -2,6 +2,7 @@
 
 mod executor;
 mod leadership;
+mod snapshot;
 
 use std::path::Path;
 

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use axum::{body::Body, extract::State, response::Response};
-use futures_util::{StreamExt as _, stream};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use weir_api::{Code, Problem, SnapshotQuery, routes};
@@ -40,13 +39,12 @@ pub(super) async fn read(State(api): State<Api>, Asked(query): Asked<SnapshotQue
     };
     let (chunks, sent) = mpsc::channel(CHUNKS_MAX);
     let shared = api.handle.shared();
-    let saved = async move {
+    // A task of its own: it has to notice a reader that takes nothing.
+    tokio::spawn(async move {
         let _alone = alone;
-        let saved = snapshot::save(&shared, &header, chunks).await;
-        saved.inspect_err(|error| tracing::error!(%error, "a snapshot was not taken to its end")).err()
-    };
-    // It is written as it is read, and not any further when the reader is gone. An error breaks the body off.
-    let saved = stream::once(saved).filter_map(|failed| async { failed.map(Err) });
-    let body = stream::select(ReceiverStream::new(sent).map(Ok), saved);
+        snapshot::save(&shared, &header, chunks).await;
+    });
+    // An error breaks the body off.
+    let body = ReceiverStream::new(sent);
     Ok(Reply::body(Body::from_stream(body), "application/octet-stream").done())
 }

@@ -1,11 +1,11 @@
 //! Making a snapshot of a cluster that runs.
 
-use std::pin::pin;
+use std::{pin::pin, time::Duration};
 
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use sha2::{Digest as _, Sha256};
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::timeout};
 use weir_wire::key;
 
 use super::{Header, MAGIC, SnapshotError, Tag, frame};
@@ -17,15 +17,20 @@ use crate::{
 
 /// Bytes that are gathered before they are sent.
 const CHUNK_LEN: usize = 1 << 20;
+/// How long a reader may take no chunk: meanwhile the blob store is not cleaned and no other snapshot is made.
+const SILENCE_MAX: Duration = Duration::from_secs(60);
+
+/// Chunks on their way to a reader, and at last why there are no more of them, if it is not all.
+pub(crate) type Chunks = mpsc::Sender<Result<Bytes, SnapshotError>>;
 
 /// Where a snapshot goes: to a reader that may be slow or go away.
 struct Sink {
-    chunks: mpsc::Sender<Bytes>,
+    chunks: Chunks,
     gathered: Vec<u8>,
     hash: Sha256,
 }
 
-/// The reader went away, which is nobody's fault.
+/// The reader went away or has fallen silent.
 struct Gone;
 
 impl Sink {
@@ -37,7 +42,13 @@ impl Sink {
     async fn flush(&mut self) -> Result<(), Gone> {
         self.hash.update(&self.gathered);
         let chunk = Bytes::from(std::mem::take(&mut self.gathered));
-        self.chunks.send(chunk).await.map_err(|_| Gone)
+        match timeout(SILENCE_MAX, self.chunks.send(Ok(chunk))).await {
+            Ok(sent) => sent.map_err(|_| Gone),
+            Err(_) => {
+                tracing::warn!("a snapshot was given up: its reader took nothing for {} s", SILENCE_MAX.as_secs());
+                Err(Gone)
+            }
+        }
     }
 }
 
@@ -59,15 +70,14 @@ impl<E: Into<SnapshotError>> From<E> for Failure {
     }
 }
 
-/// Sends a snapshot in chunks, whole or without its last frame; says how it went, if the reader is still there.
-///
-/// # Errors
-/// The failure of the store or the blob store.
-pub(crate) async fn save(shared: &Shared, header: &Header, chunks: mpsc::Sender<Bytes>) -> Result<(), SnapshotError> {
+/// Sends a snapshot in chunks, whole or without its last frame, and then the failure of the store or the blob store, if
+/// there was one and the reader is still there.
+pub(crate) async fn save(shared: &Shared, header: &Header, chunks: Chunks) {
     let mut sink = Sink { chunks, gathered: MAGIC.to_vec(), hash: Sha256::new() };
-    match write(shared, header, &mut sink).await {
-        Ok(()) | Err(Failure::Gone) => Ok(()),
-        Err(Failure::Failed(error)) => Err(error),
+    if let Err(Failure::Failed(error)) = write(shared, header, &mut sink).await {
+        tracing::error!(%error, "a snapshot was not taken to its end");
+        // It breaks off for a reader that is slow as well.
+        let _gone_or_slow = sink.chunks.try_send(Err(error));
     }
 }
 
