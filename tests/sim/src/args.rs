@@ -112,5 +112,6 @@ fn positive(text: &str) -> Result<usize, String> {
 
 fn range(text: &str) -> Result<Range<u64>, String> {
     let (low, high) = text.split_once("..").ok_or(format!("{text} is not a range such as 0..200"))?;
-    Ok(number(low)?..number(high)?)
+    let range = number(low)?..number(high)?;
+    if range.is_empty() { Err(format!("{text} has no seeds")) } else { Ok(range) }
 }

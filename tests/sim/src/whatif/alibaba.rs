@@ -114,7 +114,8 @@ impl Converter {
             self.skipped.iter().map(|(why, count)| format!("{count} lines were left out: {why}")).collect();
         let text = if machines { nodes(&self.machines) } else { job::trace(self.rows)? };
         if text.is_empty() {
-            return Err(Error::file("the trace", format!("nothing is left to convert; {}", notes.join("; "))));
+            notes.insert(0, "nothing is left to convert".to_owned());
+            return Err(Error::file("the trace", notes.join("; ")));
         }
         let assumed = self.largest.0 >> 30;
         notes.push(format!("the largest machine is taken to have {assumed} GiB: the trace gives only parts of it"));

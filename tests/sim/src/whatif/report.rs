@@ -296,7 +296,14 @@ fn why(engine: &Engine<'_>, run: RunId) -> Vec<String> {
     let WhyPending {
         nodes, excluded, other_pool, too_small, exhausted, max_per_node, quota, max_running, ahead, ..
     } = &why;
-    let mut lines = Vec::new();
+    if why.brake.is_some() {
+        return vec!["many nodes vanished at once, and their work is not replaced".to_owned()];
+    }
+    let upstream = why.dependency.iter().map(|up| format!("waits for a run of {}, which is not over", up.job));
+    let mut lines: Vec<String> = upstream.collect();
+    if !lines.is_empty() {
+        return lines;
+    }
     lines.extend(excluded.iter().map(|(what, count)| format!("{count} of {nodes} nodes excluded by {what}")));
     lines.extend(too_small.iter().map(|(what, count)| format!("{count} of {nodes} nodes too small: {what}")));
     lines.extend(exhausted.iter().map(|(what, count)| format!("{count} of {nodes} nodes full: {what}")));

@@ -130,7 +130,7 @@ fn wrong_lines_of_a_workload_are_refused_with_their_number() {
         (r#"{"job":"a","duration":[1],"kind":"service"}"#, "is one number"),
         (r#"{"job":"a","duration":1,"kind":"function","count":2}"#, "has no count"),
         (r#"{"job":"a","duration":1,"tier":"best"}"#, "unknown variant `best`"),
-        (r#"{"job":"a","duration":1,"constraints":["zone"]}"#, "constraint \"zone\" is none of"),
+        (r#"{"job":"a","duration":1,"constraints":["zone"]}"#, "constraint \"zone\": "),
         (r#"{"job":"a","duration":1,"after":["b"]}"#, "no job b is submitted before"),
         (r#"{"job":"a","duration":1,"after":["a"]}"#, "no job a is submitted before"),
         (r#"{"job":"ok","duration":1,"after":["ok:maybe"]}"#, "is none of success, failure, any"),
