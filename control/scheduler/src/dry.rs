@@ -79,15 +79,37 @@ impl Scheduler {
 impl Leading {
     /// Why a job, or a run of it, would be refused whatever is free.
     fn would_refuse(&self, job: &JobRecord) -> Option<RequestError> {
-        if let Err(error) = admit::spec(job).and_then(|()| self.check_cycle(job)) {
-            return Some(error);
+        let checked = admit::spec(job).and_then(|()| self.check_cycle(job));
+        checked.and_then(|()| self.check_kind(job)).and_then(|()| self.check_upstream_runs(job)).err()
+    }
+
+    /// A job stays what it is.
+    pub(crate) fn check_kind(&self, job: &JobRecord) -> Result<(), RequestError> {
+        let name = (job.namespace.clone(), job.job.clone());
+        let staged = self.staged_jobs.get(&name).map(|(_, spec)| spec.kind.as_str());
+        let committed = self.jobs.get(&name).and_then(|versions| versions.last()).map(|job| job.kind.as_str());
+        match staged.or(committed) {
+            Some(before) if before != job.kind.as_str() => {
+                let kind = job.kind.as_str();
+                Err(RequestError::Conflict(format!("{} is a {before} job and cannot become a {kind} job", name.1)))
+            }
+            Some(_) | None => Ok(()),
         }
+    }
+
+    /// Each job that a job comes after needs a run.
+    pub(crate) fn check_upstream_runs(&self, job: &JobRecord) -> Result<(), RequestError> {
         let has_run = |name: &&JobName| {
             let runs = self.job_runs.get(&(job.namespace.clone(), (*name).clone()));
             runs.is_some_and(|runs| runs.newest.is_some())
         };
-        let missing = job.after.iter().map(|dependency| &dependency.job).find(|name| !has_run(name))?;
-        Some(RequestError::Conflict(format!("it runs after `{missing}`, which has no run yet; start one first")))
+        match job.after.iter().map(|dependency| &dependency.job).find(|name| !has_run(name)) {
+            Some(missing) => {
+                let why = format!("it runs after `{missing}`, which has no run yet; start one first");
+                Err(RequestError::Conflict(why))
+            }
+            None => Ok(()),
+        }
     }
 
     /// The ready nodes that meet all conditions of a class.

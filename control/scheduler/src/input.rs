@@ -210,6 +210,8 @@ pub struct PutJob {
     pub spec: JobRecord,
     /// Refuse unless the newest version is this one; 0 for a job that does not exist yet.
     pub expected: Option<JobVersion>,
+    /// Refuse also where a run of so many tasks would be refused: for want of a quota, or of a run to come after.
+    pub for_tasks: Option<u32>,
 }
 
 /// See [`Request::Submit`].

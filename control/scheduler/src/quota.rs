@@ -138,6 +138,30 @@ impl Leading {
         Ok(())
     }
 
+    /// What a run would add to the demand of its namespace; nothing where quotas do not count it.
+    fn demand_of(&self, job: &JobRecord, count: u32) -> Option<QuotaUsage> {
+        if job.tier != Tier::Production {
+            return None;
+        }
+        // An update takes the place of what it replaces.
+        let name = (job.namespace.clone(), job.job.clone());
+        let replaced = if job.kind.is_long_running() { self.charged_to(&name) } else { 0 };
+        let tasks = match job.kind {
+            Kind::Service(_) => count,
+            Kind::System => 1,
+            Kind::Batch | Kind::Cron(_) | Kind::Function => lanes(job, count),
+        };
+        Some(QuotaUsage::of(job, tasks.saturating_sub(replaced)))
+    }
+
+    /// Checks that a run of `count` tasks of a job that is not stored yet would be admitted.
+    ///
+    /// # Errors
+    /// The dimension of a quota that it would exceed.
+    pub(crate) fn check_quota_for(&self, job: &JobRecord, count: u32) -> Result<(), RequestError> {
+        self.demand_of(job, count).map_or(Ok(()), |asked| self.check_quota(&job.namespace, &asked))
+    }
+
     /// What a submission adds to the demand of its namespaces.
     ///
     /// # Errors
@@ -150,18 +174,9 @@ impl Leading {
             else {
                 continue;
             };
-            if job.tier != Tier::Production {
-                continue;
+            if let Some(demand) = self.demand_of(job, record.count) {
+                asked.entry(name.0).or_default().add(&demand);
             }
-            // An update takes the place of what it replaces.
-            let replaced = if job.kind.is_long_running() { self.charged_to(&name) } else { 0 };
-            let tasks = match job.kind {
-                Kind::Service(_) => record.count,
-                Kind::System => 1,
-                Kind::Batch | Kind::Cron(_) | Kind::Function => lanes(job, record.count),
-            };
-            let demand = QuotaUsage::of(job, tasks.saturating_sub(replaced));
-            asked.entry(name.0).or_default().add(&demand);
         }
         for (namespace, asked) in &asked {
             self.check_quota(namespace, asked)?;

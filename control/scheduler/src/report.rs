@@ -214,6 +214,7 @@ impl Scheduler {
         };
         let Some(run) = leading.runs.get_mut(&id) else { return };
         run.set_phase(index, Phase::Staged(outcome.status));
+        run.executed |= outcome.usage.wall_us > 0;
         let bounded = run.job.max_failed.is_some();
         let mut failures = run.tries.get(&index).map_or(0, |tries| tries.counted);
         if outcome.status == Status::Failed {

@@ -1,6 +1,6 @@
 //! What users ask for.
 
-use alloc::{boxed::Box, format, sync::Arc, vec::Vec};
+use alloc::{boxed::Box, sync::Arc, vec::Vec};
 
 use weir_wire::{
     id::{JobVersion, RunId},
@@ -63,11 +63,10 @@ impl Scheduler {
         {
             return Err(RequestError::VersionConflict { newest: newest_version, expected });
         }
-        if let Some((_, before)) = newest
-            && before.kind.as_str() != put.spec.kind.as_str()
-        {
-            let (before, kind) = (before.kind.as_str(), put.spec.kind.as_str());
-            return Err(RequestError::Conflict(format!("{} is a {before} job and cannot become a {kind} job", name.1)));
+        leading.check_kind(&put.spec)?;
+        if let Some(tasks) = put.for_tasks {
+            leading.check_upstream_runs(&put.spec)?;
+            leading.check_quota_for(&put.spec, tasks)?;
         }
         let created = !newest.is_some_and(|(_, spec)| same_spec(spec, &put.spec));
         if newest.is_none() && leading.jobs.len() >= limits::JOBS_MAX {

@@ -97,6 +97,8 @@ pub(crate) struct Run {
     pub(crate) ended_ms: Option<u64>,
     /// It was open when this leader was elected, so its tasks may be running somewhere.
     pub(crate) restored: bool,
+    /// An attempt of it has ended, perhaps not durably.
+    pub(crate) executed: bool,
     /// Nodes that were given the run at any time.
     pub(crate) defined_on: NodeSet,
     /// Nodes whose executor knows the run in its present session.
@@ -157,6 +159,7 @@ impl Run {
             task_us: None,
             ended_ms: None,
             restored: false,
+            executed: false,
             defined_on: NodeSet::default(),
             told: NodeSet::default(),
             dirty_blocks: BTreeSet::new(),

@@ -102,7 +102,7 @@ impl Leading {
 impl Run {
     /// Tasks that have ended, of a run of which nothing was ever started; the commit that says so is awaited.
     pub(crate) fn staged_unstarted(&self) -> u32 {
-        if self.stop.is_none() || self.usage.attempts > 0 || self.lanes.len() > 0 {
+        if self.stop.is_none() || self.executed || self.usage.attempts > 0 || self.lanes.len() > 0 {
             return 0;
         }
         let statuses = Status::ALL.into_iter().filter(|status| *status != Status::Succeeded);

@@ -50,7 +50,7 @@ pub(super) async fn start_with_standby(config: Config) -> (Server, Server) {
 
 /// Puts a job and submits two runs of it.
 async fn submit(server: &Server, key: &str) -> Vec<RunId> {
-    let job = PutJob { spec: testing::job("one"), expected: None };
+    let job = PutJob { spec: testing::job("one"), expected: None, for_tasks: None };
     let put = within("putting a job", server.handle().request(Request::PutJob(Box::new(job)))).await;
     assert!(matches!(put, Ok(Reply::Job { version, .. }) if version.0 == 1), "{put:?}");
     let runs = vec![testing::run("one", 3), testing::run("one", 70_000)];

@@ -154,7 +154,7 @@ const fn hint_of(code: Code) -> Option<&'static str> {
             Some("give a token with --token, WCTL_TOKEN or the context file; `wctl cluster init` printed it once")
         }
         Code::BackPressure => Some("no run was accepted; try again later"),
-        Code::QuotaExceeded => Some("nothing was changed; `wctl quota list` shows what is used"),
+        Code::QuotaExceeded => Some("no run was started; `wctl quota list` shows what is used"),
         Code::NoLeader | Code::StoreUnavailable => {
             Some("the control plane keeps trying; `wctl cluster info` shows how it is doing")
         }

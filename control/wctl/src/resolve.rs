@@ -76,7 +76,8 @@ pub(crate) async fn latest_run(session: &Session, job: &str) -> Result<String> {
     let query = PageQuery { job: Some(job.to_owned()), limit: Some(1), cursor: None };
     let page = session.client.runs(&session.namespace, &query).await?;
     page.items.into_iter().next().map(|run| run.id).ok_or_else(|| {
-        Failure::new(Exit::NotFound, format!("job `{job}` has no runs")).hint(format!("`wctl run {job}` starts one"))
+        Failure::new(Exit::NotFound, format!("job `{job}` has no runs"))
+            .hint(format!("`wctl run {job}` starts one; of a cron job `wctl cron list` shows when it fires"))
     })
 }
 

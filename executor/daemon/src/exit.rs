@@ -11,7 +11,7 @@ use crate::config::Problem;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The data directory is used by another daemon.
-    #[error("another executor uses the data directory {0}; give each its own")]
+    #[error("lock the data directory {0}: another executor uses it; give each its own")]
     DataDirInUse(String),
     /// A certificate was refused.
     #[error("join the cluster")]

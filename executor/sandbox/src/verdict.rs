@@ -49,7 +49,8 @@ pub(crate) struct Circumstances {
 pub(crate) fn judge(end: End, known: Circumstances) -> Verdict {
     match end {
         End::Cancelled(reason) => {
-            let by_control = matches!(reason, Reason::Cancelled | Reason::Preempted | Reason::DependencyFailed);
+            let by_control =
+                matches!(reason, Reason::Cancelled | Reason::Preempted | Reason::Drained | Reason::DependencyFailed);
             let source = if by_control { Source::Control } else { Source::Executor };
             failed(Status::Killed, Failure::new(reason, source, "ended before it was done"))
         }

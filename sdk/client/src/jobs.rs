@@ -9,6 +9,9 @@ pub struct JobWrite {
     pub expected_version: Option<u32>,
     /// Makes the write repeatable with the same answer.
     pub idempotency_key: Option<String>,
+    /// Refuse the write also where a run of so many tasks would be refused: for want of a quota, or of a run that it
+    /// has to come after. Unchecked by default.
+    pub for_tasks: Option<u32>,
 }
 
 impl Client {
@@ -18,6 +21,9 @@ impl Client {
     /// Fails with `invalid_spec`, `unsupported`, `not_found` (the module) or `conflict` (the version).
     pub async fn put_job(&self, namespace: &str, spec: &Document, write: &JobWrite) -> Result<JobVersion> {
         let mut call = Call::put(routes::job(namespace, &spec.job.name)).json(spec)?;
+        if let Some(tasks) = write.for_tasks {
+            call = call.query(&serde_json::json!({ "for_tasks": tasks }));
+        }
         if let Some(version) = write.expected_version {
             call = call.header(routes::IF_MATCH_HEADER, format!("\"{version}\""));
         }

@@ -79,6 +79,8 @@ fn a_service_is_kept_running_scaled_updated_and_reverted() {
         ensure!(left.len() == 1);
         cluster.wctl(["stop", "web", "--wait", "--timeout", "60s"])?.expect(0)?;
         ensure!(running(cluster, "web")?.is_empty(), "a stopped service runs");
+        cluster.wctl(["wait", "web", "--for", "healthy", "--timeout", "60s"])?.expect(11)?;
+        cluster.wctl(["wait", "web", "--for", "running", "--timeout", "60s"])?.expect(11)?;
         Ok(())
     });
 }

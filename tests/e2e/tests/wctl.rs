@@ -151,6 +151,30 @@ fn a_task_that_no_node_takes_says_why() {
 }
 
 #[test]
+fn each_of_many_deploys_at_once_runs_its_own_spec() {
+    let run = || -> Result<()> {
+        let cluster = one_node()?;
+        let hello = module("wasm32-wasip2", "hello")?;
+        let deployed = |number: u32| -> Result<String> {
+            let env = format!("NUMBER={number}");
+            let run =
+                cluster.wctl(["deploy", &hello, "--name", "many", "--env", &env, "-o", "json"])?.expect(0)?.json()?;
+            let version = field(&run, "version")?.to_string();
+            let shown = cluster.wctl(["job", "inspect", "many", "--version", &version, "-o", "json"])?.expect(0)?;
+            ensure!(shown.text().contains(&format!("\"{number}\"")), "version {version} is not that of {number}");
+            Ok(version)
+        };
+        let versions: Vec<String> = std::thread::scope(|scope| {
+            let all: Vec<_> = (0..5).map(|number| scope.spawn(move || deployed(number))).collect();
+            all.into_iter().map(|one| one.join().expect("a deploy")).collect::<Result<_>>()
+        })?;
+        ensure!(versions.iter().collect::<std::collections::BTreeSet<_>>().len() == 5, "{versions:?}");
+        Ok(())
+    };
+    run().expect("the test passes");
+}
+
+#[test]
 fn the_same_idempotency_key_starts_one_run() {
     let run = || -> Result<()> {
         let cluster = one_node()?;
@@ -159,6 +183,9 @@ fn the_same_idempotency_key_starts_one_run() {
         let first = cluster.wctl(deploy)?.expect(0)?.json()?;
         let second = cluster.wctl(deploy)?.expect(0)?.json()?;
         ensure!(field(&first, "id")? == field(&second, "id")?, "{first} {second}");
+        // The key stands for the spec as well.
+        let other = cluster.wctl(["deploy", &hello, "--idempotency-key", "once", "--env", "A=1"])?.expect(5)?;
+        ensure!(other.stderr.contains("different request"), "{}", other.stderr);
         Ok(())
     };
     run().expect("the test passes");

@@ -99,7 +99,7 @@ impl World {
         match &self.workload.wishes[at].1 {
             Wish::Job(job) => {
                 let spec = self.workload.jobs[*job].clone();
-                Some(Request::PutJob(Box::new(PutJob { spec, expected: None })))
+                Some(Request::PutJob(Box::new(PutJob { spec, expected: None, for_tasks: None })))
             }
             Wish::Submit(submission) => self.submit(at, submission, wall_ms),
             Wish::Change(job, change) => self.change(*job, *change),
@@ -163,7 +163,7 @@ impl World {
         Some(match change {
             Change::Update(number) => {
                 let spec = JobRecord { args: vec![format!("v{number}")], ..spec };
-                Request::PutJob(Box::new(PutJob { spec, expected: None }))
+                Request::PutJob(Box::new(PutJob { spec, expected: None, for_tasks: None }))
             }
             Change::Pause(on) => Request::Pause { namespace, job, on },
             Change::Scale(desired) => Request::Scale { namespace, job, desired },

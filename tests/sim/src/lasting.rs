@@ -86,7 +86,7 @@ impl World {
                 if let Kind::Cron(cron) = &mut spec.kind {
                     *cron = Cron { schedule: cron::NEVER.to_owned(), ..cron.clone() };
                 }
-                Some(Request::PutJob(Box::new(PutJob { spec, expected: None })))
+                Some(Request::PutJob(Box::new(PutJob { spec, expected: None, for_tasks: None })))
             }
             Last::Retire(job) => self.retire(*job),
             Last::RetireConverged(job) if self.deviates(*job).is_none() => self.retire(*job),

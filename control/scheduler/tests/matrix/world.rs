@@ -195,7 +195,7 @@ impl World {
     }
 
     pub(crate) fn put(&mut self, spec: JobRecord) {
-        self.request(Request::PutJob(Box::new(PutJob { spec, expected: None })));
+        self.request(Request::PutJob(Box::new(PutJob { spec, expected: None, for_tasks: None })));
     }
 
     /// Starts a run of the newest version of a job.

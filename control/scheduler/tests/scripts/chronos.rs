@@ -103,7 +103,7 @@ impl World {
     fn put_job(&mut self) {
         self.requests += 1;
         let spec = JobRecord { args: vec![self.requests.to_string()], ..self.job.clone() };
-        let request = Request::PutJob(Box::new(PutJob { spec, expected: None }));
+        let request = Request::PutJob(Box::new(PutJob { spec, expected: None, for_tasks: None }));
         self.input(Input::Request { id: RequestId(self.requests), request });
     }
 

@@ -352,7 +352,7 @@ impl Cluster {
 
     fn job(&mut self, words: &Words<'_>) {
         let expected = words.named.get("expected").map(|version| JobVersion(number(version)));
-        self.request(Request::PutJob(Box::new(PutJob { spec: job_record(words), expected })));
+        self.request(Request::PutJob(Box::new(PutJob { spec: job_record(words), expected, for_tasks: None })));
     }
 
     fn submit(&mut self, words: &Words<'_>) {

@@ -42,7 +42,7 @@ fn graph(scheduler: &Scheduler, namespace: &Namespace) -> Option<JobGraph> {
                 input: record.input_from.as_ref() == Some(&after.job),
             });
         }
-        let last = scheduler.newest_run(namespace, &record.job).and_then(|run| scheduler.run(run));
+        let last = show::job::last_run(scheduler, record);
         let last_run_state = last.as_ref().map(show::run::state);
         graph.jobs.push(GraphJob { name, kind: record.kind.as_str().to_owned(), last_run_state });
     }

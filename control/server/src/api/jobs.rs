@@ -27,6 +27,15 @@ use super::{
     show,
 };
 
+/// What a write to a job is for.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PutJobQuery {
+    /// Refuse the write also where a run of so many tasks would be refused: for want of a quota, or of a run to come after.
+    for_tasks: Option<u32>,
+}
+
 /// Which version of a job is wanted.
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -91,7 +100,7 @@ pub(super) async fn read(
 
 /// Creates a job, or adds a version to it when the spec differs from its latest.
 #[utoipa::path(put, path = routes::JOB, tag = "jobs", request_body = Document,
-    params(("ns" = String, Path, description = "The namespace"), ("job" = String, Path, description = "The job"),
+    params(("ns" = String, Path, description = "The namespace"), ("job" = String, Path, description = "The job"), PutJobQuery,
         ("If-Match" = Option<String>, Header, description = "The version that the job must have, as a quoted number; \"0\" means that it must not exist")),
     responses((status = 200, description = "The spec was that of the latest version", body = Versioned<JobVersion>),
         (status = 201, description = "A version was made", body = Versioned<JobVersion>),
@@ -99,6 +108,7 @@ pub(super) async fn read(
 pub(super) async fn put(
     State(api): State<Api>,
     Segments((ns, job)): Segments<(String, String)>,
+    Asked(query): Asked<PutJobQuery>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Refusal> {
@@ -110,7 +120,7 @@ pub(super) async fn put(
     let module = asked::digest(spec.module_digest()?)?;
     check_module(&api, &module).await?;
     let record = record::record(namespace.clone(), job.clone(), module, &spec, leader::wall_ms())?;
-    let (version, created) = put_record(&api, PutJob { spec: record, expected }).await?;
+    let (version, created) = put_record(&api, PutJob { spec: record, expected, for_tasks: query.for_tasks }).await?;
     tracing::info!(job.namespace = %namespace, job.name = %job, job.version = version.0, created, "a job was put");
     let (revision, record) = find(&api, namespace, job, u32::try_from(version.0).ok()).await?;
     reply(&record, created, revision)

@@ -6,7 +6,12 @@ use weir_api::{
     spec::{Document, limits},
 };
 use weir_scheduler::{PlanView, Scheduler};
-use weir_wire::{id::TaskId, kind::Tier, units::Now, work::JobRecord};
+use weir_wire::{
+    id::TaskId,
+    kind::{Kind, Tier},
+    units::Now,
+    work::JobRecord,
+};
 
 use super::{
     Api,
@@ -53,6 +58,8 @@ fn planned(scheduler: &Scheduler, now: Now, record: &JobRecord, document: &Docum
     let goes_on = kept.filter(|kept| changes.is_empty() && latest.is_some_and(|latest| latest.version == kept.version));
     let view =
         if goes_on.is_some() { PlanView::default() } else { scheduler.plan(now, record, count).unwrap_or_default() };
+    // One on each node that matches, whatever the spec says.
+    let count = if record.kind == Kind::System && goes_on.is_none() { view.tried } else { count };
     let waiting = view.tried.saturating_sub(view.placed).saturating_sub(view.placed_by_eviction);
     JobPlan {
         namespace: record.namespace.to_string(),

@@ -37,6 +37,9 @@ impl<'a> Resolver<'a> {
     pub(super) async fn record(&mut self, request: &RunRequest) -> Result<(RunRecord, Arc<JobRecord>), Refusal> {
         let name = asked::job_name(&request.job)?;
         let job = self.job(&name, request.version).await?;
+        if job.kind.is_long_running() && request.version.is_some() {
+            self.check_latest(&job).await?;
+        }
         if job.input_from.is_some() && (request.payload.is_some() || request.items.is_some()) {
             let from = job.input_from.as_ref().map(ToString::to_string).unwrap_or_default();
             let reason = format!("the job takes its input from the results of `{from}`");
@@ -107,6 +110,20 @@ impl<'a> Resolver<'a> {
         let found = Arc::new(record);
         self.jobs.insert(key, Arc::clone(&found));
         Ok(found)
+    }
+
+    /// Tasks of a service that is updated must not go back to what was replaced meanwhile.
+    async fn check_latest(&mut self, job: &JobRecord) -> Result<(), Refusal> {
+        let latest = self.job(&job.job, None).await?.version;
+        if latest == job.version {
+            return Ok(());
+        }
+        let (name, version) = (&job.job, job.version.0);
+        let detail = format!(
+            "job `{name}` has version {} by now, so version {version} was not started; to go back to it, revert the job",
+            latest.0
+        );
+        Err(Refusal::new(Code::Conflict, detail))
     }
 
     /// How many tasks of a service are kept on when a further run takes over.

@@ -116,7 +116,7 @@ pub(super) async fn revert(
     let message = request.message.unwrap_or_else(|| format!("back to version {to}"));
     let spec = JobRecord { created_ms: leader::wall_ms(), message, ..older };
     // Whoever else changes the job meanwhile is not overruled.
-    let put = PutJob { spec, expected: Some(expected.unwrap_or(latest.version)) };
+    let put = PutJob { spec, expected: Some(expected.unwrap_or(latest.version)), for_tasks: None };
     let (version, created) = jobs::put_record(&api, put).await?;
     tracing::info!(job.namespace = %namespace, job.name = %job, job.version = version.0, to, "a job was reverted");
     if created && runs_on(&api, &namespace, &latest).await? {

@@ -50,7 +50,7 @@ async fn a_request_made_while_etcd_is_down_is_answered_when_it_is_back() {
     let term = server.handle().status().term;
     etcd.kill().await;
     let handle = server.handle().clone();
-    let job = PutJob { spec: testing::job("two"), expected: None };
+    let job = PutJob { spec: testing::job("two"), expected: None, for_tasks: None };
     let asked = tokio::spawn(async move { handle.request(Request::PutJob(Box::new(job))).await });
     within("noticing", server.handle().wait_for(|status| is_retrying(&status.store))).await;
     etcd.run().await;

@@ -23,20 +23,24 @@ pub(crate) async fn deploy(session: &Session, args: &DeployArgs) -> Result<Exit>
         return Ok(Exit::Ok);
     }
     let input = upload::prepare(&args.input, args.spec.count.as_deref())?;
+    super::job::meta(&args.follow.meta)?;
     let kind = resolved.spec.kind;
     if !starts_a_run(kind) && (args.input.input.is_some() || args.input.items.is_some() || !args.follow.meta.is_empty())
     {
         let message = format!("deploying a {kind} job starts nothing, so there is nothing that input could go to");
         return Err(Failure::usage(message).hint("`wctl job dispatch` calls a function with input"));
     }
-    let job = put_job(session, &mut resolved, args.check_revision).await?;
+    let tasks = starts_a_run(kind).then(|| input.count().unwrap_or(resolved.spec.count));
+    let job = put_job(session, &mut resolved, args.check_revision, tasks).await?;
     if !starts_a_run(kind) {
         return activated(session, &resolved.spec.name).await;
     }
     if kind.restarts() {
         return keep(session, &job, args, input).await;
     }
-    let request = upload::run_request(session, &resolved.spec.name, input).await?;
+    let mut request = upload::run_request(session, &resolved.spec.name, input).await?;
+    // Another deploy may have made a further version since.
+    request.version = Some(job.version);
     let run = start(session, request, &args.follow).await?;
     if args.follow.detach {
         session.out.object(&run)?;
@@ -62,7 +66,8 @@ async fn keep(session: &Session, job: &JobVersion, args: &DeployArgs, input: upl
             run
         }
         before => {
-            let request = upload::run_request(session, &job.name, input).await?;
+            let mut request = upload::run_request(session, &job.name, input).await?;
+            request.version = Some(job.version);
             let run = start(session, request, &args.follow).await?;
             tell_scale(before.as_ref().and_then(|before| before.target), run.target, job);
             run
@@ -97,6 +102,9 @@ pub(crate) async fn kept_run(session: &Session, job: &str) -> Result<Option<Run>
 /// Says what becomes of the number of tasks that a service was scaled to.
 pub(crate) fn tell_scale(before: Option<u32>, after: Option<u32>, job: &JobVersion) {
     let (Some(before), Some(after)) = (before, after) else { return };
+    if job.spec.job.kind != "service" {
+        return;
+    }
     let specified = job.spec.job.count.unwrap_or(1);
     if before != after {
         terminal::note(&format!("{after} tasks are kept in place of {before}, as the count in the spec changed"));
@@ -155,14 +163,15 @@ pub(crate) fn name_module(resolved: &mut Resolved) {
     }
 }
 
-/// Uploads the module and creates or updates the job.
+/// Uploads the module and creates or updates the job, unless a run of `for_tasks` tasks of it would be refused.
 pub(crate) async fn put_job(
     session: &Session,
     resolved: &mut Resolved,
     expected_version: Option<u32>,
+    for_tasks: Option<u32>,
 ) -> Result<JobVersion> {
     upload::module(session, resolved).await?;
-    let write = JobWrite { expected_version, idempotency_key: None };
+    let write = JobWrite { expected_version, idempotency_key: None, for_tasks };
     let job = session.client.put_job(&session.namespace, &resolved.spec.to_document(), &write).await?;
     if job.changed {
         terminal::note(&format!("job {}/{} has version {}", job.namespace, job.name, job.version));

@@ -23,8 +23,9 @@ pub(crate) async fn run(session: &Session, args: &RunArgs) -> Result<Exit> {
         check_writable(file)?;
     }
     let input = upload::prepare(&args.input, args.spec.count.as_deref())?;
-    let Job { name, attempts } = job(session, args, input.count()).await?;
+    let Job { name, version, attempts } = job(session, args, input.count()).await?;
     let mut request = upload::run_request(session, &name, input).await?;
+    request.version = version;
     request.args = (!args.program_args.is_empty()).then(|| args.program_args.clone());
     let run = deploy::start(session, request, &args.follow).await?;
     if args.follow.detach {
@@ -41,6 +42,8 @@ pub(crate) async fn run(session: &Session, args: &RunArgs) -> Result<Exit> {
 /// What is run.
 struct Job {
     name: String,
+    /// The version that was just made or found; nothing of an existing job, of which the latest is run.
+    version: Option<u32>,
     /// The most attempts of a task, if they are known.
     attempts: Option<u32>,
 }
@@ -71,7 +74,7 @@ async fn job(session: &Session, args: &RunArgs, items: Option<u32>) -> Result<Jo
         let found = session.client.job(&session.namespace, &job, None).await;
         let spec = found.ok().map(|found| found.spec);
         check(spec.as_ref().and_then(|spec| spec.job.count).unwrap_or(1))?;
-        return Ok(Job { name: job, attempts: spec.and_then(|spec| spec.retry.attempts) });
+        return Ok(Job { name: job, version: None, attempts: spec.and_then(|spec| spec.retry.attempts) });
     }
     let mut resolved = spec::resolve(&args.source, flags)?;
     check(resolved.spec.count)?;
@@ -80,8 +83,9 @@ async fn job(session: &Session, args: &RunArgs, items: Option<u32>) -> Result<Jo
         // Whoever watches one execution wants to see it fail, not to wait for its repetition.
         resolved.spec.retry.attempts = Some(1);
     }
-    deploy::put_job(session, &mut resolved, None).await?;
-    Ok(Job { name: resolved.spec.name, attempts: resolved.spec.retry.attempts })
+    let tasks = items.unwrap_or(resolved.spec.count);
+    let job = deploy::put_job(session, &mut resolved, None, Some(tasks)).await?;
+    Ok(Job { name: resolved.spec.name, version: Some(job.version), attempts: resolved.spec.retry.attempts })
 }
 
 /// Fails before the run where its result could not be written after it.

@@ -59,6 +59,10 @@ pub(crate) async fn run(session: &Session, run: &str, until: WaitFor, deadline: 
     session.out.object(&state)?;
     match until {
         WaitFor::Succeeded if state.state != RunState::Succeeded => deploy::outcome(session, &state).await,
+        // What is meant to run for ever has not come so far when it has ended.
+        WaitFor::Running | WaitFor::Healthy if lasts(&state.kind) && state.state.is_terminal() => {
+            deploy::outcome(session, &state).await
+        }
         WaitFor::Succeeded | WaitFor::Running | WaitFor::Healthy | WaitFor::Terminal => Ok(Exit::Ok),
     }
 }

@@ -465,9 +465,12 @@ impl View for WhyPending {
             ("run", self.run.clone()),
             ("pending", self.pending.to_string()),
             ("retrying", self.retrying.to_string()),
-            ("nodes", format!("{} of {} fit", self.fitting, self.nodes)),
-            ("why", self.summary.clone()),
         ];
+        // They are looked at for the sake of pending tasks only.
+        if self.nodes > 0 {
+            fields.push(("nodes", format!("{} of {} fit", self.fitting, self.nodes)));
+        }
+        fields.push(("why", self.summary.clone()));
         let dimensions = self.dimensions.iter();
         let lines: Vec<String> = dimensions
             .map(|d| match d.nodes {
@@ -601,7 +604,12 @@ impl View for JobPlan {
         if self.nodes_unnamed > 0 {
             placed.push(format!("and on {} more nodes", self.nodes_unnamed));
         }
-        fields.push(("tasks", format!("{}{scaled}", self.count)));
+        let tried = if self.tried < self.count && self.goes_on.is_none() {
+            format!("; what follows is of the first {}", self.tried)
+        } else {
+            String::new()
+        };
+        fields.push(("tasks", format!("{}{scaled}{tried}", self.count)));
         if let Some(run) = &self.goes_on {
             fields.push(("effect", format!("none: run {run} has this spec and goes on")));
             return fields;

@@ -109,7 +109,7 @@ impl Engine<'_> {
                     self.start(item, version)?;
                 }
                 _ => {
-                    let put = PutJob { spec: job, expected: None };
+                    let put = PutJob { spec: job, expected: None, for_tasks: None };
                     self.ask(Asked::Put(item), Request::PutJob(Box::new(put)))?;
                 }
             }

@@ -1,5 +1,5 @@
 use weir_api::{Job, JobVersion};
-use weir_scheduler::Scheduler;
+use weir_scheduler::{RunView, Scheduler};
 use weir_wire::{kind::Kind, work::JobRecord};
 
 use crate::api::record;
@@ -8,7 +8,7 @@ use crate::api::record;
 pub(crate) fn summary(scheduler: &Scheduler, record: &JobRecord) -> Job {
     let view = scheduler.job_view(&record.namespace, &record.job);
     let view = view.as_ref();
-    let last = view.and_then(|view| view.newest_run).and_then(|run| scheduler.run(run));
+    let last = last_run(scheduler, record);
     let target =
         last.as_ref().filter(|view| !view.state.is_terminal()).and_then(|view| view.target.or(view.nodes_wanted));
     Job {
@@ -25,6 +25,17 @@ pub(crate) fn summary(scheduler: &Scheduler, record: &JobRecord) -> Job {
         last_run: last.as_ref().map(|view| view.run.to_string()),
         last_run_state: last.as_ref().map(super::run::state),
     }
+}
+
+/// The run that a job's state is that of: the newest one, or the one that is kept running if the newest was given up.
+pub(crate) fn last_run(scheduler: &Scheduler, record: &JobRecord) -> Option<RunView> {
+    let newest = scheduler.newest_run(&record.namespace, &record.job).and_then(|run| scheduler.run(run));
+    if newest.as_ref().is_some_and(|newest| newest.state.is_terminal())
+        && let Some(kept) = scheduler.kept_run(&record.namespace, &record.job)
+    {
+        return scheduler.run(kept.run);
+    }
+    newest
 }
 
 /// When a cron job fires, in words.

@@ -52,7 +52,8 @@ pub(crate) fn state(view: &RunView) -> RunState {
     if view.state == scheduler::RunState::Active && started(view) { RunState::Running } else { of(view.state) }
 }
 
-fn of(state: scheduler::RunState) -> RunState {
+/// The state of a run of which nothing else is known.
+pub(crate) fn of(state: scheduler::RunState) -> RunState {
     match state {
         scheduler::RunState::Active => RunState::Pending,
         scheduler::RunState::Stopping => RunState::Stopping,

@@ -48,7 +48,8 @@ pub(crate) fn task(task: &Task, view: &scheduler::WhyPending, run: WhyPending, w
         TaskState::Stopping => format!("the task was asked to stop and still runs{on}"),
         TaskState::Unknown => {
             let held = view.brake.map(|nodes| format!(": {}", braked(nodes))).unwrap_or_default();
-            format!("the node of the task does not answer{on}{held}")
+            let node = task.node.as_deref().map_or("its node".to_owned(), |node| format!("node {node}"));
+            format!("the task was running when {node} fell silent, and may still run{held}")
         }
         TaskState::Succeeded | TaskState::Failed | TaskState::Killed | TaskState::Lost | TaskState::Rejected => {
             let reason = task.reason.map(|reason| format!(": {reason}")).unwrap_or_default();
@@ -127,15 +128,16 @@ fn summary(why: &scheduler::WhyPending, ready: u32) -> String {
     if why.over_quota {
         return "a task on one more node would exceed the quota of the namespace".to_owned();
     }
-    if why.reconciling {
-        return "the control plane has just started and waits for its nodes to say what they run".to_owned();
-    }
     if let Some(nodes) = why.brake {
         return braked(nodes);
     }
+    if why.reconciling {
+        return "the control plane has just started and waits for its nodes to say what they run".to_owned();
+    }
     if waiting == 0 {
         let seconds = why.next_retry_ms.unwrap_or(0).div_ceil(1000);
-        return format!("{} for their next attempt, the first for {seconds} s", waits(why.backoff));
+        let (whose, first) = if why.backoff == 1 { ("its", "") } else { ("their", "the first ") };
+        return format!("{} for {whose} next attempt, {first}for {seconds} s", waits(why.backoff));
     }
     if why.evicting > 0 {
         return format!("{} for others that were asked to make room", waits(why.evicting));
@@ -232,7 +234,7 @@ fn dependencies(why: &scheduler::WhyPending) -> Option<String> {
             Condition::Failure => "to fail",
             Condition::Any => "to end",
         };
-        format!("run {} of `{}` {how}, which is {}", up.run, up.job, up.state.as_str())
+        format!("run {} of `{}` {how}, which is {}", up.run, up.job, super::run::of(up.state))
     };
     let all: Vec<String> = why.dependency.iter().map(one).collect();
     (!all.is_empty()).then(|| format!("it waits for {}", all.join(", and for ")))
@@ -305,7 +307,9 @@ mod tests {
         };
         let unknown = told(TaskState::Unknown, None);
         assert!(
-            unknown.starts_with("the node of the task does not answer on n1: 4 nodes vanished at once"),
+            unknown.starts_with(
+                "the task was running when node n1 fell silent, and may still run: 4 nodes vanished at once"
+            ),
             "{unknown}"
         );
         let dormant = told(TaskState::Pending, Some("its node is gone"));

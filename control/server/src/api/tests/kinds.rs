@@ -114,6 +114,11 @@ async fn a_service_is_scaled_paused_restarted_and_reverted() {
     let healthy = world.get(&format!("{run}?until=healthy&wait=30s")).await.json();
     assert_eq!((&healthy["healthy"], &healthy["tasks"]["running"]), (&json!(3), &json!(3)), "{healthy}");
 
+    let update = json!({ "job": { "count": 2, "env": { "A": "1" } }, "update": { "healthy_after": "20ms" } });
+    assert_eq!(put(&world, "web", "service", update).await.json()["version"], 2);
+    let late = world.post("/v1/namespaces/default/runs", &json!({ "job": "web", "version": 1 }), None).await;
+    assert_eq!(code(&late), (409, json!("conflict")), "an older version does not take over: {}", late.text());
+
     let paused = change(&world, &format!("{JOBS}/web/pause"), json!({ "message": "why" })).await;
     assert_eq!(paused.json()["paused"], true, "{}", paused.text());
     let resumed = change(&world, &format!("{JOBS}/web/resume"), json!({})).await;
@@ -253,6 +258,13 @@ async fn a_quota_is_set_enforced_and_removed() {
     world.start(&json!({ "job": "p" })).await;
     let refused = world.post("/v1/namespaces/default/runs", &json!({ "job": "p" }), None).await;
     assert_eq!(code(&refused), (429, json!("quota_exceeded")));
+    // What could not be run is not stored either, if it is said what it is for.
+    let spec = json!({ "job": { "name": "q", "module": world.deploy("d", 1).await.to_string(), "count": 3, "tier": "production" } });
+    let (path, body) = (format!("{JOBS}/q"), spec.to_string());
+    let refused = world.send(Method::PUT, &format!("{path}?for_tasks=3"), body.clone()).await;
+    assert_eq!(code(&refused), (429, json!("quota_exceeded")), "{}", refused.text());
+    assert_eq!(world.get(&path).await.status, StatusCode::NOT_FOUND);
+    assert_eq!(world.send(Method::PUT, &path, body).await.status, StatusCode::CREATED);
     let list = world.get("/v1/quotas").await.json();
     assert_eq!((&list["items"][0]["namespace"], &list["items"][0]["used"]["running"]), (&json!("default"), &json!(2)));
     assert_eq!(world.get("/v1/namespaces").await.json()["items"][0]["quota"]["running"], 2);

@@ -98,7 +98,7 @@ impl Cluster {
     }
 
     fn put(&mut self, spec: JobRecord) {
-        self.request(Request::PutJob(Box::new(PutJob { spec, expected: None })));
+        self.request(Request::PutJob(Box::new(PutJob { spec, expected: None, for_tasks: None })));
         self.commit_all();
     }
 
