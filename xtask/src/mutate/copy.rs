@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 /// What the simulator is made of.
-const CRATES: [&str; 4] = ["proto/wire", "control/scheduler", "executor/agent", "tests/sim"];
+const CRATES: [&str; 5] = ["proto/wire", "proto/api", "control/scheduler", "executor/agent", "tests/sim"];
 
 /// The copy.
 pub(crate) struct Copy {
