@@ -30,6 +30,8 @@ const BATCH: &str = "batch";
 const PROBE: &str = "probe";
 /// What a leader says when it gives a node up.
 const NODE_LOST: &str = "node lost";
+/// Leaders that are asked to stop.
+const STEP_DOWNS: usize = 10;
 /// Tasks of the service.
 const SERVICE_TASKS: u32 = 3;
 /// Tasks of one run of the batch; one run follows the other.
@@ -57,6 +59,13 @@ pub(crate) fn run(kills: u32) -> Result<()> {
     report.print()
 }
 
+/// What becomes of a leader.
+#[derive(Debug, Clone, Copy)]
+enum End {
+    Kill,
+    StepDown,
+}
+
 async fn measure(kills: u32, report: &mut Report) -> Result<()> {
     let options = Options { standbys: REPLICAS - 1, executors: 2, ..Options::default() };
     let mut system = System::with(&options)?;
@@ -68,16 +77,28 @@ async fn measure(kills: u32, report: &mut Report) -> Result<()> {
     let batch = tokio::spawn(keep_submitting(client(&system.cluster, addresses)?, Arc::clone(&load)));
 
     let (mut seconds, mut lost_nodes) = (Vec::new(), 0);
-    for _ in 0..kills {
+    let mut stepped_down = Vec::new();
+    let rounds = std::iter::repeat_n(End::Kill, kills as usize).chain([End::StepDown; STEP_DOWNS]);
+    for end in rounds {
         let leader = settled(&system, &load).await?;
         let left = (0..REPLICAS).filter(|replica| *replica != leader).map(|replica| system.cluster.address_of(replica));
         let left = left.map(|address| client(&system.cluster, vec![address])).collect::<Result<Vec<_>>>()?;
         // What it has said goes with it.
         lost_nodes += u64::from(system.cluster.replica_mut(leader).has_said(NODE_LOST));
-        let killed = Instant::now();
-        system.cluster.replica_mut(leader).kill9()?;
-        probe(&left).await?;
-        seconds.push(killed.elapsed().as_secs_f64());
+        let ended = Instant::now();
+        match end {
+            End::Kill => {
+                system.cluster.replica_mut(leader).kill9()?;
+                probe(&left).await?;
+                seconds.push(ended.elapsed().as_secs_f64());
+            }
+            End::StepDown => {
+                system.cluster.replica_mut(leader).signal("TERM")?;
+                probe(&left).await?;
+                stepped_down.push(ended.elapsed().as_secs_f64());
+                system.cluster.replica_mut(leader).wait_exit(TAKEOVER_MAX)?;
+            }
+        }
         system.cluster.start_standby(leader)?;
     }
     load.stop.store(true, Ordering::Relaxed);
@@ -87,10 +108,13 @@ async fn measure(kills: u32, report: &mut Report) -> Result<()> {
     lost_nodes += (0..REPLICAS).map(|at| u64::from(system.cluster.replica_mut(at).has_said(NODE_LOST))).sum::<u64>();
 
     report.row("kills", format!("{kills} of the leader of {REPLICAS} replicas, with default settings"));
+    report.row("step-downs", format!("{STEP_DOWNS} after that: SIGTERM to the leader"));
     report.row("load", format!("{} batches of {BATCH_TASKS} null tasks, and a service of {SERVICE_TASKS}", runs.len()));
     report.row("longest batch", format!("{longest_s:.2} s"));
     report.row("bound by", "the leader's lease of 3 s, then the way of the executors to the next leader");
     report.figure("median_s", median(seconds.clone()), 3);
+    report.figure("step_down_median_s", median(stepped_down.clone()), 3);
+    report.figure("step_down_max_s", stepped_down.iter().copied().fold(0.0, f64::max), 3);
     report.figure("max_s", seconds.iter().copied().fold(0.0, f64::max), 3);
     for (key, count) in
         [("lost", lost), ("doubled", doubled), ("false_lost", lost_nodes), ("services_restarted", service.retries)]

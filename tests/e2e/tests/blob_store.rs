@@ -8,10 +8,13 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
-use weir_e2e::{Cluster, Options, guests, until, wctl::field};
+use weir_e2e::{Cluster, Options, cluster::on_etcd, guests, until, wctl::field};
 
 /// Longer than what is stored is left alone for.
 const OLD: Duration = Duration::from_secs(3 * 3600);
+
+/// How long a replica may take to lead, or to say why not.
+const TAKEOVER_MAX: Duration = Duration::from_secs(60);
 
 /// All files below a directory.
 fn files(directory: &Path, found: &mut Vec<PathBuf>) -> Result<()> {
@@ -104,4 +107,28 @@ fn cleaning_up_takes_only_what_nothing_needs() {
     if let Err(error) = only_what_nothing_needs_goes(&mut cluster) {
         panic!("{error:?}\n{}", cluster.logs());
     }
+}
+
+#[test]
+fn a_replica_with_a_blob_store_of_its_own_never_leads() {
+    let options = Options { standbys: 1, ..Options::default() };
+    on_etcd("a_replica_with_a_blob_store_of_its_own_never_leads", options, |cluster| {
+        let first = cluster.leader()?.context("a leader")?;
+        let other = 1 - first;
+        cluster.replica_mut(other).kill9()?;
+        let (shared, own) = (cluster.blobs(), cluster.dir().join("own-blobs"));
+        cluster.set_blobs(own.clone());
+        cluster.spawn_replica(other)?.wait_for_line(&["does not campaign"], TAKEOVER_MAX)?;
+        // It stays so when nobody else is left, and its own directory is no other cluster's.
+        cluster.replica_mut(first).kill9()?;
+        let id = fs::read_to_string(shared.join("store-id")).context("the id of the shared blob store")?;
+        until("the other replica's refusal names both stores", || {
+            let mut said = |text: &str| cluster.replica_mut(other).has_said(text);
+            Ok((said(&id) && said("give this replica that blob store")).then_some(()))
+        })?;
+        ensure!(cluster.leader()?.is_none(), "a replica leads without the results of the cluster");
+        cluster.replica_mut(other).kill9()?;
+        cluster.set_blobs(shared);
+        cluster.spawn_replica(other)?.wait_for_line(&["leading"], TAKEOVER_MAX).map(drop)
+    });
 }
