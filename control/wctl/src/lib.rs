@@ -28,6 +28,10 @@ use crate::{args::Cli, exit::Exit, failure::Failure};
 
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
+    #[cfg(feature = "dev")]
+    if let Some(code) = weir_sandbox::run_helper(std::env::args_os().skip(1)) {
+        return code;
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {

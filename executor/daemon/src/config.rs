@@ -17,6 +17,10 @@ const LANES_PER_WORKER_MAX: u32 = 1024;
 const WORKERS_MAX: usize = 512;
 /// Most published directories: each is an attribute of the node.
 const PUBLISH_MAX: usize = 24;
+/// Least address space in which the compiler can begin.
+const COMPILE_MEMORY_MIN: u64 = 64 << 20;
+/// Least time to compile in: the kernel counts CPU time in whole seconds.
+const COMPILE_TIME_MIN: Duration = Duration::from_secs(1);
 /// Most addresses of the control plane.
 const CONTROL_MAX: usize = 16;
 
@@ -48,6 +52,12 @@ pub struct Config {
     pub blob_cache: Size,
     /// Most bytes of compiled modules kept on disk. Default `8GiB`.
     pub compile_cache: Size,
+    /// Address space that compiling one module may take, at least 64 MiB. Default `4GiB`.
+    pub compile_memory: Size,
+    /// CPU time that compiling one module may take, at least 1 s. Default `5m`.
+    pub compile_cpu: Span,
+    /// Time by the clock that compiling one module may take, at least 1 s. Default `10m`.
+    pub compile_timeout: Span,
     /// Most bytes of payloads kept in memory. Default `512MiB`.
     pub payload_memory: Size,
     /// A loopback address for `/metrics` and `/healthz`. Default: none.
@@ -73,6 +83,9 @@ impl Default for Config {
             grace: Span(Duration::from_secs(30)),
             blob_cache: Size(4 << 30),
             compile_cache: Size(8 << 30),
+            compile_memory: Size(4 << 30),
+            compile_cpu: Span(Duration::from_mins(5)),
+            compile_timeout: Span(Duration::from_mins(10)),
             payload_memory: Size(512 << 20),
             metrics: None,
             publish: BTreeMap::new(),
@@ -112,6 +125,9 @@ impl Config {
             ((1..=LANES_PER_WORKER_MAX).contains(&self.lanes_per_worker), "lanes_per_worker", "it must be 1 to 1024"),
             (self.blob_cache.0 >= 1 << 20, "blob_cache", "it must be at least 1MiB"),
             (self.compile_cache.0 >= 1 << 20, "compile_cache", "it must be at least 1MiB"),
+            (self.compile_memory.0 >= COMPILE_MEMORY_MIN, "compile_memory", "it must be at least 64MiB"),
+            (self.compile_cpu.0 >= COMPILE_TIME_MIN, "compile_cpu", "it must be at least 1s"),
+            (self.compile_timeout.0 >= COMPILE_TIME_MIN, "compile_timeout", "it must be at least 1s"),
             (loopback, "metrics", "it must be a loopback address: the text is not protected"),
             (self.publish.values().all(|path| path.is_absolute()), "publish", "directories must be absolute paths"),
             (self.publish.len() <= PUBLISH_MAX, "publish", "there may be at most 24"),
@@ -161,7 +177,7 @@ mod tests {
     #[test]
     fn problems_are_named_by_their_key() {
         type Change = fn(&mut Config);
-        let cases: [(Change, &str); 11] = [
+        let cases: [(Change, &str); 14] = [
             (|c| c.control.clear(), "control"),
             (|c| c.control = vec!["nowhere".into()], "control"),
             (|c| c.control = vec!["h:99999".into()], "control"),
@@ -170,6 +186,9 @@ mod tests {
             (|c| c.memory = Some(Size(1)), "memory"),
             (|c| c.workers = Some(0), "workers"),
             (|c| c.lanes_per_worker = 5000, "lanes_per_worker"),
+            (|c| c.compile_memory = Size(1 << 20), "compile_memory"),
+            (|c| c.compile_cpu = Span(Duration::ZERO), "compile_cpu"),
+            (|c| c.compile_timeout = Span(Duration::from_millis(999)), "compile_timeout"),
             (|c| c.metrics = Some(([0, 0, 0, 0], 9000).into()), "metrics"),
             (|c| drop(c.publish.insert("x".into(), "relative".into())), "publish"),
             (|c| drop(c.labels.insert("Bad Name".into(), String::new())), "labels"),

@@ -23,3 +23,4 @@ mod uplink;
 pub use config::{Args, Config, CpuCount, Problem, Size, Span};
 pub use exit::{Error, exit_code};
 pub use service::run;
+pub use weir_sandbox::run_helper;

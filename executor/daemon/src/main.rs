@@ -5,7 +5,7 @@ use std::{io::IsTerminal, process::ExitCode};
 use clap::Parser;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
-use weir_executor::{Args, exit_code, run};
+use weir_executor::{Args, exit_code, run, run_helper};
 
 /// Exit code after a second signal, as a shell reports an interrupt.
 const INTERRUPTED: i32 = 130;
@@ -16,6 +16,9 @@ const INTERRUPTED: i32 = 130;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    if let Some(code) = run_helper(std::env::args_os().skip(1)) {
+        return code;
+    }
     let args = Args::parse();
     match start(&args) {
         Ok(()) => ExitCode::SUCCESS,

@@ -4,7 +4,8 @@ use anyhow::Context;
 use tokio::sync::{mpsc, oneshot, watch};
 use weir_agent::{Agent, Config as AgentConfig, ExitReason, Stats};
 use weir_link::{Connector, Identity};
-use weir_sandbox::{Sandbox, SandboxConfig};
+use weir_sandbox::{CompileLimits, Helper, Sandbox, SandboxConfig};
+use weir_wire::units::MemBytes;
 
 use crate::{
     blob_cache::BlobCache,
@@ -22,6 +23,8 @@ use crate::{
 ///
 /// It runs on a thread of its own with a current-thread runtime; the caller's runtime only waits. Dropping the future
 /// leaves it running until `shutdown`.
+///
+/// The program is started once more to compile modules: its `main` calls [`crate::run_helper`] first.
 ///
 /// # Errors
 /// A setting, identity, directory or machine that cannot be used; see [`crate::Error`] for those that a script may want
@@ -117,5 +120,11 @@ fn sandbox_config(config: &Config, data: &DataDir, agent: &AgentConfig) -> Sandb
         cache_key: data.cache_key,
         cache_bytes_max: config.compile_cache.0,
         published: config.publish.clone(),
+        helper: Helper::this_program(),
+        compile: CompileLimits {
+            memory: MemBytes(config.compile_memory.0),
+            cpu: config.compile_cpu.0,
+            timeout: config.compile_timeout.0,
+        },
     }
 }

@@ -3,7 +3,7 @@
 use std::{
     fs::{self, File},
     hash::{Hash, Hasher},
-    io::{self, Read, Write},
+    io::{self, Read, Seek, SeekFrom, Write},
     os::fd::AsRawFd,
     path::{Path, PathBuf},
     time::SystemTime,
@@ -35,6 +35,27 @@ impl Artefact {
     }
 }
 
+/// An artefact that is being made; dropped, its file is removed unless it was kept.
+#[derive(Debug)]
+pub(crate) struct Draft {
+    file: File,
+    path: PathBuf,
+}
+
+impl Draft {
+    /// The file, at the place up to which it is written.
+    pub(crate) const fn file(&self) -> &File {
+        &self.file
+    }
+}
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        // Once it is kept there is no file of that name; one that stays is overwritten by the next draft.
+        let _kept = fs::remove_file(&self.path);
+    }
+}
+
 impl Cache {
     /// Opens a cache for the artefacts of `engine`.
     pub(crate) fn open(dir: PathBuf, key: [u8; 32], bytes_max: u64, engine: &Engine) -> io::Result<Self> {
@@ -62,11 +83,22 @@ impl Cache {
         Ok(Some(Artefact(file)))
     }
 
-    /// Keeps an artefact, and makes room for it.
-    pub(crate) fn insert(&self, module: &Digest, artefact: &[u8]) -> io::Result<()> {
+    /// Begins an artefact: an empty file that is no part of the cache yet.
+    pub(crate) fn draft(&self, module: &Digest) -> io::Result<Draft> {
+        let path = self.paths(module).0.with_extension("draft");
+        // What a crash left there belongs to nobody.
+        let file = File::options().read(true).write(true).create(true).truncate(true).open(&path)?;
+        Ok(Draft { file, path })
+    }
+
+    /// Seals an artefact that is complete, keeps it, and makes room for it.
+    pub(crate) fn keep(&self, module: &Digest, draft: Draft) -> io::Result<()> {
         let (path, seal_path) = self.paths(module);
-        let seal = self.seal(module, &mut &*artefact)?;
-        write_whole(&path, artefact)?;
+        let mut content = draft.file();
+        content.seek(SeekFrom::Start(0))?;
+        let seal = self.seal(module, &mut content)?;
+        draft.file.sync_all()?;
+        fs::rename(&draft.path, &path)?;
         write_whole(&seal_path, &seal)?;
         self.evict(&path)
     }

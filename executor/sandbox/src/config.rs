@@ -4,6 +4,8 @@ use std::{collections::BTreeMap, path::PathBuf, thread};
 
 use weir_wire::units::MemBytes;
 
+use crate::{compile::CompileLimits, helper::Helper};
+
 /// The configuration of a sandbox.
 #[derive(Debug, Clone)]
 pub struct SandboxConfig {
@@ -20,6 +22,10 @@ pub struct SandboxConfig {
     pub cache_key: [u8; 32],
     /// Bytes of compiled modules kept on disk; the longest unused ones go first. Default: 8 GiB.
     pub cache_bytes_max: u64,
+    /// How to start processes that work for the sandbox. Default: none are started.
+    pub helper: Helper,
+    /// What compiling a module may take in a process of its own.
+    pub compile: CompileLimits,
     /// The directories that jobs may be granted, by name. Default: none.
     pub published: BTreeMap<String, PathBuf>,
 }
@@ -33,6 +39,8 @@ impl Default for SandboxConfig {
             cache_dir: PathBuf::new(),
             cache_key: [0; 32],
             cache_bytes_max: 8 << 30,
+            helper: Helper::InProcess,
+            compile: CompileLimits::default(),
             published: BTreeMap::new(),
         }
     }

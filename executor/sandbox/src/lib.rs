@@ -4,16 +4,18 @@
 //! that the whole crate can move into a worker process. It knows no network and decides no policy: an attempt that was
 //! sent is run as soon as its worker has a free slot.
 //!
-//! One attempt is one `Store`, dropped whole at its end. A module is compiled once per machine (`compiler`, `cache`),
+//! One attempt is one `Store`, dropped whole at its end. A module is compiled once per machine (`compile`, `cache`),
 //! loaded once per worker (`prepare`, `program`) and instantiated anew for every attempt (`attempt`).
 mod attempt;
 mod cache;
 mod capture;
-mod compiler;
+mod compile;
 mod config;
+mod confine;
 mod engine;
 mod fairness;
 mod grants;
+mod helper;
 mod limits;
 mod prepare;
 mod program;
@@ -27,7 +29,9 @@ mod usage;
 mod verdict;
 mod worker;
 
+pub use compile::CompileLimits;
 pub use config::SandboxConfig;
+pub use helper::{Helper, run_helper};
 pub use limits::FUEL_SLICE;
 pub use sandbox::{Error, Events, Sandbox};
 pub use usage::Used;

@@ -2,23 +2,21 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    fs,
+    io,
     sync::mpsc,
     thread,
     time::{Duration, Instant},
 };
 
 use tokio::sync::mpsc::UnboundedSender;
-use wasmtime::Engine;
 use weir_wire::{
     attempt::{AttemptEvent, ModuleFile, ModuleReady},
     id::{Digest, RunId},
-    limits::MODULE_LEN_MAX,
 };
 
 use crate::{
     cache::{Artefact, Cache},
-    compiler,
+    compile::{Compiler, Refusal},
     limits::{IDLE_MODULES_MAX, REFUSALS_MAX},
     program::Loader,
     sandbox::Events,
@@ -42,14 +40,6 @@ pub(crate) struct Compiled {
     result: Result<(), Refusal>,
 }
 
-/// Why a module cannot be used.
-enum Refusal {
-    /// It never can.
-    Module(String),
-    /// The machine is at fault; the next request tries again.
-    Machine(String),
-}
-
 /// One worker as the preparing thread sees it.
 pub(crate) struct Target {
     pub(crate) loader: Loader,
@@ -58,7 +48,9 @@ pub(crate) struct Target {
 
 /// What the preparing thread needs from the start.
 pub(crate) struct Setup {
-    pub(crate) compiling: Engine,
+    pub(crate) compiler: Compiler,
+    /// Closed when the thread ends, which ends a compile that runs in a process of its own.
+    pub(crate) stop_compiling: io::PipeWriter,
     pub(crate) cache: Cache,
     pub(crate) targets: Vec<Target>,
     pub(crate) events: Events,
@@ -66,15 +58,17 @@ pub(crate) struct Setup {
     pub(crate) answers: mpsc::Sender<Order>,
 }
 
-/// Starts the preparing thread and the compiling thread behind it. A compile that runs when the sandbox stops is left
-/// to itself.
+/// Starts the preparing thread and the compiling thread behind it. A compile in this process that runs when the sandbox
+/// stops is left to itself.
 pub(crate) fn spawn(setup: Setup, orders: mpsc::Receiver<Order>) -> std::io::Result<thread::JoinHandle<()>> {
-    let Setup { compiling, cache, targets, events, answers } = setup;
+    let Setup { compiler, stop_compiling, cache, targets, events, answers } = setup;
     let (jobs, queue) = mpsc::channel::<ModuleFile>();
-    let compiler = Compiler { engine: compiling, cache: cache.clone() };
     thread::Builder::new().name("weir-compile".to_owned()).spawn(move || {
         for module in queue {
-            if answers.send(Order::Compiled(compiler.compile(&module))).is_err() {
+            let began = Instant::now();
+            let result = compiler.compile(&module);
+            let compiled = Compiled { digest: module.digest, took: began.elapsed(), result };
+            if answers.send(Order::Compiled(compiled)).is_err() {
                 break;
             }
         }
@@ -99,6 +93,7 @@ pub(crate) fn spawn(setup: Setup, orders: mpsc::Receiver<Order>) -> std::io::Res
                 Order::Stop => break,
             }
         }
+        drop(stop_compiling);
     })
 }
 
@@ -109,31 +104,6 @@ enum Answer {
     Refused(String),
     /// The machine is to blame: the next request tries again.
     MachineFault(String),
-}
-
-struct Compiler {
-    engine: Engine,
-    cache: Cache,
-}
-
-impl Compiler {
-    fn compile(&self, module: &ModuleFile) -> Compiled {
-        let began = Instant::now();
-        let result = self.artefact(module);
-        Compiled { digest: module.digest, took: began.elapsed(), result }
-    }
-
-    fn artefact(&self, module: &ModuleFile) -> Result<(), Refusal> {
-        let machine = |error: std::io::Error| Refusal::Machine(format!("failed to read the module: {error}"));
-        if fs::metadata(&module.path).map_err(machine)?.len() > MODULE_LEN_MAX {
-            return Err(Refusal::Module(format!("the module is larger than {MODULE_LEN_MAX} bytes")));
-        }
-        let wasm = fs::read(&module.path).map_err(machine)?;
-        let artefact = compiler::compile(&self.engine, &wasm).map_err(Refusal::Module)?;
-        self.cache
-            .insert(&module.digest, &artefact)
-            .map_err(|error| Refusal::Machine(format!("failed to keep the compiled module: {error}")))
-    }
 }
 
 struct Preparer {

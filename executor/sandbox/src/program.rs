@@ -10,7 +10,7 @@ use wasmtime_wasi::{
 
 use crate::{
     cache::Artefact,
-    compiler::{self, Kind},
+    compile::{self, Kind},
     state::State,
     task_host::{self, TaskPre},
 };
@@ -88,7 +88,7 @@ impl Loader {
         let Some(precompiled) = Engine::detect_precompiled_file(&path)? else {
             wasmtime::bail!("the artefact is damaged");
         };
-        match compiler::kind_of_artefact(precompiled) {
+        match compile::kind_of_artefact(precompiled) {
             Kind::Module => {
                 #[expect(unsafe_code, reason = "loading native code is unsafe by nature")]
                 // SAFETY: the artefact bears the seal of this node's own compiler, and its file is never written again.

@@ -20,6 +20,7 @@ use weir_wire::{
 
 use crate::{
     cache::Cache,
+    compile::Compiler,
     config::SandboxConfig,
     engine,
     grants::Published,
@@ -121,7 +122,15 @@ impl Sandbox {
             workers.push(Worker { mailbox, load, counters, thread });
         }
         let (orders, inbox) = std::sync::mpsc::channel();
-        let setup = prepare::Setup { compiling, cache, targets, events, answers: orders.clone() };
+        let (stopped, stop_compiling) = io::pipe().map_err(Error::Thread)?;
+        let compiler = Compiler {
+            engine: compiling,
+            cache: cache.clone(),
+            helper: config.helper,
+            limits: config.compile,
+            stopped,
+        };
+        let setup = prepare::Setup { compiler, stop_compiling, cache, targets, events, answers: orders.clone() };
         let preparer = prepare::spawn(setup, inbox).map_err(Error::Thread)?;
         Ok(Self { workers, orders, preparer, weights: Mutex::default() })
     }

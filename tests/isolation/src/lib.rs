@@ -8,7 +8,7 @@ use std::{
 
 use tempfile::TempDir;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
-use weir_sandbox::{Sandbox, SandboxConfig, Used};
+use weir_sandbox::{Helper, Sandbox, SandboxConfig, Used};
 use weir_wire::{
     attempt::{AttemptEvent, AttemptSpec, CancelSpec, Command, EndedAttempt, FollowSpec, ModuleFile, ModuleReady},
     id::{AttemptId, Digest, GrantSeq, RunId, TaskId, Term},
@@ -209,17 +209,27 @@ impl Bench {
     /// A sandbox with one worker that has so many lanes, and published directories.
     #[must_use]
     pub fn with(lanes: u32, published: BTreeMap<String, PathBuf>) -> Self {
+        Self::configured(|config| {
+            config.lanes_per_worker = lanes;
+            config.published = published;
+        })
+    }
+
+    /// A sandbox with one worker, sixteen lanes and what `change` makes of that.
+    #[must_use]
+    pub fn configured(change: impl FnOnce(&mut SandboxConfig)) -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let (sender, events) = unbounded_channel();
-        let config = SandboxConfig {
+        let mut config = SandboxConfig {
             workers: 1,
-            lanes_per_worker: lanes,
+            lanes_per_worker: 16,
             memory_max: MemBytes(1 << 30),
             cache_dir: dir.path().join("cache"),
             cache_key: [7; 32],
-            published,
+            helper: helper(),
             ..SandboxConfig::default()
         };
+        change(&mut config);
         let sandbox = Sandbox::start(config, sender).expect("a sandbox");
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
         Self { sandbox: Some(sandbox), events, runtime, dir, runs: 0, modules: 0, seen: Vec::new() }
@@ -247,6 +257,12 @@ impl Bench {
 
     /// Prepares a module and says how that went.
     pub fn prepare(&mut self, wasm: &[u8]) -> ModuleReady {
+        let digest = self.order(wasm);
+        self.ready(digest)
+    }
+
+    /// Orders a module to be prepared.
+    pub fn order(&mut self, wasm: &[u8]) -> Digest {
         let wasm = if wasm.starts_with(b"\0asm") || wasm.first().is_none_or(|byte| !b"(; \n".contains(byte)) {
             wasm.to_vec()
         } else {
@@ -259,12 +275,17 @@ impl Bench {
         std::fs::write(&path, wasm).expect("a module file");
         let path = path.to_str().expect("a path in UTF-8").to_owned();
         self.send(vec![Command::Prepare(ModuleFile { digest, path })]);
-        let ready = self.wait(|event| match event {
-            AttemptEvent::Module(ready) => Some(ready.clone()),
-            AttemptEvent::Output(_) | AttemptEvent::Progress(_) | AttemptEvent::Ended(_) => None,
-        });
-        assert_eq!(ready.digest, digest);
-        ready
+        digest
+    }
+
+    /// Waits for the answer about a module.
+    pub fn ready(&mut self, digest: Digest) -> ModuleReady {
+        self.wait(|event| match event {
+            AttemptEvent::Module(ready) if ready.digest == digest => Some(ready.clone()),
+            AttemptEvent::Module(_) | AttemptEvent::Output(_) | AttemptEvent::Progress(_) | AttemptEvent::Ended(_) => {
+                None
+            }
+        })
     }
 
     /// Starts an attempt of a guest whose module is accepted.
@@ -382,6 +403,19 @@ impl Bench {
             }
         }
     }
+}
+
+/// The program that the sandbox starts for itself; Cargo builds it for the tests of this package.
+///
+/// # Panics
+/// It is not there.
+#[must_use]
+pub fn helper() -> Helper {
+    let this = std::env::current_exe().expect("a running program");
+    let built = this.ancestors().nth(2).expect("a target directory");
+    let path = built.join("weir-isolation-helper");
+    assert!(path.exists(), "{} is missing: run `cargo build --workspace --bins` first", path.display());
+    Helper::Program { path, args: Vec::new() }
 }
 
 impl Default for Bench {

@@ -7,7 +7,7 @@ use weir_api::{
     LogLevel, LogRecord, LogStream, ModuleKind,
     spec::{DirGrant, JobSpec, Kind, Tier},
 };
-use weir_sandbox::{Sandbox, SandboxConfig};
+use weir_sandbox::{Helper, Sandbox, SandboxConfig};
 use weir_wire::{
     attempt::{AttemptEvent, AttemptSpec, Command, EndedAttempt, ModuleFile},
     id::{AttemptId, Digest, GrantSeq, RunId, TaskId, Term},
@@ -100,6 +100,7 @@ impl Local {
             cache_dir: dir.join("compiled"),
             cache_key,
             published,
+            helper: Helper::this_program(),
             ..SandboxConfig::default()
         };
         let (sender, events) = unbounded_channel();

@@ -63,6 +63,15 @@ pub struct Args {
     /// Bytes of compiled modules kept on disk [default: 8GiB]
     #[arg(long, env = "WEIR_EXECUTOR_COMPILE_CACHE", value_name = "SIZE")]
     pub compile_cache: Option<Size>,
+    /// Address space that compiling one module may take [default: 4GiB]
+    #[arg(long, env = "WEIR_EXECUTOR_COMPILE_MEMORY", value_name = "SIZE")]
+    pub compile_memory: Option<Size>,
+    /// CPU time that compiling one module may take [default: 5m]
+    #[arg(long, env = "WEIR_EXECUTOR_COMPILE_CPU", value_name = "TIME")]
+    pub compile_cpu: Option<Span>,
+    /// Time by the clock that compiling one module may take [default: 10m]
+    #[arg(long, env = "WEIR_EXECUTOR_COMPILE_TIMEOUT", value_name = "TIME")]
+    pub compile_timeout: Option<Span>,
     /// Bytes of payloads kept in memory [default: 512MiB]
     #[arg(long, env = "WEIR_EXECUTOR_PAYLOAD_MEMORY", value_name = "SIZE")]
     pub payload_memory: Option<Size>,
@@ -116,6 +125,9 @@ impl Args {
         set(&mut config.grace, self.grace.as_ref());
         set(&mut config.blob_cache, self.blob_cache.as_ref());
         set(&mut config.compile_cache, self.compile_cache.as_ref());
+        set(&mut config.compile_memory, self.compile_memory.as_ref());
+        set(&mut config.compile_cpu, self.compile_cpu.as_ref());
+        set(&mut config.compile_timeout, self.compile_timeout.as_ref());
         set(&mut config.payload_memory, self.payload_memory.as_ref());
         config.cpus = self.cpus.or(config.cpus);
         config.memory = self.memory.or(config.memory);
