@@ -29,6 +29,16 @@ pub(crate) struct Cache {
 pub(crate) struct Artefact(File);
 
 impl Artefact {
+    /// An artefact whose seal another process checked.
+    pub(crate) const fn received(file: File) -> Self {
+        Self(file)
+    }
+
+    /// The open file.
+    pub(crate) const fn file(&self) -> &File {
+        &self.0
+    }
+
     /// A path that opens this very file for as long as `self` lives.
     pub(crate) fn path(&self) -> PathBuf {
         PathBuf::from(format!("/proc/self/fd/{}", self.0.as_raw_fd()))

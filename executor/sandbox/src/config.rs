@@ -6,6 +6,18 @@ use weir_wire::units::MemBytes;
 
 use crate::{compile::CompileLimits, helper::Helper};
 
+/// Where guests run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Isolation {
+    /// On threads of this process.
+    InProcess,
+    /// In processes of their own, which have the workers' threads; needs a [`Helper::Program`].
+    Processes {
+        /// How many, 1 up to the number of workers.
+        number: usize,
+    },
+}
+
 /// The configuration of a sandbox.
 #[derive(Debug, Clone)]
 pub struct SandboxConfig {
@@ -22,6 +34,8 @@ pub struct SandboxConfig {
     pub cache_key: [u8; 32],
     /// Bytes of compiled modules kept on disk; the longest unused ones go first. Default: 8 GiB.
     pub cache_bytes_max: u64,
+    /// Where guests run. Default: on threads of this process.
+    pub isolation: Isolation,
     /// How to start processes that work for the sandbox. Default: none are started.
     pub helper: Helper,
     /// What compiling a module may take in a process of its own.
@@ -39,6 +53,7 @@ impl Default for SandboxConfig {
             cache_dir: PathBuf::new(),
             cache_key: [0; 32],
             cache_bytes_max: 8 << 30,
+            isolation: Isolation::InProcess,
             helper: Helper::InProcess,
             compile: CompileLimits::default(),
             published: BTreeMap::new(),

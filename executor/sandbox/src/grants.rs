@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     io,
-    os::fd::AsRawFd,
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
     path::{Path, PathBuf},
 };
 
@@ -34,6 +34,16 @@ impl Published {
             dirs.insert(name.clone(), open(path).map_err(|error| (path.clone(), error))?);
         }
         Ok(Self(dirs))
+    }
+
+    /// Directories that another process opened.
+    pub(crate) fn received(dirs: impl IntoIterator<Item = (String, OwnedFd)>) -> Self {
+        Self(dirs.into_iter().map(|(name, dir)| (name, Dir::from_std_file(dir.into()))).collect())
+    }
+
+    /// All of them, by name.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&String, BorrowedFd<'_>)> {
+        self.0.iter().map(|(name, dir)| (name, dir.as_fd()))
     }
 
     /// Resolves the grants of a job.

@@ -10,10 +10,12 @@ use std::{
 
 use rustix::process::Signal;
 
-use crate::{compile, confine};
+use crate::{compile, confine, process};
 
 /// The first argument of a process that compiles one module.
 const COMPILE: &str = "internal-compile";
+/// The first argument of a process that runs guests.
+const WORK: &str = "internal-work";
 
 /// How to start the program that works for a sandbox in processes of its own.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -43,12 +45,15 @@ impl Helper {
 pub(crate) enum Role {
     /// Compiles one module.
     Compile,
+    /// Runs guests.
+    Work,
 }
 
 impl Role {
     const fn name(self) -> &'static str {
         match self {
             Self::Compile => COMPILE,
+            Self::Work => WORK,
         }
     }
 }
@@ -98,15 +103,16 @@ impl Drop for Process {
 pub fn run_helper(args: impl IntoIterator<Item = OsString>) -> Option<ExitCode> {
     let mut args = args.into_iter();
     let role = args.next()?;
-    if role != OsStr::new(COMPILE) {
-        return None;
-    }
+    let role = [Role::Compile, Role::Work].into_iter().find(|known| role == OsStr::new(known.name()))?;
     let args: Vec<String> = args.filter_map(|arg| arg.into_string().ok()).collect();
     let parent = args.first().and_then(|parent| parent.parse().ok())?;
     if confine::die_with(parent).is_err() {
         return Some(ExitCode::FAILURE);
     }
-    Some(compile::child(&args[1..]))
+    Some(match role {
+        Role::Compile => compile::child(&args[1..]),
+        Role::Work => process::child(),
+    })
 }
 
 /// A signal as people know it.

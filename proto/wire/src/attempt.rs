@@ -1,11 +1,12 @@
 //! The boundary of the sandbox: plain data in both directions, fit to cross a process boundary unchanged.
 
-use alloc::{boxed::Box, string::String};
+use alloc::{boxed::Box, string::String, vec::Vec};
 use core::time::Duration;
 
 use crate::{
-    codec::Document,
+    codec::{Document, Error, Reader, Wire, put_bytes},
     id::{AttemptId, Digest, RunId},
+    limits::{BLOB_LEN_MAX, OUTPUT_MAX},
     log::Stream,
     outcome::Outcome,
     wire_enum, wire_struct,
@@ -61,7 +62,16 @@ pub struct AttemptSpec {
     /// The payload.
     pub payload: Box<[u8]>,
 }
-wire_struct!(AttemptSpec { id, ordinal, payload });
+impl Wire for AttemptSpec {
+    fn encode(&self, out: &mut Vec<u8>) {
+        self.id.encode(out);
+        self.ordinal.encode(out);
+        put_bytes(out, &self.payload);
+    }
+    fn decode(input: &mut Reader<'_>) -> Result<Self, Error> {
+        Ok(Self { id: Wire::decode(input)?, ordinal: Wire::decode(input)?, payload: large(input, "a payload")? })
+    }
+}
 
 /// Why an attempt is to be ended early.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -171,7 +181,32 @@ pub struct EndedAttempt {
     /// The log, where it is too large to travel inline.
     pub large_log: Box<[u8]>,
 }
-wire_struct!(EndedAttempt { id, outcome, large_result, large_log });
+impl Wire for EndedAttempt {
+    fn encode(&self, out: &mut Vec<u8>) {
+        self.id.encode(out);
+        self.outcome.encode(out);
+        put_bytes(out, &self.large_result);
+        put_bytes(out, &self.large_log);
+    }
+    fn decode(input: &mut Reader<'_>) -> Result<Self, Error> {
+        Ok(Self {
+            id: Wire::decode(input)?,
+            outcome: Wire::decode(input)?,
+            large_result: large(input, "a result")?,
+            large_log: large(input, "a log")?,
+        })
+    }
+}
+
+/// Most bytes of one payload, result or log here, where the network would carry it as a blob.
+pub const LARGE_LEN_MAX: usize = 256 << 20;
+
+const _: () = assert!(LARGE_LEN_MAX as u64 >= BLOB_LEN_MAX && LARGE_LEN_MAX as u64 >= 2 * OUTPUT_MAX);
+
+fn large(input: &mut Reader<'_>, what: &'static str) -> Result<Box<[u8]>, Error> {
+    let len = input.length(what, LARGE_LEN_MAX)?;
+    Ok(input.raw(len)?.into())
+}
 
 macro_rules! boxed {
     ($($name:ident),*) => { $(

@@ -31,3 +31,4 @@ pub mod task;
 pub mod txn;
 pub mod units;
 pub mod work;
+pub mod worker;

@@ -8,7 +8,7 @@ use std::{
 
 use tempfile::TempDir;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
-use weir_sandbox::{Helper, Sandbox, SandboxConfig, Used};
+use weir_sandbox::{Helper, Isolation, Sandbox, SandboxConfig, Used};
 use weir_wire::{
     attempt::{AttemptEvent, AttemptSpec, CancelSpec, Command, EndedAttempt, FollowSpec, ModuleFile, ModuleReady},
     id::{AttemptId, Digest, GrantSeq, RunId, TaskId, Term},
@@ -226,6 +226,7 @@ impl Bench {
             memory_max: MemBytes(1 << 30),
             cache_dir: dir.path().join("cache"),
             cache_key: [7; 32],
+            isolation: isolation(),
             helper: helper(),
             ..SandboxConfig::default()
         };
@@ -253,6 +254,15 @@ impl Bench {
     #[must_use]
     pub fn used(&self) -> Used {
         self.sandbox.as_ref().expect("a running sandbox").used()
+    }
+
+    /// The worker processes that run.
+    ///
+    /// # Panics
+    /// The sandbox is gone.
+    #[must_use]
+    pub fn worker_pids(&self) -> Vec<u32> {
+        self.sandbox.as_ref().expect("a running sandbox").worker_pids()
     }
 
     /// Prepares a module and says how that went.
@@ -403,6 +413,17 @@ impl Bench {
             }
         }
     }
+}
+
+/// Where the guests of this test program run: those of `processes` in a worker process, all others in this one.
+///
+/// # Panics
+/// The running program has no name.
+#[must_use]
+pub fn isolation() -> Isolation {
+    let this = std::env::current_exe().expect("a running program");
+    let name = this.file_name().and_then(|name| name.to_str()).expect("a name");
+    if name.starts_with("processes-") { Isolation::Processes { number: 1 } } else { Isolation::InProcess }
 }
 
 /// The program that the sandbox starts for itself; Cargo builds it for the tests of this package.

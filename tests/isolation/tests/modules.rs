@@ -194,6 +194,7 @@ fn config(dir: &Path, cache_key: [u8; 32]) -> SandboxConfig {
         lanes_per_worker: 2,
         cache_dir: dir.join("cache"),
         cache_key,
+        isolation: weir_isolation::isolation(),
         helper: weir_isolation::helper(),
         ..SandboxConfig::default()
     }

@@ -1,0 +1,112 @@
+//! Worker processes: the same threads as in this process, behind a socket, so that a guest that breaks out of the engine
+//! or brings it down is not in the daemon.
+//!
+//! A `supervisor` keeps one process running and reads what it says; the `seats` are the daemon's books of all of them;
+//! the `child` is the process itself.
+
+mod child;
+mod frame;
+mod seats;
+mod supervisor;
+
+use std::{
+    ffi::OsString,
+    fs::File,
+    path::PathBuf,
+    sync::{Arc, mpsc},
+    thread::JoinHandle,
+};
+
+use weir_wire::{attempt::Command, units::MemBytes, worker::WorkerSetup};
+
+use crate::{
+    grants::Published,
+    prepare::Order,
+    sandbox::{Error, Events},
+    usage::{Counters, Used},
+};
+
+pub(crate) use child::main as child;
+pub(crate) use seats::Seats;
+
+/// What worker processes need from the start.
+pub(crate) struct Setup {
+    pub(crate) program: (PathBuf, Vec<OsString>),
+    pub(crate) processes: usize,
+    /// Threads of all processes together; each gets as many as the others or one less.
+    pub(crate) threads: usize,
+    pub(crate) lanes: u32,
+    pub(crate) memory_max: u64,
+    pub(crate) cache_dir: PathBuf,
+    pub(crate) published: Published,
+    pub(crate) events: Events,
+    pub(crate) orders: mpsc::Sender<Order>,
+}
+
+/// Running worker processes.
+#[derive(Debug)]
+pub(crate) struct Processes {
+    seats: Arc<Seats>,
+    supervisors: Vec<JoinHandle<()>>,
+}
+
+impl Processes {
+    /// Starts the processes and waits until each is set up.
+    pub(crate) fn start(setup: Setup) -> Result<Self, Error> {
+        let cache =
+            File::open(&setup.cache_dir).map_err(|source| Error::Cache { path: setup.cache_dir.clone(), source })?;
+        let names: Vec<String> = setup.published.iter().map(|(name, _)| name.clone()).collect();
+        let threads = |index: usize| (setup.threads + setup.processes - 1 - index) / setup.processes;
+        let setups = (0..setup.processes).map(|index| WorkerSetup {
+            threads: u32::try_from(threads(index)).unwrap_or(u32::MAX),
+            lanes: setup.lanes,
+            memory_max: MemBytes(setup.memory_max),
+            published: names.clone(),
+        });
+        let seats = Arc::new(Seats::new(setups.collect(), cache, setup.published, setup.events, setup.orders));
+        let mut supervisors = Vec::new();
+        let mut starting = Vec::new();
+        for index in 0..setup.processes {
+            let (started, answer) = mpsc::channel();
+            let (seats, program) = (Arc::clone(&seats), setup.program.clone());
+            let thread = supervisor::spawn(seats, index, program, started).map_err(Error::Thread)?;
+            supervisors.push(thread);
+            starting.push(answer);
+        }
+        let this = Self { seats, supervisors };
+        for answer in starting {
+            // Its end without an answer has been reported as the end of the process.
+            if let Err(why) = answer.recv().unwrap_or_else(|_| Err("its supervisor is gone".to_owned())) {
+                this.shutdown();
+                return Err(Error::Worker(why));
+            }
+        }
+        Ok(this)
+    }
+
+    pub(crate) fn seats(&self) -> Arc<Seats> {
+        Arc::clone(&self.seats)
+    }
+
+    pub(crate) fn send_many(&self, commands: Vec<Command>) {
+        self.seats.send_many(commands);
+    }
+
+    pub(crate) fn used(&self) -> Used {
+        Counters::sum(self.seats.counters())
+    }
+
+    pub(crate) fn pids(&self) -> Vec<u32> {
+        self.seats.pids()
+    }
+
+    /// Kills the processes and waits for their supervisors.
+    pub(crate) fn shutdown(self) {
+        self.seats.stop();
+        for supervisor in self.supervisors {
+            if supervisor.join().is_err() {
+                tracing::error!("a thread of the sandbox panicked");
+            }
+        }
+    }
+}

@@ -1,0 +1,349 @@
+//! The daemon's books of its worker processes: which attempt is where, and what a new process has to be told.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    fs::File,
+    io,
+    net::Shutdown,
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::net::UnixStream,
+    },
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        mpsc::{Sender, SyncSender},
+    },
+    time::Duration,
+};
+
+use weir_wire::{
+    attempt::{AttemptEvent, Command, LeaseSpec},
+    id::{AttemptId, Digest, RunId},
+    task::Status,
+    work::WorkSpec,
+    worker::{ToWorker, WorkerSetup, WorkerUsage},
+};
+
+use crate::{
+    attempt::not_run, cache::Artefact, grants::Published, prepare::Order, sandbox::Events, usage::Counters, verdict,
+};
+
+/// Messages for a process, and descriptors for the first of them.
+pub(super) type Packet = (Vec<ToWorker>, Vec<OwnedFd>);
+
+/// The places of all worker processes.
+#[derive(Debug)]
+pub(crate) struct Seats {
+    books: Mutex<Books>,
+    /// Wakes supervisors that wait before they start a process again.
+    stop: Condvar,
+    /// What each process uses.
+    counters: Vec<Counters>,
+    setups: Vec<WorkerSetup>,
+    cache: File,
+    published: Published,
+    events: Events,
+    orders: Sender<Order>,
+}
+
+#[derive(Debug, Default)]
+struct Books {
+    seats: Vec<Seat>,
+    /// The runs that are defined.
+    runs: HashMap<RunId, Arc<WorkSpec>>,
+    lease: Option<LeaseSpec>,
+    stopping: bool,
+}
+
+/// The place of one process.
+#[derive(Debug, Default)]
+struct Seat {
+    link: Option<Link>,
+    /// Everything that a new process is told is loaded there.
+    ready: bool,
+    attempts: HashMap<AttemptId, Held>,
+    /// The weights of `attempts`.
+    load: u64,
+    /// What the process is told once it is ready.
+    pending: Vec<Command>,
+    /// CPU time of the processes that were here before, nanoseconds.
+    cpu_before_ns: u64,
+    cpu_ns: u64,
+}
+
+/// The way to one process.
+#[derive(Debug)]
+pub(super) struct Link {
+    pub(super) packets: SyncSender<Packet>,
+    /// Closed to end the process.
+    pub(super) socket: UnixStream,
+    pub(super) pid: u32,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Held {
+    weight: u32,
+    /// The process was told of it.
+    sent: bool,
+}
+
+impl Seats {
+    pub(super) fn new(
+        setups: Vec<WorkerSetup>,
+        cache: File,
+        published: Published,
+        events: Events,
+        orders: Sender<Order>,
+    ) -> Self {
+        let seats = setups.iter().map(|_| Seat::default()).collect();
+        let counters = setups.iter().map(|_| Counters::default()).collect();
+        let books = Mutex::new(Books { seats, ..Books::default() });
+        Self { books, stop: Condvar::new(), counters, setups, cache, published, events, orders }
+    }
+
+    fn books(&self) -> MutexGuard<'_, Books> {
+        self.books.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn counters(&self) -> impl Iterator<Item = &Counters> {
+        self.counters.iter()
+    }
+
+    pub(super) fn pids(&self) -> Vec<u32> {
+        self.books().seats.iter().filter_map(|seat| seat.link.as_ref()).map(|link| link.pid).collect()
+    }
+
+    /// Passes on commands in order, each to the process that it concerns.
+    pub(super) fn send_many(&self, commands: Vec<Command>) {
+        let mut books = self.books();
+        let mut out: Vec<Vec<ToWorker>> = books.seats.iter().map(|_| Vec::new()).collect();
+        for command in commands {
+            match command {
+                Command::Start(ref spec) => {
+                    let weight = books.runs.get(&spec.id.task.run).map_or(1, |work| work.budgets.resources.cpu.0);
+                    let index = books.choose();
+                    let seat = &mut books.seats[index];
+                    seat.load = seat.load.saturating_add(u64::from(weight));
+                    seat.attempts.insert(spec.id, Held { weight, sent: seat.ready });
+                    seat.pass_on(command, &mut out[index]);
+                }
+                Command::Cancel(ref cancel) => books.pass_on(cancel.id, command, &mut out),
+                Command::Follow(ref follow) => books.pass_on(follow.id, command, &mut out),
+                Command::Throttle(ref throttle) => books.pass_on(throttle.id, command, &mut out),
+                Command::Define(work) => {
+                    let work = Arc::<WorkSpec>::from(work);
+                    books.tell_all(&mut out, || Command::Define(Box::new((*work).clone())));
+                    books.runs.insert(work.run, work);
+                }
+                Command::Forget(run) => {
+                    books.runs.remove(&run);
+                    books.tell_all(&mut out, || Command::Forget(run));
+                }
+                Command::Lease(lease) => {
+                    books.lease = Some(lease);
+                    books.tell_all(&mut out, || Command::Lease(lease));
+                }
+                // The preparing thread's.
+                Command::Prepare(_) => {}
+            }
+        }
+        for (seat, messages) in books.seats.iter().zip(out) {
+            seat.send(messages, Vec::new());
+        }
+    }
+
+    /// Takes in a process that was started: it is set up and told of all runs; the modules come from the preparing thread.
+    pub(super) fn joined(&self, index: usize, link: Link) -> io::Result<()> {
+        let dirs = [self.cache.as_fd()].into_iter().chain(self.published.iter().map(|(_, dir)| dir));
+        let dirs = dirs.map(|dir| dir.try_clone_to_owned()).collect::<io::Result<Vec<_>>>()?;
+        let mut books = self.books();
+        let runs = books.runs.values().map(|work| Command::Define(Box::new((**work).clone())));
+        let told: Vec<_> = runs.chain(books.lease.map(Command::Lease)).map(ToWorker::Command).collect();
+        let stopping = books.stopping;
+        let seat = &mut books.seats[index];
+        seat.link = Some(link);
+        seat.send(vec![ToWorker::Setup(self.setups[index].clone())], dirs);
+        seat.send(told, Vec::new());
+        if stopping {
+            seat.close();
+        }
+        drop(books);
+        self.order(Order::Joined(index));
+        Ok(())
+    }
+
+    /// Sends what waited until the process has loaded everything.
+    pub(super) fn ready(&self, index: usize) {
+        let mut books = self.books();
+        let seat = &mut books.seats[index];
+        seat.ready = true;
+        seat.attempts.values_mut().for_each(|held| held.sent = true);
+        let pending = std::mem::take(&mut seat.pending);
+        seat.send(pending.into_iter().map(ToWorker::Command).collect(), Vec::new());
+    }
+
+    /// Says nothing more to a process; its writing thread ends.
+    pub(super) fn unlink(&self, index: usize) {
+        let seat = &mut self.books().seats[index];
+        (seat.link, seat.ready) = (None, false);
+    }
+
+    /// Gives up a process that is gone: the attempts that it was told of end, once each. With `all`, so do those that wait
+    /// for the next process.
+    pub(super) fn left(&self, index: usize, why: &str, all: bool) {
+        let mut books = self.books();
+        let stopping = books.stopping;
+        let seat = &mut books.seats[index];
+        (seat.link, seat.ready) = (None, false);
+        seat.cpu_before_ns = seat.cpu_before_ns.saturating_add(std::mem::take(&mut seat.cpu_ns));
+        let mut ended = Vec::new();
+        seat.attempts.retain(|id, held| {
+            let keep = !held.sent && !all;
+            if !keep {
+                seat.load = seat.load.saturating_sub(u64::from(held.weight));
+                ended.push(*id);
+            }
+            keep
+        });
+        if all {
+            seat.pending.clear();
+        }
+        self.counters[index].set(0, seat.cpu_before_ns);
+        drop(books);
+        self.order(Order::Left(index));
+        let ends =
+            ended.into_iter().map(|id| AttemptEvent::Ended(not_run(id, Status::Failed, verdict::host_error(why))));
+        if !stopping {
+            // A receiver that is gone has no use for events.
+            let _nobody_listens = self.events.send(ends.collect());
+        }
+    }
+
+    /// Takes in what a process reported, and passes it on.
+    ///
+    /// # Errors
+    /// It is about something that the process does not have.
+    pub(super) fn reported(&self, index: usize, usage: WorkerUsage, events: Vec<AttemptEvent>) -> Result<(), String> {
+        let mut books = self.books();
+        let seat = &mut books.seats[index];
+        seat.cpu_ns = usage.cpu_ns;
+        self.counters[index].set(usage.memory.0, seat.cpu_before_ns.saturating_add(usage.cpu_ns));
+        for event in &events {
+            let known = match event {
+                AttemptEvent::Ended(ended) => seat.attempts.remove(&ended.id).inspect(|held| {
+                    seat.load = seat.load.saturating_sub(u64::from(held.weight));
+                }),
+                AttemptEvent::Output(chunk) => seat.attempts.get(&chunk.id).copied(),
+                AttemptEvent::Progress(progress) => seat.attempts.get(&progress.id).copied(),
+                AttemptEvent::Module(_) => None,
+            };
+            if known.is_none() {
+                return Err("it reported about what it does not have".to_owned());
+            }
+        }
+        drop(books);
+        if !events.is_empty() {
+            // A receiver that is gone has no use for events.
+            let _nobody_listens = self.events.send(events);
+        }
+        Ok(())
+    }
+
+    /// Has a module loaded by the processes that run; which ones.
+    pub(crate) fn load(&self, digest: Digest, artefact: &Artefact) -> BTreeSet<usize> {
+        (0..self.setups.len()).filter(|index| self.load_at(*index, digest, artefact)).collect()
+    }
+
+    /// Has a module loaded by one process, if it runs.
+    pub(crate) fn load_at(&self, index: usize, digest: Digest, artefact: &Artefact) -> bool {
+        match artefact.file().try_clone() {
+            Ok(file) => self.books().seats[index].send(vec![ToWorker::Load(digest)], vec![file.into()]),
+            Err(error) => {
+                tracing::warn!(module.digest = %digest, %error, "an artefact cannot be passed to a worker process");
+                false
+            }
+        }
+    }
+
+    /// Has a module forgotten by all processes.
+    pub(crate) fn unload(&self, digest: Digest) {
+        for seat in &self.books().seats {
+            seat.send(vec![ToWorker::Unload(digest)], Vec::new());
+        }
+    }
+
+    /// Asks a process to say when it has loaded all that it was told to.
+    pub(crate) fn sync(&self, index: usize) {
+        self.books().seats[index].send(vec![ToWorker::Sync], Vec::new());
+    }
+
+    /// Tells the preparing thread, unless that has stopped.
+    pub(super) fn order(&self, order: Order) {
+        let _stopping = self.orders.send(order);
+    }
+
+    /// Ends all processes, and starts none again.
+    pub(super) fn stop(&self) {
+        let mut books = self.books();
+        books.stopping = true;
+        books.seats.iter().for_each(Seat::close);
+        drop(books);
+        self.stop.notify_all();
+    }
+
+    /// Waits, unless the sandbox stops, which the answer says.
+    pub(super) fn wait(&self, time: Duration) -> bool {
+        let books = self.books();
+        let waited = self.stop.wait_timeout_while(books, time, |books| !books.stopping);
+        waited.map_or_else(|poisoned| poisoned.into_inner().0.stopping, |(books, _)| books.stopping)
+    }
+}
+
+impl Books {
+    /// The seat with the least CPU promised to its attempts, among those that can begin at once if there are any.
+    fn choose(&self) -> usize {
+        let ranked = self.seats.iter().enumerate().map(|(index, seat)| ((!seat.ready, seat.load), index));
+        ranked.min().map_or(0, |(_, index)| index)
+    }
+
+    fn pass_on(&mut self, id: AttemptId, command: Command, out: &mut [Vec<ToWorker>]) {
+        if let Some(index) = self.seats.iter().position(|seat| seat.attempts.contains_key(&id)) {
+            self.seats[index].pass_on(command, &mut out[index]);
+        }
+    }
+
+    fn tell_all(&self, out: &mut [Vec<ToWorker>], command: impl Fn() -> Command) {
+        for (seat, out) in self.seats.iter().zip(out) {
+            if seat.link.is_some() {
+                out.push(ToWorker::Command(command()));
+            }
+        }
+    }
+}
+
+impl Seat {
+    /// Passes on a command about an attempt, at once or when the process is ready.
+    fn pass_on(&mut self, command: Command, out: &mut Vec<ToWorker>) {
+        if self.ready {
+            out.push(ToWorker::Command(command));
+        } else {
+            self.pending.push(command);
+        }
+    }
+
+    /// Sends messages; whether there is a process to get them. One that has left thousands of packets unread is ended.
+    fn send(&self, messages: Vec<ToWorker>, descriptors: Vec<OwnedFd>) -> bool {
+        let Some(link) = &self.link else { return false };
+        if !messages.is_empty() && link.packets.try_send((messages, descriptors)).is_err() {
+            self.close();
+        }
+        true
+    }
+
+    fn close(&self) {
+        if let Some(link) = &self.link {
+            // A socket that is closed already has the same effect.
+            let _closed = link.socket.shutdown(Shutdown::Both);
+        }
+    }
+}

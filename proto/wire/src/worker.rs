@@ -1,0 +1,80 @@
+//! What an executor and its worker processes say to each other. Both sides come from one build.
+
+use alloc::{string::String, vec::Vec};
+
+use crate::{
+    attempt::{AttemptEvent, Command, LARGE_LEN_MAX},
+    id::Digest,
+    units::MemBytes,
+    wire_enum, wire_struct,
+};
+
+/// Most bytes of one frame: a result and a log of their largest size, and what is around them.
+pub const FRAME_LEN_MAX: usize = 2 * LARGE_LEN_MAX + (1 << 20);
+/// Bytes after which a frame takes in no more messages.
+pub const FRAME_LEN_AIM: usize = 256 << 10;
+
+/// What a worker process is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ToWorker {
+    /// How to set itself up; the first message, and only that. With it come open directories: that of the artefacts,
+    /// then the published ones.
+    Setup(WorkerSetup),
+    /// A command as the sandbox itself takes it, but none to prepare a module.
+    Command(Command),
+    /// Load the artefact of a module, whose open file comes with it. Answered by [`FromWorker::Loaded`].
+    Load(Digest),
+    /// Forget the artefact of a module.
+    Unload(Digest),
+    /// Say so once all artefacts so far are loaded.
+    Sync,
+}
+wire_enum!(ToWorker { 1 => Setup(setup), 2 => Command(command), 3 => Load(digest), 4 => Unload(digest), 5 => Sync });
+
+/// How a worker process sets itself up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WorkerSetup {
+    /// Threads that run guests.
+    pub threads: u32,
+    /// Attempts that one of them holds at a time.
+    pub lanes: u32,
+    /// Largest linear memory of any attempt.
+    pub memory_max: MemBytes,
+    /// The names of the published directories, in the order of their descriptors.
+    pub published: Vec<String>,
+}
+wire_struct!(WorkerSetup { threads, lanes, memory_max, published });
+
+/// What a worker process says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FromWorker {
+    /// It is set up, or why it cannot be.
+    Started(Option<String>),
+    /// What the sandbox reports, but nothing about modules.
+    Event(AttemptEvent),
+    /// An artefact is loaded, or why it cannot be.
+    Loaded(LoadedModule),
+    /// The answer to [`ToWorker::Sync`].
+    Synced,
+}
+wire_enum!(FromWorker { 1 => Started(error), 2 => Event(event), 3 => Loaded(module), 4 => Synced });
+
+/// The answer to [`ToWorker::Load`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LoadedModule {
+    /// The module.
+    pub digest: Digest,
+    /// Why it cannot be run, if it cannot.
+    pub refused: Option<String>,
+}
+wire_struct!(LoadedModule { digest, refused });
+
+/// What precedes the messages in each frame of a worker process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct WorkerUsage {
+    /// Memory that attempts which are not revocable use.
+    pub memory: MemBytes,
+    /// CPU time that they have used since the process began, nanoseconds.
+    pub cpu_ns: u64,
+}
+wire_struct!(WorkerUsage { memory, cpu_ns });

@@ -1,0 +1,20 @@
+//! The whole suite once more, with the guests in a worker process: the name of this program says so to the bench.
+
+#[path = "commands.rs"]
+mod commands;
+#[path = "components.rs"]
+mod components;
+#[path = "cpu.rs"]
+mod cpu;
+#[path = "files.rs"]
+mod files;
+#[path = "leases.rs"]
+mod leases;
+#[path = "memory.rs"]
+mod memory;
+#[path = "modules.rs"]
+mod modules;
+#[path = "output.rs"]
+mod output;
+#[path = "time.rs"]
+mod time;
