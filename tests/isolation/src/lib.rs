@@ -168,6 +168,12 @@ impl Guest {
 }
 
 impl End {
+    fn of(ended: EndedAttempt) -> Self {
+        let result = whole(&ended.outcome.result, &ended.large_result);
+        let log = log::records(&whole(&ended.outcome.log, &ended.large_log)).expect("a log");
+        Self { ended, result, log }
+    }
+
     /// The status.
     #[must_use]
     pub const fn status(&self) -> Status {
@@ -342,9 +348,38 @@ impl Bench {
                 None
             }
         });
-        let result = whole(&ended.outcome.result, &ended.large_result);
-        let log = log::records(&whole(&ended.outcome.log, &ended.large_log)).expect("a log");
-        End { ended, result, log }
+        End::of(ended)
+    }
+
+    /// Waits for the end of whatever attempt ends next.
+    pub fn any_end(&mut self) -> End {
+        End::of(self.wait(|event| match event {
+            AttemptEvent::Ended(ended) => Some((**ended).clone()),
+            AttemptEvent::Module(_) | AttemptEvent::Output(_) | AttemptEvent::Progress(_) => None,
+        }))
+    }
+
+    /// Turns live output of an attempt on, and waits until it wrote something, which the answer says, or ended.
+    pub fn output_or_end(&mut self, id: AttemptId) -> bool {
+        self.send(vec![Command::Follow(FollowSpec { id, on: true })]);
+        let end = self.wait(|event| match event {
+            AttemptEvent::Output(chunk) if chunk.id == id => Some(None),
+            AttemptEvent::Ended(ended) if ended.id == id => Some(Some(event.clone())),
+            AttemptEvent::Ended(_) | AttemptEvent::Module(_) | AttemptEvent::Output(_) | AttemptEvent::Progress(_) => {
+                None
+            }
+        });
+        let wrote = end.is_none();
+        self.seen.extend(end);
+        wrote
+    }
+
+    /// Whether no attempt has ended that was not asked for.
+    pub fn is_quiet(&mut self) -> bool {
+        while let Ok(batch) = self.events.try_recv() {
+            self.seen.extend(batch);
+        }
+        !self.seen.iter().any(|event| matches!(event, AttemptEvent::Ended(_)))
     }
 
     /// Runs a guest to its end.
