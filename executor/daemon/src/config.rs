@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use weir_wire::limits::NODE_ATTRIBUTES_MAX;
 
 pub use args::Args;
-pub use setting::{CpuCount, Size, Span};
+pub use setting::{CpuCount, Isolation, Size, Span};
 
 /// Most lanes of one worker: each reserves 8 GiB of address space.
 const LANES_PER_WORKER_MAX: u32 = 1024;
@@ -44,6 +44,10 @@ pub struct Config {
     pub memory: Option<Size>,
     /// Threads that run guests, 1 to 512. Default: one for each CPU offered.
     pub workers: Option<usize>,
+    /// Where guests run: `in_process` or `process`. Default `in_process`.
+    pub isolation: Isolation,
+    /// With `isolation = "process"`, how many processes share the workers, 1 up to their number. Default: one for each.
+    pub worker_processes: Option<usize>,
     /// Attempts that one worker holds at a time, 1 to 1024. Default 64.
     pub lanes_per_worker: u32,
     /// How long running attempts may take after a request to end. Default `30s`.
@@ -79,6 +83,8 @@ impl Default for Config {
             cpus: None,
             memory: None,
             workers: None,
+            isolation: Isolation::InProcess,
+            worker_processes: None,
             lanes_per_worker: 64,
             grace: Span(Duration::from_secs(30)),
             blob_cache: Size(4 << 30),
@@ -112,6 +118,7 @@ impl Config {
     pub fn validate(&self) -> Result<(), Problem> {
         let given = |path: &PathBuf| !path.as_os_str().is_empty();
         let workers = self.workers.is_none_or(|workers| (1..=WORKERS_MAX).contains(&workers));
+        let processes = self.worker_processes.is_none_or(|n| (1..=self.workers.unwrap_or(WORKERS_MAX)).contains(&n));
         let loopback = self.metrics.is_none_or(|addr| addr.ip().is_loopback());
         let checks = [
             ((1..=CONTROL_MAX).contains(&self.control.len()), "control", "give 1 to 16 addresses, host:port"),
@@ -122,6 +129,7 @@ impl Config {
             (self.cpus.is_none_or(|cpus| cpus.0 > 0), "cpus", "it must be more than 0"),
             (self.memory.is_none_or(|size| size.0 >= 1 << 20), "memory", "it must be at least 1MiB"),
             (workers, "workers", "it must be 1 to 512"),
+            (processes, "worker_processes", "it must be 1 up to the number of workers"),
             ((1..=LANES_PER_WORKER_MAX).contains(&self.lanes_per_worker), "lanes_per_worker", "it must be 1 to 1024"),
             (self.blob_cache.0 >= 1 << 20, "blob_cache", "it must be at least 1MiB"),
             (self.compile_cache.0 >= 1 << 20, "compile_cache", "it must be at least 1MiB"),
@@ -177,7 +185,7 @@ mod tests {
     #[test]
     fn problems_are_named_by_their_key() {
         type Change = fn(&mut Config);
-        let cases: [(Change, &str); 14] = [
+        let cases: [(Change, &str); 15] = [
             (|c| c.control.clear(), "control"),
             (|c| c.control = vec!["nowhere".into()], "control"),
             (|c| c.control = vec!["h:99999".into()], "control"),
@@ -185,6 +193,7 @@ mod tests {
             (|c| c.cpus = Some(CpuCount(0)), "cpus"),
             (|c| c.memory = Some(Size(1)), "memory"),
             (|c| c.workers = Some(0), "workers"),
+            (|c| (c.workers, c.worker_processes) = (Some(2), Some(3)), "worker_processes"),
             (|c| c.lanes_per_worker = 5000, "lanes_per_worker"),
             (|c| c.compile_memory = Size(1 << 20), "compile_memory"),
             (|c| c.compile_cpu = Span(Duration::ZERO), "compile_cpu"),

@@ -20,7 +20,7 @@ mod service;
 mod transfer;
 mod uplink;
 
-pub use config::{Args, Config, CpuCount, Problem, Size, Span};
+pub use config::{Args, Config, CpuCount, Isolation, Problem, Size, Span};
 pub use exit::{Error, exit_code};
 pub use service::run;
 pub use weir_sandbox::run_helper;

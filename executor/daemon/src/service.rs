@@ -9,7 +9,7 @@ use weir_wire::units::MemBytes;
 
 use crate::{
     blob_cache::BlobCache,
-    config::{Config, Problem},
+    config::{Config, Isolation, Problem},
     data_dir::{self, DataDir},
     driver::{Driver, End},
     exit, machine, metrics,
@@ -24,7 +24,7 @@ use crate::{
 /// It runs on a thread of its own with a current-thread runtime; the caller's runtime only waits. Dropping the future
 /// leaves it running until `shutdown`.
 ///
-/// The program is started once more to compile modules: its `main` calls [`crate::run_helper`] first.
+/// The program is started once more to compile modules and to run guests: its `main` calls [`crate::run_helper`] first.
 ///
 /// # Errors
 /// A setting, identity, directory or machine that cannot be used; see [`crate::Error`] for those that a script may want
@@ -120,6 +120,14 @@ fn sandbox_config(config: &Config, data: &DataDir, agent: &AgentConfig) -> Sandb
         cache_key: data.cache_key,
         cache_bytes_max: config.compile_cache.0,
         published: config.publish.clone(),
+        isolation: match config.isolation {
+            Isolation::InProcess => weir_sandbox::Isolation::InProcess,
+            Isolation::Process => {
+                let workers = workers(config);
+                let number = config.worker_processes.unwrap_or(workers).min(workers);
+                weir_sandbox::Isolation::Processes { number }
+            }
+        },
         helper: Helper::this_program(),
         compile: CompileLimits {
             memory: MemBytes(config.compile_memory.0),

@@ -4,7 +4,7 @@ use std::{path::Path, time::Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
-use weir_sandbox::{Sandbox, SandboxConfig};
+use weir_sandbox::{Helper, Isolation, Sandbox, SandboxConfig};
 use weir_wire::{
     attempt::{AttemptEvent, AttemptSpec, Command, EndedAttempt, ModuleFile},
     id::{AttemptId, Digest, GrantSeq, RunId, TaskId, Term},
@@ -30,14 +30,20 @@ pub(crate) struct Bare {
 }
 
 impl Bare {
-    /// Starts a sandbox in `dir` with `workers` threads.
-    pub(crate) fn start(dir: &Path, wasm: &[u8], workers: usize) -> Result<Self> {
+    /// Starts a sandbox in `dir` with `workers` threads, in this process or in processes of their own.
+    pub(crate) fn start(dir: &Path, wasm: &[u8], workers: usize, isolation: Isolation) -> Result<Self> {
         let path = dir.join("null.wasm");
         std::fs::write(&path, wasm).context("write the null module")?;
         let digest = Digest(sha256(wasm));
         let (sender, mut events) = unbounded_channel();
-        let config =
-            SandboxConfig { workers, cache_dir: dir.join("cache"), cache_key: [7; 32], ..SandboxConfig::default() };
+        let config = SandboxConfig {
+            workers,
+            cache_dir: dir.join("cache"),
+            cache_key: [7; 32],
+            isolation,
+            helper: Helper::this_program(),
+            ..SandboxConfig::default()
+        };
         let sandbox = Sandbox::start(config, sender).context("start the sandbox")?;
         let path = path.to_str().context("a temporary path is text")?.to_owned();
         sandbox.send(Command::Define(Box::new(work(digest)?)));

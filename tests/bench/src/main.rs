@@ -3,6 +3,8 @@
 //! Each prints a table and, as its last line, one JSON object. Ratios are ours ÷ the other's throughput, measured side
 //! by side in one run: higher is better.
 
+use std::process::ExitCode;
+
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
@@ -69,7 +71,23 @@ enum Bench {
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-fn main() -> Result<()> {
+fn main() -> ExitCode {
+    if let Some(code) = weir_sandbox::run_helper(std::env::args_os().skip(1)) {
+        return code;
+    }
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            #[expect(clippy::print_stderr, reason = "why the benchmark failed")]
+            {
+                eprintln!("Error: {error:?}");
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<()> {
     match Arguments::parse().bench {
         Bench::Sandbox => sandbox::run(),
         Bench::CpuRate => cpu_rate::run(),

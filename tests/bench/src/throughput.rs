@@ -11,6 +11,7 @@ use std::{sync::Arc, time::Instant};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
+use weir_sandbox::Isolation;
 
 use crate::{
     bare::Bare,
@@ -45,7 +46,7 @@ pub(crate) fn run(tasks: u32) -> Result<()> {
         anyhow::Ok(ours)
     })?;
     let dir = tempfile::tempdir().context("make a temporary directory")?;
-    let mut bare = Bare::start(dir.path(), &wasm, threads)?;
+    let mut bare = Bare::start(dir.path(), &wasm, threads, Isolation::InProcess)?;
     bare.tasks_per_s(WARM_UP)?;
     let bare_rate = bare.tasks_per_s(tasks)?;
     bare.stop();

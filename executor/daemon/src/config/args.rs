@@ -12,7 +12,7 @@ use clap::CommandFactory;
 
 use super::{
     Config, Problem,
-    setting::{CpuCount, Size, Span},
+    setting::{CpuCount, Isolation, Size, Span},
 };
 
 /// What the name of each variable begins with.
@@ -51,6 +51,12 @@ pub struct Args {
     /// Threads that run guests [default: one for each CPU]
     #[arg(long, env = "WEIR_EXECUTOR_WORKERS", value_name = "N")]
     pub workers: Option<usize>,
+    /// Run guests on threads of the daemon or in processes of their own [default: in_process]
+    #[arg(long, env = "WEIR_EXECUTOR_ISOLATION", value_name = "WHERE")]
+    pub isolation: Option<Isolation>,
+    /// Processes that share the workers, with --isolation process [default: one for each worker]
+    #[arg(long, env = "WEIR_EXECUTOR_WORKER_PROCESSES", value_name = "N")]
+    pub worker_processes: Option<usize>,
     /// Attempts that one worker holds at a time [default: 64]
     #[arg(long, env = "WEIR_EXECUTOR_LANES_PER_WORKER", value_name = "N")]
     pub lanes_per_worker: Option<u32>,
@@ -131,6 +137,8 @@ impl Args {
         set(&mut config.payload_memory, self.payload_memory.as_ref());
         config.cpus = self.cpus.or(config.cpus);
         config.memory = self.memory.or(config.memory);
+        set(&mut config.isolation, self.isolation.as_ref());
+        config.worker_processes = self.worker_processes.or(config.worker_processes);
         config.workers = self.workers.or(config.workers);
         config.metrics = self.metrics.or(config.metrics);
         config.publish.extend(pairs("publish", &self.publish)?.into_iter().map(|(name, dir)| (name, dir.into())));

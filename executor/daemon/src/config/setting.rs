@@ -12,6 +12,17 @@ pub struct Size(pub u64);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Span(pub Duration);
 
+/// Where guests run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+#[value(rename_all = "snake_case")]
+pub enum Isolation {
+    /// On threads of the daemon.
+    InProcess,
+    /// In processes of their own.
+    Process,
+}
+
 /// Thousandths of a CPU, written like `1.5`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CpuCount(pub u32);
