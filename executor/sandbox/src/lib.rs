@@ -29,6 +29,7 @@ mod task_host;
 mod threads;
 mod usage;
 mod verdict;
+mod walls;
 mod worker;
 
 pub use compile::CompileLimits;
@@ -37,3 +38,4 @@ pub use helper::{Helper, run_helper};
 pub use limits::FUEL_SLICE;
 pub use sandbox::{Error, Events, Sandbox};
 pub use usage::Used;
+pub use walls::{Purpose, confine};

@@ -48,8 +48,8 @@ wire_struct!(WorkerSetup { threads, lanes, memory_max, published });
 /// What a worker process says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FromWorker {
-    /// It is set up, or why it cannot be.
-    Started(Option<String>),
+    /// It is set up, or cannot be.
+    Started(WorkerStart),
     /// What the sandbox reports, but nothing about modules.
     Event(AttemptEvent),
     /// An artefact is loaded, or why it cannot be.
@@ -57,7 +57,17 @@ pub enum FromWorker {
     /// The answer to [`ToWorker::Sync`].
     Synced,
 }
-wire_enum!(FromWorker { 1 => Started(error), 2 => Event(event), 3 => Loaded(module), 4 => Synced });
+wire_enum!(FromWorker { 1 => Started(start), 2 => Event(event), 3 => Loaded(module), 4 => Synced });
+
+/// How a worker process has started.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct WorkerStart {
+    /// Why it cannot work, if it cannot.
+    pub error: Option<String>,
+    /// The walls that the kernel cannot put around it, for people.
+    pub missing: Vec<String>,
+}
+wire_struct!(WorkerStart { error, missing });
 
 /// The answer to [`ToWorker::Load`].
 #[derive(Debug, Clone, PartialEq, Eq)]

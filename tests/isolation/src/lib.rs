@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    io::Write,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -493,5 +494,18 @@ fn whole(inline: &Captured, large: &[u8]) -> Vec<u8> {
         Captured::Empty => large.to_vec(),
         Captured::Inline(bytes) => bytes.to_vec(),
         Captured::Blob(_) => panic!("the sandbox has no blob store"),
+    }
+}
+
+/// Says that a test could not run, so that nobody takes it for passed.
+///
+/// # Panics
+/// The file for such lines cannot be written.
+pub fn skip(test: &str, why: &str) {
+    let line = format!("SKIPPED: {test}: {why}\n");
+    std::io::stderr().write_all(line.as_bytes()).expect("written");
+    if let Some(path) = std::env::var_os("WEIR_SKIP_LOG") {
+        let log = std::fs::File::options().append(true).create(true).open(path);
+        log.and_then(|mut log| log.write_all(line.as_bytes())).expect("written");
     }
 }

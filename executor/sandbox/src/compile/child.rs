@@ -10,7 +10,10 @@ use rustix::process::Resource;
 use weir_wire::limits::{MESSAGE_LEN_MAX, MODULE_LEN_MAX};
 
 use super::compiler;
-use crate::{confine, engine};
+use crate::{
+    confine, engine,
+    walls::{self, Purpose},
+};
 
 /// Exit code of a process whose stderr says why the module cannot be run.
 pub(super) const REFUSED: u8 = 10;
@@ -28,10 +31,13 @@ pub(super) fn arguments(memory: u64, cpu_s: u64) -> Vec<String> {
     vec![memory.to_string(), cpu_s.to_string()]
 }
 
-/// Compiles the module within the limits that `args` give.
+/// Compiles the module; on success stderr says which walls the kernel could not give. The limits are in `args`.
 pub(crate) fn main(args: &[String]) -> ExitCode {
     let (code, message) = match confined(args) {
-        Ok(()) => compile(),
+        Ok(missing) => match compile() {
+            (0, _) => (0, missing.join("; ")),
+            failed => failed,
+        },
         Err(error) => (CANNOT_WORK, format!("the compiling process cannot set its limits: {error}")),
     };
     // The parent goes by the code if the message is lost.
@@ -39,7 +45,7 @@ pub(crate) fn main(args: &[String]) -> ExitCode {
     ExitCode::from(code)
 }
 
-fn confined(args: &[String]) -> io::Result<()> {
+fn confined(args: &[String]) -> io::Result<Vec<String>> {
     let [memory, cpu_s] = args else { return Err(io::Error::other("they are not given")) };
     let number = |text: &String| text.parse::<u64>().map_err(io::Error::other);
     confine::give_up_privileges()?;
@@ -49,7 +55,7 @@ fn confined(args: &[String]) -> io::Result<()> {
     confine::limit(Resource::Nofile, OPEN_FILES_MAX)?;
     // Whatever fills the machine's memory, this is what should go first; without /proc the kernel's own choice stands.
     let _stands = fs::write("/proc/self/oom_score_adj", "1000");
-    Ok(())
+    walls::confine(&Purpose::Compile)
 }
 
 fn compile() -> (u8, String) {

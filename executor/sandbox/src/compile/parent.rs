@@ -22,6 +22,7 @@ use super::{
 use crate::{
     cache::Draft,
     helper::{Process, Role, Streams, signal_text},
+    walls,
 };
 
 /// Bytes of the child's last words that are read.
@@ -104,7 +105,11 @@ fn judge(status: ExitStatus, words: String, limits: &CompileLimits) -> Result<()
         });
     }
     match status.code() {
-        Some(0) => Ok(()),
+        Some(0) => {
+            let missing = (!words.is_empty()).then_some(words);
+            walls::warn_once(missing.as_slice());
+            Ok(())
+        }
         Some(code) if code == i32::from(REFUSED) => Err(Refusal::Module(words)),
         Some(code) if code == i32::from(NO_MEMORY) => Err(Refusal::Module(no_memory())),
         Some(PANICKED) => Err(Refusal::Module(format!("the compiler crashed on it: {words}"))),

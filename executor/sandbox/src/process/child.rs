@@ -21,7 +21,7 @@ use weir_wire::{
     attempt::{AttemptEvent, Command},
     codec::{Reader, Wire},
     id::Digest,
-    worker::{FRAME_LEN_AIM, FromWorker, LoadedModule, ToWorker, WorkerSetup, WorkerUsage},
+    worker::{FRAME_LEN_AIM, FromWorker, LoadedModule, ToWorker, WorkerSetup, WorkerStart, WorkerUsage},
 };
 
 use super::frame::{Incoming, Outgoing};
@@ -31,6 +31,7 @@ use crate::{
     grants::Published,
     prepare::Target,
     threads::{self, Threads},
+    walls,
     worker::Message,
 };
 
@@ -66,7 +67,9 @@ fn work() -> io::Result<()> {
     let _stands = fs::write("/proc/self/oom_score_adj", "500");
     let socket = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
     let mut incoming = Incoming::with_descriptors(socket.try_clone()?);
-    let (setup, published) = set_up(&mut incoming)?;
+    let (setup, cache, published) = set_up(&mut incoming)?;
+    // Before there is a second thread: the others get it from this one.
+    let missing = walls::confine(&walls::around_worker(&cache, published.iter().map(|(_, dir)| dir)))?;
     let (events, reported) = unbounded_channel();
     let (answers, answered) = unbounded_channel();
     let setup = threads::Setup {
@@ -81,7 +84,7 @@ fn work() -> io::Result<()> {
         Ok(started) => started,
         Err(error) => {
             out.push(&WorkerUsage::default());
-            out.push(&FromWorker::Started(Some(error.to_string())));
+            out.push(&FromWorker::Started(WorkerStart { error: Some(error.to_string()), missing }));
             return out.send(&[]);
         }
     };
@@ -95,19 +98,19 @@ fn work() -> io::Result<()> {
         let _closed = report(out, &counted, reported, answered);
     })?;
     // Nobody receives it only when the process is about to end.
-    let _ending = answers.send(FromWorker::Started(None));
+    let _ending = answers.send(FromWorker::Started(WorkerStart { error: None, missing }));
     obey(&mut incoming, &threads, &loads)
 }
 
 /// Reads the first message and the directories that come with it.
-fn set_up(incoming: &mut Incoming) -> io::Result<(WorkerSetup, Published)> {
+fn set_up(incoming: &mut Incoming) -> io::Result<(WorkerSetup, OwnedFd, Published)> {
     let frame = incoming.next()?.ok_or(io::ErrorKind::UnexpectedEof)?;
     let first = ToWorker::decode(&mut Reader::new(incoming.bytes(frame))).map_err(io::Error::other)?;
     let ToWorker::Setup(setup) = first else { return Err(io::Error::other("the first message is no set-up")) };
-    let _cache = incoming.descriptor()?;
+    let cache = incoming.descriptor()?;
     let dirs = setup.published.iter().map(|name| Ok((name.clone(), incoming.descriptor()?)));
     let dirs = dirs.collect::<io::Result<Vec<(String, OwnedFd)>>>()?;
-    Ok((setup, Published::received(dirs)))
+    Ok((setup, cache, Published::received(dirs)))
 }
 
 /// Follows what the daemon says until it closes the socket.

@@ -20,7 +20,7 @@ use std::{
 
 use weir_wire::{
     codec::{Reader, Wire},
-    worker::{FRAME_LEN_AIM, FromWorker, WorkerUsage},
+    worker::{FRAME_LEN_AIM, FromWorker, WorkerStart, WorkerUsage},
 };
 
 use super::{
@@ -30,6 +30,7 @@ use super::{
 use crate::{
     helper::{Process, Role, Streams, signal_text},
     prepare::Order,
+    walls,
 };
 
 /// A process that neither speaks nor reads for so long is killed: a hundred times its longest silence.
@@ -164,8 +165,11 @@ impl Supervisor {
         while reader.remaining() > 0 {
             match FromWorker::decode(&mut reader).map_err(undecodable)? {
                 FromWorker::Event(event) => events.push(event),
-                FromWorker::Started(None) => up(),
-                FromWorker::Started(Some(why)) => return Err(why),
+                FromWorker::Started(WorkerStart { error: Some(why), .. }) => return Err(why),
+                FromWorker::Started(WorkerStart { error: None, missing }) => {
+                    walls::warn_once(&missing);
+                    up();
+                }
                 FromWorker::Loaded(module) => self.seats.order(Order::Loaded(self.index, module)),
                 FromWorker::Synced => self.seats.ready(self.index),
             }
