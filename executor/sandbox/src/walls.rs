@@ -35,8 +35,8 @@ pub enum Purpose<'a> {
 
 /// The newest interface that is asked for: it adds signals and abstract sockets to files and TCP.
 const LANDLOCK: ABI = ABI::V6;
-/// What `prctl` is needed for: names of threads and of mappings, which show in tools.
-const PRCTL: [u64; 2] = [15, 0x5356_4d41];
+/// What `prctl` is needed for: names of threads and of mappings, which show in tools, and the auxiliary vector.
+const PRCTL: [u64; 3] = [15, 0x5356_4d41, 0x4155_5856];
 
 /// Confines this thread and all that it starts; the walls that the kernel cannot give, for people.
 ///
@@ -90,7 +90,7 @@ fn files(purpose: &Purpose<'_>) -> Result<RulesetStatus, landlock::RulesetError>
 fn calls(purpose: &Purpose<'_>) -> io::Result<Result<(), seccompiler::Error>> {
     let mut rules: BTreeMap<i64, Vec<SeccompRule>> = BASE.iter().map(|call| (*call, Vec::new())).collect();
     let only = |argument: u8, value: u64| rule(argument, SeccompCmpOp::Eq, value);
-    rules.insert(libc::SYS_prctl, vec![only(0, PRCTL[0])?, only(0, PRCTL[1])?]);
+    rules.insert(libc::SYS_prctl, PRCTL.map(|what| only(0, what)).into_iter().collect::<io::Result<_>>()?);
     // Its own limits and its own threads, by which a C library finds its stack and ends a process that gave up.
     rules.insert(libc::SYS_prlimit64, vec![only(0, 0)?]);
     rules.insert(libc::SYS_tgkill, vec![only(0, u64::from(std::process::id()))?]);

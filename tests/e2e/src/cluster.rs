@@ -48,6 +48,8 @@ pub struct Options {
     pub publish: Vec<(String, PathBuf)>,
     /// The same, but of each executor the directory of its name in there.
     pub publish_own: Vec<(String, PathBuf)>,
+    /// Further arguments of each executor.
+    pub executor_args: Vec<String>,
     /// A directory that gets all logs as files.
     pub logs: Option<PathBuf>,
 }
@@ -377,6 +379,7 @@ impl Cluster {
         if let Some((cpus, memory)) = self.options.offer {
             command.args(["--cpus", cpus, "--memory", memory]);
         }
+        command.args(&self.options.executor_args);
         let own = self.options.publish_own.iter().map(|(shown, dir)| (shown, dir.join(&name)));
         for (shown, dir) in self.options.publish.iter().map(|(shown, dir)| (shown, dir.clone())).chain(own) {
             command.arg("--publish").arg(format!("{shown}={}", dir.display()));
