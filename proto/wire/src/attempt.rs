@@ -6,7 +6,7 @@ use core::time::Duration;
 use crate::{
     codec::{Document, Error, Reader, Wire, put_bytes},
     id::{AttemptId, Digest, RunId},
-    limits::{BLOB_LEN_MAX, OUTPUT_MAX},
+    limits::BLOB_LEN_MAX,
     log::Stream,
     outcome::Outcome,
     wire_enum, wire_struct,
@@ -198,10 +198,11 @@ impl Wire for EndedAttempt {
     }
 }
 
-/// Most bytes of one payload, result or log here, where the network would carry it as a blob.
+/// Most bytes of one payload, result or log here, where the network would carry it as a blob. A result and a log are at
+/// most [`crate::limits::OUTPUT_MAX`] and its framing.
 pub const LARGE_LEN_MAX: usize = 256 << 20;
 
-const _: () = assert!(LARGE_LEN_MAX as u64 >= BLOB_LEN_MAX && LARGE_LEN_MAX as u64 >= 2 * OUTPUT_MAX);
+const _: () = assert!(LARGE_LEN_MAX as u64 >= BLOB_LEN_MAX);
 
 fn large(input: &mut Reader<'_>, what: &'static str) -> Result<Box<[u8]>, Error> {
     let len = input.length(what, LARGE_LEN_MAX)?;

@@ -7,14 +7,14 @@ use weir_sandbox::Helper;
 
 /// What each attempt of a confined program comes to: "done", or the name of the error.
 fn attempts(purpose: &str) -> BTreeMap<String, String> {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = tempfile::tempdir().expect("a directory");
     for name in ["cache", "published"] {
-        fs::create_dir(dir.path().join(name)).unwrap();
-        fs::write(dir.path().join(name).join("file"), "content").unwrap();
+        fs::create_dir(dir.path().join(name)).expect("a directory");
+        fs::write(dir.path().join(name).join("file"), "content").expect("written");
     }
     let Helper::Program { path, .. } = helper() else { panic!("the suite has a helper") };
-    let output = Command::new(path).arg("confined").arg(purpose).arg(dir.path()).output().unwrap();
-    let lines = String::from_utf8(output.stdout).unwrap();
+    let output = Command::new(path).arg("confined").arg(purpose).arg(dir.path()).output().expect("started");
+    let lines = String::from_utf8(output.stdout).expect("text");
     assert!(output.status.success(), "{lines}{}", String::from_utf8_lossy(&output.stderr));
     lines.lines().filter_map(|line| line.split_once(": ")).map(|(name, end)| (name.into(), end.into())).collect()
 }

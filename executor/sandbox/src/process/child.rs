@@ -42,8 +42,8 @@ const BATCHES_MAX: usize = 64;
 
 /// What the loading thread is told.
 enum Load {
-    Load(Digest, File),
-    Unload(Digest),
+    Add(Digest, File),
+    Remove(Digest),
     Sync,
 }
 
@@ -130,8 +130,8 @@ fn obey(incoming: &mut Incoming, threads: &Threads, loads: &mpsc::Sender<Load>) 
         threads.send_many(commands);
         for other in others {
             let load = match other {
-                ToWorker::Load(digest) => Load::Load(digest, incoming.descriptor()?.into()),
-                ToWorker::Unload(digest) => Load::Unload(digest),
+                ToWorker::Load(digest) => Load::Add(digest, incoming.descriptor()?.into()),
+                ToWorker::Unload(digest) => Load::Remove(digest),
                 ToWorker::Sync | ToWorker::Setup(_) | ToWorker::Command(_) => Load::Sync,
             };
             loads.send(load).map_err(gone)?;
@@ -144,7 +144,7 @@ fn obey(incoming: &mut Incoming, threads: &Threads, loads: &mpsc::Sender<Load>) 
 fn load(targets: &[Target], loads: &mpsc::Receiver<Load>, answers: &UnboundedSender<FromWorker>) {
     for load in loads {
         let answer = match load {
-            Load::Load(digest, file) => {
+            Load::Add(digest, file) => {
                 let artefact = Artefact::received(file);
                 let programs: Result<Vec<_>, _> = targets.iter().map(|target| target.loader.load(&artefact)).collect();
                 let refused = match programs {
@@ -159,7 +159,7 @@ fn load(targets: &[Target], loads: &mpsc::Receiver<Load>, answers: &UnboundedSen
                 };
                 FromWorker::Loaded(LoadedModule { digest, refused })
             }
-            Load::Unload(digest) => {
+            Load::Remove(digest) => {
                 for target in targets {
                     let _ending = target.mailbox.send(Message::Unload(digest));
                 }

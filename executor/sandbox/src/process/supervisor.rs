@@ -142,13 +142,9 @@ impl Supervisor {
             let frame = match incoming.next() {
                 Ok(Some(frame)) => frame,
                 Ok(None) => return Gone::Ended,
-                Err(error) => {
-                    return match error.kind() {
-                        io::ErrorKind::WouldBlock => Gone::Silent,
-                        io::ErrorKind::InvalidData => Gone::Broken(error.to_string()),
-                        _ => Gone::Ended,
-                    };
-                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Gone::Silent,
+                Err(error) if error.kind() == io::ErrorKind::InvalidData => return Gone::Broken(error.to_string()),
+                Err(_) => return Gone::Ended,
             };
             if let Err(why) = self.take(incoming.bytes(frame), &mut up) {
                 return Gone::Broken(why);
