@@ -88,3 +88,53 @@ pub struct WorkerUsage {
     pub cpu_ns: u64,
 }
 wire_struct!(WorkerUsage { memory, cpu_ns });
+
+#[cfg(test)]
+mod tests {
+    use alloc::{boxed::Box, vec};
+
+    use super::*;
+    use crate::{
+        attempt::{AttemptSpec, EndedAttempt},
+        codec::{Reader, Wire},
+        id::{AttemptId, GrantSeq, RunId, TaskId, Term},
+        limits,
+        outcome::{Failure, Outcome},
+        task::{Reason, Source, Status},
+    };
+
+    fn again<T: Wire>(value: &T) -> T {
+        let mut bytes = Vec::new();
+        value.encode(&mut bytes);
+        let mut reader = Reader::new(&bytes);
+        let decoded = T::decode(&mut reader).expect("what was encoded decodes");
+        reader.finish().expect("and nothing is left");
+        decoded
+    }
+
+    #[test]
+    fn payloads_and_results_may_be_larger_than_a_frame_of_the_network() {
+        let large: Box<[u8]> = vec![7; limits::FRAME_LEN_MAX + 1].into();
+        let id = AttemptId { task: TaskId { run: RunId(1), index: 2 }, term: Term(3), grant: GrantSeq(4) };
+        let start = ToWorker::Command(Command::Start(AttemptSpec { id, ordinal: 1, payload: large.clone() }));
+        assert!(again(&start) == start);
+        let outcome = Outcome::not_run(Status::Failed, Failure::new(Reason::HostError, Source::Executor, "gone"));
+        let ended = EndedAttempt { id, outcome, large_result: large.clone(), large_log: large };
+        let ended = FromWorker::Event(AttemptEvent::Ended(Box::new(ended)));
+        assert!(again(&ended) == ended);
+    }
+
+    #[test]
+    fn every_other_message_comes_back() {
+        let setup = WorkerSetup { threads: 2, lanes: 64, memory_max: MemBytes(1 << 30), published: vec!["x".into()] };
+        let digest = Digest([3; 32]);
+        let told = [ToWorker::Setup(setup), ToWorker::Load(digest), ToWorker::Unload(digest), ToWorker::Sync];
+        assert!(told.iter().all(|message| again(message) == *message));
+        let start = WorkerStart { error: Some("no".into()), missing: vec!["Landlock".into()] };
+        let loaded = LoadedModule { digest, refused: Some("no".into()) };
+        let said = [FromWorker::Started(start), FromWorker::Loaded(loaded), FromWorker::Synced];
+        assert!(said.iter().all(|message| again(message) == *message));
+        let usage = WorkerUsage { memory: MemBytes(5), cpu_ns: 6 };
+        assert_eq!(again(&usage), usage);
+    }
+}

@@ -213,7 +213,7 @@ impl Seats {
         self.order(Order::Left(index));
         let ends =
             ended.into_iter().map(|id| AttemptEvent::Ended(not_run(id, Status::Failed, verdict::host_error(why))));
-        if !stopping {
+        if !stopping && ends.len() > 0 {
             // A receiver that is gone has no use for events.
             let _nobody_listens = self.events.send(ends.collect());
         }
