@@ -44,7 +44,7 @@ pub struct Config {
     pub memory: Option<Size>,
     /// Threads that run guests, 1 to 512. Default: one for each CPU offered.
     pub workers: Option<usize>,
-    /// Where guests run: `in_process` or `process`. Default `in_process`.
+    /// Where guests run: `process` or `in_process`. Default `process`.
     pub isolation: Isolation,
     /// With `isolation = "process"`, how many processes share the workers, 1 up to their number. Default: one for each.
     pub worker_processes: Option<usize>,
@@ -83,7 +83,7 @@ impl Default for Config {
             cpus: None,
             memory: None,
             workers: None,
-            isolation: Isolation::InProcess,
+            isolation: Isolation::Process,
             worker_processes: None,
             lanes_per_worker: 64,
             grace: Span(Duration::from_secs(30)),

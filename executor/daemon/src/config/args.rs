@@ -51,7 +51,7 @@ pub struct Args {
     /// Threads that run guests [default: one for each CPU]
     #[arg(long, env = "WEIR_EXECUTOR_WORKERS", value_name = "N")]
     pub workers: Option<usize>,
-    /// Run guests on threads of the daemon or in processes of their own [default: in_process]
+    /// Run guests in processes of their own or on threads of the daemon [default: process]
     #[arg(long, env = "WEIR_EXECUTOR_ISOLATION", value_name = "WHERE")]
     pub isolation: Option<Isolation>,
     /// Processes that share the workers, with --isolation process [default: one for each worker]
