@@ -24,7 +24,7 @@ pub(crate) use compiler::{Kind, kind_of_artefact};
 /// What compiling one module may take, where it has a process of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CompileLimits {
-    /// Address space of the process. Default: 4 GiB, where the largest real module measured took 2.2 GiB.
+    /// Address space that the process may add to what it began with. Default: 4 GiB, where the largest real module measured took 2.2 GiB.
     pub memory: MemBytes,
     /// CPU time, counted in whole seconds. Default: 5 minutes, where the same module took 126 seconds.
     pub cpu: Duration,

@@ -19,10 +19,12 @@ struct Dependency {
 }
 
 /// A family of crates and the only ones that may name it; the last of them are test crates.
-const OWNERS: [(&str, &[&str]); 3] = [
+const OWNERS: [(&str, &[&str]); 5] = [
     ("quinn", &["weir-link"]),
     ("etcd-client", &["weir-control", "weir-e2e", "weir-bench"]),
     ("wasmtime", &["weir-sandbox", "weir-bench"]),
+    ("landlock", &["weir-sandbox"]),
+    ("seccompiler", &["weir-sandbox"]),
 ];
 
 /// The vocabulary, which every crate may use.

@@ -49,13 +49,22 @@ fn confined(args: &[String]) -> io::Result<Vec<String>> {
     let [memory, cpu_s] = args else { return Err(io::Error::other("they are not given")) };
     let number = |text: &String| text.parse::<u64>().map_err(io::Error::other);
     confine::give_up_privileges()?;
-    confine::limit(Resource::As, number(memory)?)?;
+    // An allocator may have reserved a gigabyte before anything began, which is no part of what compiling takes.
+    confine::limit(Resource::As, number(memory)?.saturating_add(address_space()?))?;
     confine::limit(Resource::Cpu, number(cpu_s)?)?;
     confine::limit(Resource::Fsize, ARTEFACT_LEN_MAX)?;
     confine::limit(Resource::Nofile, OPEN_FILES_MAX)?;
     // Whatever fills the machine's memory, this is what should go first; without /proc the kernel's own choice stands.
     let _stands = fs::write("/proc/self/oom_score_adj", "1000");
     walls::confine(&Purpose::Compile)
+}
+
+/// The address space of this process, bytes.
+fn address_space() -> io::Result<u64> {
+    let status = fs::read_to_string("/proc/self/status")?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmSize:"));
+    let kib = line.and_then(|line| line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok());
+    kib.and_then(|kib| kib.checked_mul(1024)).ok_or_else(|| io::Error::other("the address space is not known"))
 }
 
 fn compile() -> (u8, String) {

@@ -100,6 +100,13 @@ fn judge(status: ExitStatus, words: String, limits: &CompileLimits) -> Result<()
         } else if is(Signal::KILL) || is(Signal::TERM) || is(Signal::BUS) {
             // Somebody sent it, or a page could not be had: the module is not to blame.
             Refusal::Machine(format!("the compiling process was ended by {}", signal_text(number)))
+        } else if is(Signal::SEGV) {
+            // Some allocators do this when their own records find no room.
+            Refusal::Module(format!(
+                "the compiler crashed on it, with {}; most likely {}",
+                signal_text(number),
+                no_memory()
+            ))
         } else {
             Refusal::Module(format!("the compiler crashed on it, with {}", signal_text(number)))
         });
