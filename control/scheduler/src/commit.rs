@@ -54,7 +54,12 @@ impl Leading {
         }
         let batch = self.batches.front().filter(|batch| !batch.is_empty())?;
         let hold = self.last_batch_busy && !batch.urgent && !batch.is_full() && self.batches.len() == 1;
-        Some(if hold { self.next_window } else { Instant(0) })
+        if !hold {
+            return Some(Instant(0));
+        }
+        // What a transaction costs beside its outcomes is shared by more of them.
+        let is_thin = batch.outcomes < limits::THIN_BATCH_OUTCOMES;
+        Some(if is_thin { self.thin_window } else { self.next_window })
     }
 
     /// Turns the oldest batch into a transaction.
@@ -172,6 +177,7 @@ impl Scheduler {
         }
         if leading.in_flight.is_some() {
             leading.next_window = now.mono + self.config.batch_window;
+            leading.thin_window = leading.next_window + self.config.batch_window;
             self.submit();
         }
     }

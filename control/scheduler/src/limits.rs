@@ -94,6 +94,8 @@ pub const FREE_RETRY_DELAY_MAX: Duration = Duration::from_secs(30);
 pub const IDEMPOTENCY_KEY_LEN_MAX: usize = 256;
 /// A batch with this many outcomes or more makes the next one wait for [`crate::Config::batch_window`].
 pub const BUSY_BATCH_OUTCOMES: usize = 32;
+/// A batch with fewer outcomes waits for twice that window.
+pub const THIN_BATCH_OUTCOMES: usize = 64;
 
 /// Most tasks of a service.
 pub const SERVICE_TASKS_MAX: u32 = 100_000;

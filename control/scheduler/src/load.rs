@@ -152,6 +152,7 @@ impl Leading {
             next_batch: 0,
             in_flight: None,
             next_window: Instant(0),
+            thin_window: Instant(0),
             last_batch_busy: false,
             commit_retry_at: None,
             backoffs: BTreeSet::new(),

@@ -158,6 +158,8 @@ pub(crate) struct Leading {
     pub(crate) in_flight: Option<InFlight>,
     /// A batch that may be held back leaves at this time.
     pub(crate) next_window: Instant,
+    /// The same of a batch with few outcomes.
+    pub(crate) thin_window: Instant,
     pub(crate) last_batch_busy: bool,
     pub(crate) commit_retry_at: Option<Instant>,
     pub(crate) backoffs: BTreeSet<(Instant, RunId, u32)>,
