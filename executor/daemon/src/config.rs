@@ -68,6 +68,9 @@ pub struct Config {
     pub metrics: Option<SocketAddr>,
     /// Directories that jobs may ask for, by name.
     pub publish: BTreeMap<String, PathBuf>,
+    /// Directories that jobs may change, by name.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub publish_writable: BTreeMap<String, PathBuf>,
     /// Labels for placement, over the facts that are found out (arch, os, cpus, kernel, hostname, version).
     pub labels: BTreeMap<String, String>,
 }
@@ -95,6 +98,7 @@ impl Default for Config {
             payload_memory: Size(512 << 20),
             metrics: None,
             publish: BTreeMap::new(),
+            publish_writable: BTreeMap::new(),
             labels: BTreeMap::new(),
         }
     }
@@ -138,7 +142,21 @@ impl Config {
             (self.compile_timeout.0 >= COMPILE_TIME_MIN, "compile_timeout", "it must be at least 1s"),
             (loopback, "metrics", "it must be a loopback address: the text is not protected"),
             (self.publish.values().all(|path| path.is_absolute()), "publish", "directories must be absolute paths"),
-            (self.publish.len() <= PUBLISH_MAX, "publish", "there may be at most 24"),
+            (
+                self.publish_writable.values().all(|path| path.is_absolute()),
+                "publish_writable",
+                "directories must be absolute paths",
+            ),
+            (
+                self.publish.len() + self.publish_writable.len() <= PUBLISH_MAX,
+                "publish",
+                "there may be at most 24, those of publish_writable included",
+            ),
+            (
+                !self.publish.keys().any(|name| self.publish_writable.contains_key(name)),
+                "publish_writable",
+                "a name is that of a directory of `publish` as well",
+            ),
             (self.labels.len() <= NODE_ATTRIBUTES_MAX / 2, "labels", "there may be at most 32"),
         ];
         if let Some((_, key, why)) = checks.into_iter().find(|(holds, ..)| !holds) {
@@ -150,8 +168,9 @@ impl Config {
         if let Some(bad) = self.control.iter().find(addr) {
             return Err(Problem { key: "control".to_owned(), why: format!("{bad:?} is not host:port") });
         }
-        let names =
-            self.publish.keys().map(|name| ("publish", name)).chain(self.labels.keys().map(|name| ("labels", name)));
+        let published = self.publish.keys().map(|name| ("publish", name));
+        let writable = self.publish_writable.keys().map(|name| ("publish_writable", name));
+        let names = published.chain(writable).chain(self.labels.keys().map(|name| ("labels", name)));
         for (key, name) in names {
             if !is_name(name) {
                 let why = format!("{name:?} is not a name: 1 to 63 of a-z, 0-9, '-', '_' and '.'");

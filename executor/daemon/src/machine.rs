@@ -36,6 +36,7 @@ pub(crate) fn attributes(config: &Config) -> Vec<(String, String)> {
         .map(|(name, value)| (name.to_owned(), value))
         .collect();
     attributes.extend(config.publish.keys().map(|name| (format!("dir.{name}"), "yes".to_owned())));
+    attributes.extend(config.publish_writable.keys().map(|name| (format!("dir.{name}"), "rw".to_owned())));
     attributes.extend(config.labels.clone());
     attributes.into_iter().collect()
 }

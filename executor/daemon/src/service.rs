@@ -122,6 +122,7 @@ fn sandbox_config(config: &Config, data: &DataDir, agent: &AgentConfig) -> Sandb
         cache_key: data.cache_key,
         cache_bytes_max: config.compile_cache.0,
         published: config.publish.clone(),
+        published_writable: config.publish_writable.clone(),
         isolation: match config.isolation {
             Isolation::InProcess => weir_sandbox::Isolation::InProcess,
             Isolation::Process => {

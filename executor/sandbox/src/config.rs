@@ -42,6 +42,8 @@ pub struct SandboxConfig {
     pub compile: CompileLimits,
     /// The directories that jobs may be granted, by name. Default: none.
     pub published: BTreeMap<String, PathBuf>,
+    /// Directories that jobs may be granted to change as well, by names of their own. Default: none.
+    pub published_writable: BTreeMap<String, PathBuf>,
 }
 
 impl Default for SandboxConfig {
@@ -57,6 +59,7 @@ impl Default for SandboxConfig {
             helper: Helper::InProcess,
             compile: CompileLimits::default(),
             published: BTreeMap::new(),
+            published_writable: BTreeMap::new(),
         }
     }
 }

@@ -1,25 +1,34 @@
-//! Directories that the operator published: opened once, granted by name, read-only.
+//! Directories that the operator published: opened once, granted by name, read-only unless both say otherwise.
 
 use std::{
     collections::BTreeMap,
     io,
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
-    path::{Path, PathBuf},
+    path::PathBuf,
 };
 
 use cap_std::{ambient_authority, fs::Dir};
 use wasmtime_wasi::{FsPerms, WasiCtxBuilder};
-use weir_wire::work::DirGrant;
+use weir_wire::{work::DirGrant, worker::PublishedName};
+
+use crate::config::SandboxConfig;
 
 /// The published directories, held open so that a name keeps meaning the directory it meant at the start.
 #[derive(Debug, Default)]
-pub(crate) struct Published(BTreeMap<String, Dir>);
+pub(crate) struct Published(BTreeMap<String, Directory>);
+
+#[derive(Debug)]
+struct Directory {
+    dir: Dir,
+    writable: bool,
+}
 
 /// A directory to be mounted for a guest.
 #[derive(Debug, Clone)]
 pub(crate) struct Mount {
     host_path: PathBuf,
     guest_path: String,
+    writable: bool,
 }
 
 impl Published {
@@ -27,23 +36,38 @@ impl Published {
     ///
     /// # Errors
     /// The path that cannot be opened, and why.
-    pub(crate) fn open(paths: &BTreeMap<String, PathBuf>) -> Result<Self, (PathBuf, io::Error)> {
-        let open = |path: &Path| Dir::open_ambient_dir(path, ambient_authority());
+    pub(crate) fn open(config: &SandboxConfig) -> Result<Self, (PathBuf, io::Error)> {
         let mut dirs = BTreeMap::new();
-        for (name, path) in paths {
-            dirs.insert(name.clone(), open(path).map_err(|error| (path.clone(), error))?);
+        for (paths, writable) in [(&config.published, false), (&config.published_writable, true)] {
+            for (name, path) in paths {
+                let opened = Dir::open_ambient_dir(path, ambient_authority());
+                let dir = opened.map_err(|error| (path.clone(), error))?;
+                if dirs.insert(name.clone(), Directory { dir, writable }).is_some() {
+                    let twice = format!("the name {name:?} is that of another one as well");
+                    return Err((path.clone(), io::Error::new(io::ErrorKind::AlreadyExists, twice)));
+                }
+            }
         }
         Ok(Self(dirs))
     }
 
     /// Directories that another process opened.
-    pub(crate) fn received(dirs: impl IntoIterator<Item = (String, OwnedFd)>) -> Self {
-        Self(dirs.into_iter().map(|(name, dir)| (name, Dir::from_std_file(dir.into()))).collect())
+    pub(crate) fn received(dirs: impl IntoIterator<Item = (PublishedName, OwnedFd)>) -> Self {
+        let directory = |(name, dir): (PublishedName, OwnedFd)| {
+            (name.name, Directory { dir: Dir::from_std_file(dir.into()), writable: name.writable })
+        };
+        Self(dirs.into_iter().map(directory).collect())
     }
 
-    /// All of them, by name.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (&String, BorrowedFd<'_>)> {
-        self.0.iter().map(|(name, dir)| (name, dir.as_fd()))
+    /// Their names, in order.
+    pub(crate) fn names(&self) -> Vec<PublishedName> {
+        let name = |(name, dir): (&String, &Directory)| PublishedName { name: name.clone(), writable: dir.writable };
+        self.0.iter().map(name).collect()
+    }
+
+    /// All of them in the order of their names, and whether they may be changed.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (BorrowedFd<'_>, bool)> {
+        self.0.values().map(|directory| (directory.dir.as_fd(), directory.writable))
     }
 
     /// Resolves the grants of a job.
@@ -54,15 +78,15 @@ impl Published {
         grants
             .iter()
             .map(|grant| {
-                let Some(dir) = self.0.get(&grant.name) else {
+                let Some(Directory { dir, writable }) = self.0.get(&grant.name) else {
                     return Err(format!("this node publishes no directory {:?}", grant.name));
                 };
-                if grant.writable {
+                if grant.writable && !writable {
                     return Err(format!("directory {:?} is published read-only", grant.name));
                 }
                 // The descriptor's own path leads to the opened directory, not to what has its name by then.
                 let host_path = PathBuf::from(format!("/proc/self/fd/{}", dir.as_raw_fd()));
-                Ok(Mount { host_path, guest_path: grant.guest_path.clone() })
+                Ok(Mount { host_path, guest_path: grant.guest_path.clone(), writable: grant.writable })
             })
             .collect()
     }
@@ -70,6 +94,7 @@ impl Published {
 
 impl Mount {
     pub(crate) fn add_to(&self, builder: &mut WasiCtxBuilder) -> wasmtime::Result<()> {
-        builder.preopened_dir(&self.host_path, &self.guest_path, FsPerms::ReadOnly).map(|_builder| ())
+        let perms = if self.writable { FsPerms::ReadWrite } else { FsPerms::ReadOnly };
+        builder.preopened_dir(&self.host_path, &self.guest_path, perms).map(|_builder| ())
     }
 }

@@ -55,7 +55,7 @@ impl Processes {
     pub(crate) fn start(setup: Setup) -> Result<Self, Error> {
         let cache =
             File::open(&setup.cache_dir).map_err(|source| Error::Cache { path: setup.cache_dir.clone(), source })?;
-        let names: Vec<String> = setup.published.iter().map(|(name, _)| name.clone()).collect();
+        let names = setup.published.names();
         let threads = |index: usize| (setup.threads + setup.processes - 1 - index) / setup.processes;
         let setups = (0..setup.processes).map(|index| WorkerSetup {
             threads: u32::try_from(threads(index)).unwrap_or(u32::MAX),

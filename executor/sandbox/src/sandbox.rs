@@ -82,12 +82,11 @@ impl Sandbox {
     /// A configuration, directory or machine that does not allow it.
     pub fn start(config: SandboxConfig, events: Events) -> Result<Self, Error> {
         let memory_max = check(&config)?;
+        let published = Published::open(&config).map_err(|(path, source)| Error::Published { path, source })?;
         let compiling = engine::compiling().map_err(|error| Error::Engine(format!("{error:#}")))?;
         let SandboxConfig { cache_dir, cache_key, cache_bytes_max, .. } = config;
         let cache = Cache::open(cache_dir.clone(), cache_key, cache_bytes_max, &compiling)
             .map_err(|source| Error::Cache { path: cache_dir.clone(), source })?;
-        let published =
-            Published::open(&config.published).map_err(|(path, source)| Error::Published { path, source })?;
         let (orders, inbox) = std::sync::mpsc::channel();
         let (workers, targets) = match (config.isolation, &config.helper) {
             (Isolation::Processes { number }, Helper::Program { path, args }) => {

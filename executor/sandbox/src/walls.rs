@@ -12,8 +12,8 @@ use std::{
 };
 
 use landlock::{
-    ABI, Access, AccessFs, AccessNet, CompatLevel, Compatible, PathBeneath, Ruleset, RulesetAttr, RulesetCreatedAttr,
-    RulesetStatus, Scope,
+    ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, PathBeneath, Ruleset, RulesetAttr,
+    RulesetCreatedAttr, RulesetStatus, Scope, make_bitflags,
 };
 use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
@@ -30,11 +30,15 @@ pub enum Purpose<'a> {
         cache: BorrowedFd<'a>,
         /// Published directories, which it may list and read.
         published: Vec<BorrowedFd<'a>>,
+        /// Those that it may also change.
+        writable: Vec<BorrowedFd<'a>>,
     },
 }
 
 /// The newest interface that is asked for: it adds signals and abstract sockets to files and TCP.
 const LANDLOCK: ABI = ABI::V6;
+/// What a worker may do in a published directory.
+const READ: BitFlags<AccessFs> = make_bitflags!(AccessFs::{ReadFile | ReadDir});
 /// What `prctl` is needed for: names of threads and of mappings, which show in tools, and the auxiliary vector.
 const PRCTL: [u64; 3] = [15, 0x5356_4d41, 0x4155_5856];
 
@@ -77,9 +81,10 @@ fn files(purpose: &Purpose<'_>) -> Result<RulesetStatus, landlock::RulesetError>
         .create()?;
     let rules = match purpose {
         Purpose::Compile => Vec::new(),
-        Purpose::Work { cache, published } => {
-            let published = published.iter().map(|dir| PathBeneath::new(*dir, AccessFs::ReadFile | AccessFs::ReadDir));
-            published.chain([PathBeneath::new(*cache, AccessFs::ReadFile)]).collect()
+        Purpose::Work { cache, published, writable } => {
+            let published = published.iter().map(|dir| PathBeneath::new(*dir, READ));
+            let writable = writable.iter().map(|dir| PathBeneath::new(*dir, READ | change()));
+            published.chain(writable).chain([PathBeneath::new(*cache, AccessFs::ReadFile)]).collect()
         }
     };
     let rules = rules.into_iter().map(Ok::<_, landlock::RulesetError>);
@@ -95,8 +100,11 @@ fn calls(purpose: &Purpose<'_>) -> io::Result<Result<(), seccompiler::Error>> {
     rules.insert(libc::SYS_prlimit64, vec![only(0, 0)?]);
     rules.insert(libc::SYS_tgkill, vec![only(0, u64::from(std::process::id()))?]);
     let mut programs = Vec::new();
-    if let Purpose::Work { .. } = purpose {
+    if let Purpose::Work { writable, .. } = purpose {
         rules.extend(WORK.iter().map(|call| (*call, Vec::new())));
+        if !writable.is_empty() {
+            rules.extend(CHANGE.iter().map(|call| (*call, Vec::new())));
+        }
         let thread = libc::CLONE_THREAD.cast_unsigned().into();
         rules.insert(libc::SYS_clone, vec![rule(0, SeccompCmpOp::MaskedEq(thread), thread)?]);
         // Its flags are behind a pointer, where no filter sees them; a C library then takes the call whose flags are seen.
@@ -105,6 +113,18 @@ fn calls(purpose: &Purpose<'_>) -> io::Result<Result<(), seccompiler::Error>> {
     }
     programs.push(filter(rules, errno(libc::EPERM), SeccompAction::Allow)?);
     Ok(programs.iter().try_for_each(|program| seccompiler::apply_filter(program)))
+}
+
+/// Files and directories, but no devices, sockets and pipes.
+fn change() -> BitFlags<AccessFs> {
+    AccessFs::WriteFile
+        | AccessFs::Truncate
+        | AccessFs::MakeReg
+        | AccessFs::MakeDir
+        | AccessFs::MakeSym
+        | AccessFs::RemoveFile
+        | AccessFs::RemoveDir
+        | AccessFs::Refer
 }
 
 const fn errno(number: i32) -> SeccompAction {
@@ -196,7 +216,25 @@ const WORK: &[i64] = &[
     libc::SYS_readlink,
 ];
 
-/// As [`Purpose::Work`] with directories that are open.
-pub(crate) fn around_worker<'a>(cache: &'a impl AsFd, published: impl Iterator<Item = BorrowedFd<'a>>) -> Purpose<'a> {
-    Purpose::Work { cache: cache.as_fd(), published: published.collect() }
+/// What guests need besides where they may change directories.
+const CHANGE: &[i64] = &[
+    libc::SYS_fallocate,
+    libc::SYS_linkat,
+    libc::SYS_mkdirat,
+    libc::SYS_pwritev,
+    libc::SYS_renameat,
+    libc::SYS_renameat2,
+    libc::SYS_symlinkat,
+    libc::SYS_unlinkat,
+    libc::SYS_utimensat,
+];
+
+/// As [`Purpose::Work`] with directories that are open, and whether they may be changed.
+pub(crate) fn around_worker<'a>(
+    cache: &'a impl AsFd,
+    published: impl Iterator<Item = (BorrowedFd<'a>, bool)>,
+) -> Purpose<'a> {
+    let (writable, published): (Vec<_>, Vec<_>) = published.partition(|(_, writable)| *writable);
+    let plain = |dirs: Vec<(BorrowedFd<'a>, bool)>| dirs.into_iter().map(|(dir, _)| dir).collect();
+    Purpose::Work { cache: cache.as_fd(), published: plain(published), writable: plain(writable) }
 }

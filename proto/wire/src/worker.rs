@@ -40,10 +40,20 @@ pub struct WorkerSetup {
     pub lanes: u32,
     /// Largest linear memory of any attempt.
     pub memory_max: MemBytes,
-    /// The names of the published directories, in the order of their descriptors.
-    pub published: Vec<String>,
+    /// The published directories, in the order of their descriptors.
+    pub published: Vec<PublishedName>,
 }
 wire_struct!(WorkerSetup { threads, lanes, memory_max, published });
+
+/// A published directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PublishedName {
+    /// Its name.
+    pub name: String,
+    /// Whether guests may be allowed to change it.
+    pub writable: bool,
+}
+wire_struct!(PublishedName { name, writable });
 
 /// What a worker process says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -126,7 +136,12 @@ mod tests {
 
     #[test]
     fn every_other_message_comes_back() {
-        let setup = WorkerSetup { threads: 2, lanes: 64, memory_max: MemBytes(1 << 30), published: vec!["x".into()] };
+        let setup = WorkerSetup {
+            threads: 2,
+            lanes: 64,
+            memory_max: MemBytes(1 << 30),
+            published: vec![PublishedName { name: "x".into(), writable: true }],
+        };
         let digest = Digest([3; 32]);
         let told = [ToWorker::Setup(setup), ToWorker::Load(digest), ToWorker::Unload(digest), ToWorker::Sync];
         assert!(told.iter().all(|message| again(message) == *message));

@@ -57,6 +57,21 @@ const EXHAUST: &str = r"
 
 /// A published directory with a secret beside it, and ways that lead there.
 fn world() -> (TempDir, Bench) {
+    let world = directories();
+    let published = world.path().join("published");
+    let bench = Bench::with(4, BTreeMap::from([("corpus".to_owned(), published)]));
+    (world, bench)
+}
+
+/// The same directory, published so that it may be changed.
+fn writable_world() -> (TempDir, Bench) {
+    let world = directories();
+    let published = BTreeMap::from([("corpus".to_owned(), world.path().join("published"))]);
+    let bench = Bench::configured(|config| config.published_writable = published);
+    (world, bench)
+}
+
+fn directories() -> TempDir {
     let world = tempfile::tempdir().expect("a writable world");
     let (published, outside) = (world.path().join("published"), world.path().join("outside"));
     fs::create_dir_all(published.join("inner")).expect("a writable world");
@@ -70,8 +85,7 @@ fn world() -> (TempDir, Bench) {
     symlink("../outside", published.join("directory-link")).expect("a writable world");
     symlink("/", published.join("root-link")).expect("a writable world");
     symlink("/proc/self", published.join("proc-link")).expect("a writable world");
-    let bench = Bench::with(4, BTreeMap::from([("corpus".to_owned(), published)]));
-    (world, bench)
+    world
 }
 
 fn act(bench: &mut Bench, then: &str, path: &str) -> End {
@@ -183,6 +197,87 @@ fn what_is_not_published_or_not_writable_is_denied_by_name() {
         let failure = end.failure().unwrap();
         assert!(failure.source == Source::Executor && failure.message.contains(words), "{failure:?}");
     }
+}
+
+fn change(bench: &mut Bench, then: &str, path: &str) -> End {
+    bench.run(&Guest::new(OPEN.replace("THEN", then)).payload(path.as_bytes()).dir("corpus", true))
+}
+
+#[test]
+fn what_is_published_writable_can_be_changed() {
+    let (world, mut bench) = writable_world();
+    let published = world.path().join("published");
+    for (then, path, check) in [
+        (CREATE, "created", "created"),
+        (CREATE, "inner/created", "inner/created"),
+        (MAKE_DIRECTORY, "", "new"),
+        (LINK, "inner/deep.txt", ""),
+        (UNLINK, "inside-link", ""),
+    ] {
+        // Of those that make `new`, each wants the name for itself.
+        if published.join("new").is_dir() {
+            fs::remove_dir(published.join("new")).unwrap();
+        }
+        let end = change(&mut bench, then, path);
+        assert_eq!(end.status(), Status::Succeeded, "{then} {path}: {end:?}");
+        assert!(check.is_empty() || published.join(check).exists(), "{check}");
+    }
+    assert_eq!(fs::read_to_string(published.join("new")).unwrap(), "deep");
+    assert_eq!(change(&mut bench, OVERWRITE, "open.txt").status(), Status::Succeeded);
+    // It writes the whole of its buffer.
+    let content = |name: &str| fs::read_to_string(published.join(name)).unwrap().trim_end_matches('\0').to_owned();
+    assert_eq!(content("open.txt"), "open.txt");
+    assert_eq!(change(&mut bench, RENAME, "open.txt").status(), Status::Succeeded);
+    assert_eq!(content("new"), "open.txt");
+    assert!(!published.join("open.txt").exists() && !published.join("inside-link").is_symlink());
+}
+
+#[test]
+fn nothing_outside_of_a_writable_directory_can_be_changed() {
+    let (world, mut bench) = writable_world();
+    let outside = world.path().join("outside");
+    let absolute = outside.join("new");
+    for (then, path) in [
+        (CREATE, "../outside/new"),
+        (CREATE, absolute.to_str().unwrap()),
+        (CREATE, "inner/../../outside/new"),
+        (CREATE, "directory-link/new"),
+        (CREATE, "directory-link/"),
+        (CREATE, "relative-link"),
+        (CREATE, "absolute-link"),
+        (CREATE, "root-link/tmp/new"),
+        (OVERWRITE, "relative-link"),
+        (OVERWRITE, "absolute-link"),
+        (OVERWRITE, "../outside/secret.txt"),
+        (UNLINK, "../outside/secret.txt"),
+        (UNLINK, "directory-link/secret.txt"),
+        (RENAME, "../outside/secret.txt"),
+        (RENAME, "directory-link/secret.txt"),
+        (LINK, "../outside/secret.txt"),
+        (LINK, "directory-link/secret.txt"),
+        (SYMLINK, "/etc/passwd"),
+    ] {
+        let end = change(&mut bench, then, path);
+        assert_eq!(end.reason(), Some(Reason::ExitNonzero), "{then} {path}: {end:?}");
+    }
+    // A link that a guest makes leads it no further than any other.
+    assert_eq!(change(&mut bench, SYMLINK, "../outside").status(), Status::Succeeded);
+    for (then, path) in [(CREATE, "new/new"), (OVERWRITE, "new/secret.txt"), (UNLINK, "new/secret.txt")] {
+        assert_eq!(change(&mut bench, then, path).reason(), Some(Reason::ExitNonzero), "{then} {path}");
+    }
+    let left: Vec<_> = fs::read_dir(&outside).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left, ["secret.txt"]);
+    assert_eq!(fs::read_to_string(outside.join("secret.txt")).unwrap(), "secret");
+}
+
+#[test]
+fn a_directory_that_may_be_changed_is_granted_to_be_read_alone_as_well() {
+    let (world, mut bench) = writable_world();
+    assert_eq!(act(&mut bench, READ, "open.txt").text(), "for all");
+    for then in [CREATE, OVERWRITE, UNLINK] {
+        assert_eq!(act(&mut bench, then, "open.txt").reason(), Some(Reason::ExitNonzero), "{then}");
+    }
+    assert_eq!(fs::read_to_string(world.path().join("published/open.txt")).unwrap(), "for all");
 }
 
 #[test]

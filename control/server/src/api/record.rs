@@ -213,11 +213,11 @@ fn budgets_record(resources: &spec::Resources) -> Budgets {
 }
 
 fn dir_record(dir: &spec::DirGrant) -> work::DirGrant {
-    work::DirGrant { name: dir.host.clone(), guest_path: dir.guest.clone(), writable: false }
+    work::DirGrant { name: dir.host.clone(), guest_path: dir.guest.clone(), writable: dir.writable }
 }
 
 fn dir_spec(dir: &work::DirGrant) -> spec::DirGrant {
-    spec::DirGrant { host: dir.name.clone(), guest: dir.guest_path.clone() }
+    spec::DirGrant { host: dir.name.clone(), guest: dir.guest_path.clone(), writable: dir.writable }
 }
 
 fn placement_record(placement: &spec::Placement) -> placement::Placement {

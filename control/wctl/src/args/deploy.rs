@@ -46,6 +46,10 @@ pub(crate) struct RunArgs {
     #[cfg(feature = "dev")]
     #[arg(long, value_name = "NAME=DIR", requires = "local")]
     pub(crate) publish: Vec<String>,
+    /// With --local: publish a directory that the task may change (repeatable)
+    #[cfg(feature = "dev")]
+    #[arg(long, value_name = "NAME=DIR", requires = "local")]
+    pub(crate) publish_writable: Vec<String>,
     /// Exit with the guest's own code (one task)
     #[arg(long)]
     pub(crate) propagate_exit: bool,

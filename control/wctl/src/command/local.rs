@@ -86,13 +86,8 @@ impl Local {
             |error: io::Error| Failure::new(Exit::Failed, format!("failed to use {}", dir.display())).because(error);
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir).map_err(failed)?;
         let cache_key = key(&dir).map_err(failed)?;
-        let mut published = BTreeMap::new();
-        for text in &args.publish {
-            let (name, host) = text.split_once('=').ok_or_else(|| {
-                Failure::usage(format!("--publish {text}: give a name and a directory, such as `corpus=/srv/corpus`"))
-            })?;
-            published.insert(name.to_owned(), PathBuf::from(host));
-        }
+        let published = directories("publish", &args.publish)?;
+        let published_writable = directories("publish-writable", &args.publish_writable)?;
         let threads = thread::available_parallelism().map_or(1, usize::from);
         let config = SandboxConfig {
             workers: threads.min(count.max(1) as usize),
@@ -100,6 +95,7 @@ impl Local {
             cache_dir: dir.join("compiled"),
             cache_key,
             published,
+            published_writable,
             helper: Helper::this_program(),
             ..SandboxConfig::default()
         };
@@ -162,6 +158,16 @@ impl Local {
     }
 }
 
+fn directories(flag: &str, pairs: &[String]) -> Result<BTreeMap<String, PathBuf>> {
+    let pair = |text: &String| {
+        let (name, host) = text.split_once('=').ok_or_else(|| {
+            Failure::usage(format!("--{flag} {text}: give a name and a directory, such as `corpus=/srv/corpus`"))
+        })?;
+        Ok((name.to_owned(), PathBuf::from(host)))
+    };
+    pairs.iter().map(pair).collect()
+}
+
 fn attempt(index: u32, payloads: &Prepared) -> Result<AttemptSpec> {
     let payload = payloads.of(index)?.into();
     let id = AttemptId { task: TaskId { run: RUN, index }, term: Term(1), grant: GrantSeq(u64::from(index) + 1) };
@@ -175,7 +181,7 @@ fn work_spec(spec: &JobSpec, module: Digest, count: u32) -> Result<WorkSpec> {
     let dir = |grant: &DirGrant| work::DirGrant {
         name: grant.host.clone(),
         guest_path: grant.guest.clone(),
-        writable: false,
+        writable: grant.writable,
     };
     Ok(WorkSpec {
         run: RUN,

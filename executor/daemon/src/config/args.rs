@@ -87,6 +87,9 @@ pub struct Args {
     /// Publish a directory to jobs (repeatable)
     #[arg(long, env = "WEIR_EXECUTOR_PUBLISH", value_name = "NAME=DIR", value_delimiter = ',')]
     pub publish: Vec<String>,
+    /// Publish a directory that jobs may change (repeatable)
+    #[arg(long, env = "WEIR_EXECUTOR_PUBLISH_WRITABLE", value_name = "NAME=DIR", value_delimiter = ',')]
+    pub publish_writable: Vec<String>,
     /// Label for placement (repeatable)
     #[arg(long, env = "WEIR_EXECUTOR_LABEL", value_name = "KEY=VALUE", value_delimiter = ',')]
     pub label: Vec<String>,
@@ -141,6 +144,8 @@ impl Args {
         config.worker_processes = self.worker_processes.or(config.worker_processes);
         config.workers = self.workers.or(config.workers);
         config.metrics = self.metrics.or(config.metrics);
+        let writable = pairs("publish_writable", &self.publish_writable)?;
+        config.publish_writable.extend(writable.into_iter().map(|(name, dir)| (name, dir.into())));
         config.publish.extend(pairs("publish", &self.publish)?.into_iter().map(|(name, dir)| (name, dir.into())));
         config.labels.extend(pairs("label", &self.label)?);
         Ok(())

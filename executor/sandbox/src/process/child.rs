@@ -21,7 +21,7 @@ use weir_wire::{
     attempt::{AttemptEvent, Command},
     codec::{Reader, Wire},
     id::Digest,
-    worker::{FRAME_LEN_AIM, FromWorker, LoadedModule, ToWorker, WorkerSetup, WorkerStart, WorkerUsage},
+    worker::{FRAME_LEN_AIM, FromWorker, LoadedModule, PublishedName, ToWorker, WorkerSetup, WorkerStart, WorkerUsage},
 };
 
 use super::frame::{Incoming, Outgoing};
@@ -69,7 +69,7 @@ fn work() -> io::Result<()> {
     let mut incoming = Incoming::with_descriptors(socket.try_clone()?);
     let (setup, cache, published) = set_up(&mut incoming)?;
     // Before there is a second thread: the others get it from this one.
-    let missing = walls::confine(&walls::around_worker(&cache, published.iter().map(|(_, dir)| dir)))?;
+    let missing = walls::confine(&walls::around_worker(&cache, published.iter()))?;
     let (events, reported) = unbounded_channel();
     let (answers, answered) = unbounded_channel();
     let setup = threads::Setup {
@@ -109,7 +109,7 @@ fn set_up(incoming: &mut Incoming) -> io::Result<(WorkerSetup, OwnedFd, Publishe
     let ToWorker::Setup(setup) = first else { return Err(io::Error::other("the first message is no set-up")) };
     let cache = incoming.descriptor()?;
     let dirs = setup.published.iter().map(|name| Ok((name.clone(), incoming.descriptor()?)));
-    let dirs = dirs.collect::<io::Result<Vec<(String, OwnedFd)>>>()?;
+    let dirs = dirs.collect::<io::Result<Vec<(PublishedName, OwnedFd)>>>()?;
     Ok((setup, cache, Published::received(dirs)))
 }
 

@@ -154,7 +154,7 @@ impl Seats {
 
     /// Takes in a process that was started: it is set up and told of all runs; the modules come from the preparing thread.
     pub(super) fn joined(&self, index: usize, link: Link) -> io::Result<()> {
-        let dirs = [self.cache.as_fd()].into_iter().chain(self.published.iter().map(|(_, dir)| dir));
+        let dirs = [self.cache.as_fd()].into_iter().chain(self.published.iter().map(|(dir, _)| dir));
         let dirs = dirs.map(|dir| dir.try_clone_to_owned()).collect::<io::Result<Vec<_>>>()?;
         let mut books = self.books();
         let runs = books.runs.values().map(|work| Command::Define(Box::new((**work).clone())));

@@ -131,7 +131,7 @@ pub struct DirDocument {
     pub host: String,
     /// The path in the guest.
     pub guest: String,
-    /// `ro`.
+    /// `ro`, or `rw` where the guest may change it.
     pub mode: String,
 }
 
@@ -253,7 +253,11 @@ fn cron(cron: &Cron) -> CronDocument {
 }
 
 fn dir(dir: &DirGrant) -> DirDocument {
-    DirDocument { host: dir.host.clone(), guest: dir.guest.clone(), mode: "ro".to_owned() }
+    DirDocument {
+        host: dir.host.clone(),
+        guest: dir.guest.clone(),
+        mode: if dir.writable { "rw" } else { "ro" }.to_owned(),
+    }
 }
 
 fn placement(placement: &Placement) -> PlacementDocument {

@@ -147,13 +147,15 @@ pub struct Resources {
     pub output_bytes: u64,
 }
 
-/// A directory that the node's operator published and the guest may read.
+/// A directory that the node's operator published and the guest may use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DirGrant {
     /// The name under which nodes publish it.
     pub host: String,
     /// The absolute path at which the guest sees it.
     pub guest: String,
+    /// Whether the guest may change it, where it is published so; default no.
+    pub writable: bool,
 }
 
 /// How often and under which fence attempts execute.

@@ -66,7 +66,7 @@ constraints = ["arch == x86_64", "zone == \"a b\""]
     assert_eq!(spec.resources.cpu_milli, 500);
     assert_eq!(spec.resources.fuel, 10_000_000_000);
     assert_eq!(spec.resources.timeout_ms, Some(60_000));
-    assert_eq!(spec.dirs, [DirGrant { host: "corpus".to_owned(), guest: "/data".to_owned() }]);
+    assert_eq!(spec.dirs, [DirGrant { host: "corpus".to_owned(), guest: "/data".to_owned(), writable: false }]);
     assert_eq!(spec.retry, Retry { attempts: Some(5), backoff_min_ms: 500, backoff_max_ms: 60_000 });
     assert_eq!(spec.placement.constraints[1], "zone == \"a b\"".parse().unwrap());
     assert_eq!(spec.module_digest().unwrap(), DIGEST);
@@ -142,11 +142,20 @@ fn refusals_name_the_key() {
 }
 
 #[test]
+fn a_directory_is_writable_only_where_that_is_said() {
+    for (mode, writable) in [("", false), ("mode = \"ro\"", false), ("mode = \"rw\"", true)] {
+        let text = toml(&format!("[[grants.dir]]\nhost = \"c\"\nguest = \"/c\"\n{mode}"));
+        let spec = JobSpec::from_toml(&text).unwrap();
+        assert_eq!(spec.dirs[0].writable, writable, "{mode}");
+        assert_eq!(JobSpec::from_document(&spec.to_document()).unwrap(), spec);
+    }
+    let invalid = JobSpec::from_toml(&toml("[[grants.dir]]\nhost = \"c\"\nguest = \"/c\"\nmode = \"w\"")).unwrap_err();
+    assert_eq!(invalid.problems[0].path, "grants.dir[0].mode");
+}
+
+#[test]
 fn later_features_are_refused_and_not_ignored() {
-    for (extra, path) in [
-        ("[[grants.dir]]\nhost = \"c\"\nguest = \"/c\"\nmode = \"rw\"", "grants.dir[0].mode"),
-        ("[[grants.net]]\nhost = \"example.org\"", "grants.net"),
-    ] {
+    for (extra, path) in [("[[grants.net]]\nhost = \"example.org\"", "grants.net")] {
         let invalid = JobSpec::from_toml(&toml(extra)).unwrap_err();
         assert_eq!(invalid.problems[0].path, path, "{extra}");
         assert!(invalid.problems[0].reason.contains("not supported by this version"), "{extra}: {invalid}");

@@ -54,7 +54,7 @@ fn confined(purpose: &str, dir: &Path) {
     let open = [&cache, &published].map(|dir| File::open(dir).expect("a directory"));
     let purpose = match purpose {
         "compile" => Purpose::Compile,
-        _ => Purpose::Work { cache: open[0].as_fd(), published: vec![open[1].as_fd()] },
+        _ => Purpose::Work { cache: open[0].as_fd(), published: vec![open[1].as_fd()], writable: Vec::new() },
     };
     let missing = weir_sandbox::confine(&purpose).expect("confined");
     writeln!(io::stdout(), "missing: {}", missing.join("; ")).expect("printed");

@@ -140,24 +140,26 @@ fn read_grants(value: Option<Value>, problems: &mut Vec<Problem>) -> Vec<DirGran
         let mut entry = Section::open(&format!("grants.dir[{i}]"), Some(value), problems);
         let host = entry.required("host", NAME_ALLOWED, check_name);
         let guest = entry.required("guest", "an absolute path without `.` and `..`", check_guest_path);
-        read_dir_mode(&mut entry);
+        let writable = read_dir_mode(&mut entry);
         if let Some(other) = guest.as_deref().and_then(|guest| grants.iter().position(|grant| grant.guest == guest)) {
             entry.refuse("guest", format!("is the guest path of grants.dir[{other}] as well"), "a path of its own");
         }
         entry.finish();
         if let (Some(host), Some(guest)) = (host, guest) {
-            grants.push(DirGrant { host, guest });
+            grants.push(DirGrant { host, guest, writable });
         }
     }
     grants
 }
 
-/// What belongs to the format but not to this version is told apart from what is simply wrong.
-fn read_dir_mode(section: &mut Section<'_>) {
+fn read_dir_mode(section: &mut Section<'_>) -> bool {
     match section.string("mode").as_deref() {
-        None | Some("ro") => {}
-        Some("rw") => section.refuse_unsupported("mode", "`rw`", "ro"),
-        Some(text) => section.refuse("mode", format!("`{}` is not known", text.escape_debug()), "ro"),
+        None | Some("ro") => false,
+        Some("rw") => true,
+        Some(text) => {
+            section.refuse("mode", format!("`{}` is not known", text.escape_debug()), "ro or rw");
+            false
+        }
     }
 }
 
