@@ -19,6 +19,24 @@ pub const CAT: &str = r#"(module
         (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8)))
         (br $again))))))"#;
 
+/// Writes its input into the file `task` of the first directory that it was granted.
+pub const STORE: &str = r#"(module
+  (import "wasi_snapshot_preview1" "fd_read" (func $read (param i32 i32 i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "path_open"
+    (func $open (param i32 i32 i32 i32 i32 i64 i64 i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+  (memory (export "memory") 1)
+  (data (i32.const 100) "task")
+  (func $check (param i32) (if (local.get 0) (then (call $exit (local.get 0)))))
+  (func (export "_start")
+    (i32.store (i32.const 0) (i32.const 1024))
+    (i32.store (i32.const 4) (i32.const 4096))
+    (call $check (call $read (i32.const 0) (i32.const 0) (i32.const 1) (i32.const 4)))
+    (call $check (call $open (i32.const 3) (i32.const 1) (i32.const 100) (i32.const 4)
+        (i32.const 9) (i64.const 64) (i64.const 0) (i32.const 0) (i32.const 12)))
+    (call $check (call $write (i32.load (i32.const 12)) (i32.const 0) (i32.const 1) (i32.const 8)))))"#;
+
 /// Sleeps until it is stopped.
 pub const SLEEP: &str = r#"(module
   (import "wasi_snapshot_preview1" "poll_oneoff" (func $poll (param i32 i32 i32 i32) (result i32)))
