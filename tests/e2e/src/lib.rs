@@ -7,6 +7,7 @@ pub mod chaos;
 pub mod cluster;
 pub mod daemon;
 pub mod etcd;
+pub mod foreign;
 pub mod guests;
 pub mod network;
 pub mod skip;
