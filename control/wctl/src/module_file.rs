@@ -1,6 +1,6 @@
 //! Wasm files, read locally before anything is sent.
 
-use weir_api::{Import, Module, ModuleKind};
+use weir_api::{Import, Module, ModuleKind, ModuleMemory, ModuleParts, ModuleTable};
 use weir_module::{Kind, Limits, Report, Unrunnable};
 
 use crate::{
@@ -30,11 +30,31 @@ fn module(bytes: &[u8], report: Report) -> Module {
         name: Some(import.item).filter(|item| !item.is_empty()),
     };
     Module {
+        parts: Some(parts(&report)),
         digest: input::digest(bytes),
         size: bytes.len() as u64,
         kind: kind(report.kind),
         imports: report.imports.into_iter().map(import).collect(),
         exports: report.exports.into_iter().map(|export| export.name).collect(),
+        sdk: report.task_interface,
+        made_with: report.producers.iter().map(ToString::to_string).collect(),
+    }
+}
+
+fn parts(report: &Report) -> ModuleParts {
+    let memory = |memory: &weir_module::Memory| ModuleMemory {
+        initial_bytes: memory.initial_bytes,
+        maximum_bytes: memory.maximum_bytes,
+    };
+    let table = |table: &weir_module::Table| ModuleTable { initial: table.initial, maximum: table.maximum };
+    ModuleParts {
+        memories: report.memories.iter().filter(|memory| !memory.imported).map(memory).collect(),
+        tables: report.tables.iter().filter(|table| !table.imported).map(table).collect(),
+        functions: report.functions,
+        code_bytes: report.code_bytes,
+        data_bytes: report.data_bytes,
+        memory_min_bytes: report.memory_min_bytes(),
+        memory_max_bytes: report.memory_max_bytes(),
     }
 }
 
@@ -69,6 +89,9 @@ mod tests {
         let module = inspect(COMMAND).unwrap();
         assert_eq!((module.kind, module.exports), (ModuleKind::WasiP1Command, vec!["_start".to_owned()]));
         assert_eq!(module.size, COMMAND.len() as u64);
+        let parts = module.parts.unwrap();
+        assert_eq!((parts.functions, parts.memory_min_bytes, parts.memory_max_bytes), (1, 0, Some(0)));
+        assert_eq!((module.sdk, module.made_with.len()), (None, 0));
     }
 
     #[test]

@@ -95,6 +95,7 @@ impl<'l> Scan<'l> {
             data_bytes: 0,
             core_modules: 0,
             producers: Vec::new(),
+            task_interface: None,
         };
         Self { limits, around: Vec::new(), report, found: Found::default() }
     }
@@ -218,6 +219,9 @@ impl<'l> Scan<'l> {
             self.found.command_run = true;
         } else if is_interface && is_task_run(name) {
             self.found.task_run = true;
+        }
+        if is_interface && let Some(version) = name.strip_prefix("weir:task/run@") {
+            self.report.task_interface = Some(shown(version));
         }
         self.found.other_command_run |= name.starts_with("wasi:cli/run@");
         self.found.other_task_run |= name.starts_with("weir:task/run");

@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+/// What one element of a table takes on a node, bytes.
+const TABLE_ELEMENT_BYTES: u64 = 8;
+
 /// What a binary is and has.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
@@ -29,6 +32,8 @@ pub struct Report {
     pub core_modules: u32,
     /// What it was made with, such as language, compiler and SDK; at most the first 64.
     pub producers: Vec<Producer>,
+    /// The version of the task interface that it exports, which is that of the SDK it was made with.
+    pub task_interface: Option<String>,
 }
 
 /// What kind of guest a binary is.
@@ -150,6 +155,42 @@ impl Report {
     #[must_use]
     pub fn memory_initial_bytes(&self) -> u64 {
         self.memories.iter().fold(0, |sum, memory| sum.saturating_add(memory.initial_bytes))
+    }
+
+    /// Returns what a task takes of its `memory` before its first instruction: memories and tables at their initial
+    /// sizes.
+    ///
+    /// Exact for a core module. In a component each core module is counted once, as toolchains instantiate them; what
+    /// one core module imports from another is counted where it is defined.
+    #[must_use]
+    pub fn memory_min_bytes(&self) -> u64 {
+        let memories = self.own_memories().map(|memory| memory.initial_bytes);
+        let tables = self.own_tables().map(|table| table.initial.saturating_mul(TABLE_ELEMENT_BYTES));
+        memories.chain(tables).fold(0, u64::saturating_add)
+    }
+
+    /// Returns what a task can take of its `memory` at most, by the maxima that its memories and tables declare; `None`
+    /// if one of them declares none.
+    #[must_use]
+    pub fn memory_max_bytes(&self) -> Option<u64> {
+        let memories = self.own_memories().map(|memory| memory.maximum_bytes);
+        let tables = self.own_tables().map(|table| Some(table.maximum?.saturating_mul(TABLE_ELEMENT_BYTES)));
+        memories.chain(tables).try_fold(0u64, |sum, most| Some(sum.saturating_add(most?)))
+    }
+
+    fn own_memories(&self) -> impl Iterator<Item = &Memory> {
+        self.memories.iter().filter(|memory| !memory.imported)
+    }
+
+    fn own_tables(&self) -> impl Iterator<Item = &Table> {
+        self.tables.iter().filter(|table| !table.imported)
+    }
+}
+
+impl fmt::Display for Producer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.field, self.name)?;
+        if self.version.is_empty() { Ok(()) } else { write!(f, " {}", self.version) }
     }
 }
 

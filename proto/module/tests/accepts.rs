@@ -104,3 +104,34 @@ fn producers_are_listed_once() {
     assert_eq!((producers[0].field.as_str(), producers[0].name.as_str()), ("language", "Rust"));
     assert_eq!(producers[0].version, "1.95");
 }
+
+#[test]
+fn the_memory_of_a_task_is_estimated() {
+    let estimate = |text: &str| {
+        let report = inspect(&wasm(text)).unwrap();
+        (report.memory_min_bytes(), report.memory_max_bytes())
+    };
+    assert_eq!(estimate("(module)"), (0, Some(0)));
+    assert_eq!(estimate("(module (memory 2 10) (table 100 200 funcref))"), ((2 << 16) + 800, Some((10 << 16) + 1_600)));
+    assert_eq!(estimate("(module (memory 2 10) (table 100 funcref))"), ((2 << 16) + 800, None));
+    assert_eq!(estimate("(module (memory 2))"), (2 << 16, None));
+    // What one core module of a component takes from another is counted where it is defined.
+    let component = r#"(component
+        (core module $a (memory (export "m") 3 4))
+        (core module $b (import "a" "m" (memory 1)) (table 10 10 funcref))
+        (core instance $i (instantiate $a))
+        (core instance (instantiate $b (with "a" (instance $i)))))"#;
+    assert_eq!(estimate(component), ((3 << 16) + 80, Some((4 << 16) + 80)));
+    // Sums do not wrap, whatever is claimed.
+    let (least, most) = estimate("(module (memory i64 0xffff_ffff_ffff) (table i64 0xffff_ffff_ffff_ffff funcref))");
+    assert_eq!((least, most), (u64::MAX, None));
+}
+
+#[test]
+fn the_version_of_the_sdk_is_that_of_its_interface() {
+    for (export, version) in
+        [("weir:task/run@0.1.0", Some("0.1.0")), ("weir:task/run@0.9.0", Some("0.9.0")), ("wasi:cli/run@0.2.3", None)]
+    {
+        assert_eq!(inspect(&component("", export)).unwrap().task_interface.as_deref(), version, "{export}");
+    }
+}

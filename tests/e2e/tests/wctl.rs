@@ -12,6 +12,44 @@ fn module(target: &str, name: &str) -> Result<String> {
 }
 
 #[test]
+fn a_module_is_described_alike_as_a_file_and_in_the_store() {
+    let run = || -> Result<()> {
+        let cluster = one_node()?;
+        for (target, name, sdk) in [
+            ("wasm32-wasip2", "hello", true),
+            ("wasm32-wasip1", "echo-wasi", false),
+            ("wasm32-wasip2", "echo-wasi", false),
+        ] {
+            let file = module(target, name)?;
+            let here = cluster.wctl(["module", "inspect", &file, "-o", "json"])?.expect(0)?.json()?;
+            let pushed = cluster.wctl(["module", "push", &file, "-o", "json"])?.expect(0)?.json()?;
+            let digest = field(&here, "digest")?.as_str().context("a digest")?.to_owned();
+            let stored = cluster.wctl(["module", "inspect", &digest, "-o", "json"])?.expect(0)?.json()?;
+            ensure!(here == stored && here == pushed, "{here}\n{stored}\n{pushed}");
+            ensure!(here["sdk"].is_string() == sdk, "{here}");
+            let least = field(&here, "parts.memory_min_bytes")?.as_u64().context("bytes")?;
+            ensure!(field(&here, "parts.memories")?.as_array().is_some_and(|memories| !memories.is_empty()), "{here}");
+            let made_with = field(&here, "made_with")?.to_string();
+            ensure!(made_with.contains("processed-by rustc "), "{here}");
+            let table = cluster.wctl(["module", "inspect", &digest])?.expect(0)?.text();
+            for part in ["memory of a task", "at least ", "initial memories and tables", "functions"] {
+                ensure!(table.contains(part), "{table}");
+            }
+            // One byte below the estimate, a task does not start.
+            let memory = format!("{}B", least - 1);
+            let poor = cluster.wctl(["run", &file, "--memory", &memory, "--input", "{}"])?.expect(11)?;
+            ensure!(
+                ["memory_limit", "table_limit"].iter().any(|reason| poor.stderr.contains(reason)),
+                "{}",
+                poor.stderr
+            );
+        }
+        Ok(())
+    };
+    run().expect("the test passes");
+}
+
+#[test]
 fn every_reading_command_answers_in_json_and_as_a_table() {
     let run = || -> Result<()> {
         let cluster = one_node()?;

@@ -8,7 +8,10 @@ use axum::{
 };
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
-use weir_api::{Code, Detail, Import, Module, ModuleKind, Page, PageQuery, Problem, Versioned, routes};
+use weir_api::{
+    Code, Detail, Import, Module, ModuleKind, ModuleMemory, ModuleParts, ModuleTable, Page, PageQuery, Problem,
+    Versioned, routes,
+};
 use weir_module::{Kind, Limits, Report};
 use weir_wire::{id::Digest, limits};
 
@@ -145,5 +148,25 @@ fn show(digest: &Digest, report: &Report) -> Module {
         },
         imports: report.imports.iter().map(import).collect(),
         exports: report.exports.iter().map(|export| export.name.clone()).collect(),
+        sdk: report.task_interface.clone(),
+        made_with: report.producers.iter().map(ToString::to_string).collect(),
+        parts: Some(parts(report)),
+    }
+}
+
+fn parts(report: &Report) -> ModuleParts {
+    let memory = |memory: &weir_module::Memory| ModuleMemory {
+        initial_bytes: memory.initial_bytes,
+        maximum_bytes: memory.maximum_bytes,
+    };
+    let table = |table: &weir_module::Table| ModuleTable { initial: table.initial, maximum: table.maximum };
+    ModuleParts {
+        memories: report.memories.iter().filter(|memory| !memory.imported).map(memory).collect(),
+        tables: report.tables.iter().filter(|table| !table.imported).map(table).collect(),
+        functions: report.functions,
+        code_bytes: report.code_bytes,
+        data_bytes: report.data_bytes,
+        memory_min_bytes: report.memory_min_bytes(),
+        memory_max_bytes: report.memory_max_bytes(),
     }
 }

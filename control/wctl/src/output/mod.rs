@@ -1,5 +1,6 @@
 //! Data on stdout, in the format that was asked for.
 
+mod module;
 mod storage;
 pub(crate) mod table;
 pub(crate) mod terminal;
@@ -163,12 +164,13 @@ fn pretty(value: &Value) -> String {
 
 #[cfg(test)]
 mod tests {
-    use weir_api::{Module, ModuleKind};
+    use weir_api::Module;
 
     use super::*;
 
     fn module() -> Module {
-        Module { digest: "sha256:ab".to_owned(), size: 1_536, kind: ModuleKind::Task, imports: vec![], exports: vec![] }
+        let json = r#"{"digest":"sha256:ab","size":1536,"kind":"task"}"#;
+        serde_json::from_str(json).unwrap()
     }
 
     #[test]

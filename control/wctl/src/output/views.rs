@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 use weir_api::{
-    ClusterInfo, Job, JobDiff, JobPlan, JobVersion, Module, ModuleKind, NamespaceInfo, Node, NodeDrain, NodeState,
-    PlannedQuota, Quota, Run, Task, TaskState, TaskWhy, Usage, WhyPending, spec::Change,
+    ClusterInfo, Job, JobDiff, JobPlan, JobVersion, NamespaceInfo, Node, NodeDrain, NodeState, PlannedQuota, Quota,
+    Run, Task, TaskState, TaskWhy, Usage, WhyPending, spec::Change,
 };
 
 use super::{
@@ -11,43 +11,6 @@ use super::{
     text::{ago, ahead, bytes, cores, count, micros, of_things},
     yaml,
 };
-
-impl View for Module {
-    const COLUMNS: &'static [&'static str] = &["DIGEST", "KIND", "SIZE", "IMPORTS", "EXPORTS"];
-    const WIDE_FROM: usize = 3;
-
-    fn name(&self) -> String {
-        self.digest.clone()
-    }
-
-    fn cells(&self) -> Vec<String> {
-        let (imports, exports) = (self.imports.len().to_string(), self.exports.len().to_string());
-        vec![self.digest.clone(), kind(self.kind).to_owned(), bytes(self.size), imports, exports]
-    }
-
-    fn fields(&self, _wide: bool) -> Vec<(&'static str, String)> {
-        let imports = self.imports.iter().map(|import| match &import.name {
-            Some(name) => format!("{}.{name}", import.module),
-            None => import.module.clone(),
-        });
-        vec![
-            ("digest", self.digest.clone()),
-            ("kind", kind(self.kind).to_owned()),
-            ("size", bytes(self.size)),
-            ("imports", imports.collect::<Vec<_>>().join("\n")),
-            ("exports", self.exports.join("\n")),
-        ]
-    }
-}
-
-const fn kind(kind: ModuleKind) -> &'static str {
-    match kind {
-        ModuleKind::WasiP1Command => "wasi-p1-command",
-        ModuleKind::WasiP2Command => "wasi-p2-command",
-        ModuleKind::Task => "task",
-        ModuleKind::Unknown => "unknown",
-    }
-}
 
 impl View for Job {
     const COLUMNS: &'static [&'static str] =

@@ -27,7 +27,7 @@ pub use cluster::{ClusterInfo, ClusterTotals, GcReport, GcRequest, SnapshotQuery
 pub use graph::{GraphEdge, GraphJob, JobGraph};
 pub use job::{Job, JobDiff, JobVersion};
 pub use log::{LogLevel, LogRecord, LogStream};
-pub use module::{Blob, Import, Module, ModuleKind};
+pub use module::{Blob, Import, Module, ModuleKind, ModuleMemory, ModuleParts, ModuleTable};
 pub use node::{Node, NodeDrain, NodeState, NodeTotals};
 pub use page::{LIMIT_DEFAULT, LIMIT_MAX, Page, PageQuery};
 pub use plan::{JobPlan, PlannedPlace, PlannedQuota, PlannedVictim};
