@@ -4,6 +4,7 @@ mod bench;
 mod chaos;
 mod ci;
 mod demo;
+mod fuzz;
 mod mutate;
 mod process;
 mod setup;
@@ -60,6 +61,12 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Fuzz one target with seeded mutations of its corpus, see docs/TESTING.md
+    Fuzz {
+        /// Handed over: `TARGET --seconds N --seed S`, or `TARGET --input FILE`
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// Put named faults into a copy of the code, and require the simulator to find each
     Mutate {
         /// Only this one
@@ -90,6 +97,7 @@ fn perform(task: Task) -> Result<ExitCode> {
     match task {
         Task::Sim { arguments } => return sim::sim(&arguments),
         Task::Chaos { arguments } => return chaos::chaos(&arguments),
+        Task::Fuzz { arguments } => return fuzz::fuzz(&arguments),
         Task::Setup => setup::setup(),
         Task::Demo => demo::demo(),
         Task::Test => test::test(),

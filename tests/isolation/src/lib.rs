@@ -469,7 +469,9 @@ pub fn isolation() -> Isolation {
 #[must_use]
 pub fn helper() -> Helper {
     let this = std::env::current_exe().expect("a running program");
-    let built = this.ancestors().nth(2).expect("a target directory");
+    let beside = this.parent().expect("a directory");
+    // A test is one directory below the programs.
+    let built = if beside.ends_with("deps") { beside.parent().expect("a target directory") } else { beside };
     let path = built.join("weir-isolation-helper");
     assert!(path.exists(), "{} is missing: run `cargo build --workspace --bins` first", path.display());
     Helper::Program { path, args: Vec::new() }

@@ -31,7 +31,7 @@ const OWNERS: [(&str, &[&str]); 5] = [
 const VOCABULARY: &str = "weir-wire";
 
 /// Which of our own crates each one may use, beside the vocabulary.
-const GRAPH: [(&str, &[&str]); 16] = [
+const GRAPH: [(&str, &[&str]); 17] = [
     ("weir-wire", &[]),
     ("weir-api", &[]),
     ("weir-module", &[]),
@@ -58,6 +58,7 @@ const GRAPH: [(&str, &[&str]); 16] = [
     ("weir-sim", &["weir-scheduler", "weir-agent"]),
     ("weir-e2e", &["weir-api", "weir-client", "weir-link"]),
     ("weir-isolation", &["weir-sandbox", "weir-module"]),
+    ("weir-fuzz", &["weir-api", "weir-module", "weir-isolation"]),
     (
         "weir-bench",
         &[

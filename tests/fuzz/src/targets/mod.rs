@@ -1,0 +1,4 @@
+pub(crate) mod guest;
+pub(crate) mod module;
+pub(crate) mod spec;
+pub(crate) mod wire;

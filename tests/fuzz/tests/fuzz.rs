@@ -1,0 +1,36 @@
+//! The committed corpus and a fixed number of seeded mutations of it: the same inputs on every machine.
+
+use weir_fuzz::{
+    Target,
+    campaign::{self, Amount, Tried},
+};
+
+const SEED: u64 = 0x5745_4952;
+
+fn nothing_is_found(target: Target, mutations: u64) {
+    let tried = campaign::run(target, SEED, Amount::Mutations(mutations)).expect("a corpus");
+    if let Tried { finding: Some(finding), .. } = tried {
+        panic!("{target}: {}\nthe input: {:?}", finding.message, finding.input);
+    }
+    assert!(tried.executions > mutations);
+}
+
+#[test]
+fn the_wire_decodes_anything_and_writes_it_back() {
+    nothing_is_found(Target::Wire, 20_000);
+}
+
+#[test]
+fn a_spec_is_refused_or_has_one_canonical_form() {
+    nothing_is_found(Target::Spec, 5_000);
+}
+
+#[test]
+fn a_module_is_refused_or_is_what_it_is_said_to_be() {
+    nothing_is_found(Target::Module, 5_000);
+}
+
+#[test]
+fn a_random_guest_passes_no_limit() {
+    nothing_is_found(Target::Guest, 60);
+}
