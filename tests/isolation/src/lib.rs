@@ -1,5 +1,7 @@
 //! The bench of the isolation suite: a sandbox, guests in WAT, and their ends.
 
+mod peak;
+
 use std::{
     collections::BTreeMap,
     io::Write,
@@ -7,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+pub use peak::Peak;
 use tempfile::TempDir;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use weir_sandbox::{Helper, Isolation, Sandbox, SandboxConfig, Used};
@@ -270,6 +273,13 @@ impl Bench {
     #[must_use]
     pub fn worker_pids(&self) -> Vec<u32> {
         self.sandbox.as_ref().expect("a running sandbox").worker_pids()
+    }
+
+    /// The processes in which guests run: workers, or this one.
+    #[must_use]
+    pub fn guest_pids(&self) -> Vec<u32> {
+        let workers = self.worker_pids();
+        if workers.is_empty() { vec![std::process::id()] } else { workers }
     }
 
     /// Prepares a module and says how that went.

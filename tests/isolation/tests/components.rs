@@ -173,6 +173,15 @@ fn a_command_component_keeps_to_its_budgets() {
 }
 
 #[test]
+fn handles_are_bounded() {
+    // Takes its standard output again and again, and gives none of it back.
+    let take = WRITER.replace("(local.set $out (call $get))", "(loop $more (local.set $out (call $get)) (br $more))");
+    let end = Bench::new().run_among_neighbours(&Guest::new(take.replace("TIMES", "1")));
+    assert_eq!((end.status(), end.reason()), (Status::Failed, Some(Reason::Trap)), "{end:?}");
+    assert!(end.ended.outcome.usage.fuel.0 < 10_000_000, "{end:?}");
+}
+
+#[test]
 fn a_task_returns_bytes() {
     let mut bench = Bench::new();
     for len in [0, 5, 1024, 1025, 200_000] {

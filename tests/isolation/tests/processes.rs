@@ -1,5 +1,7 @@
 //! The whole suite once more, with the guests in a worker process: the name of this program says so to the bench.
 
+#[path = "bounds.rs"]
+mod bounds;
 #[path = "commands.rs"]
 mod commands;
 #[path = "components.rs"]
@@ -14,6 +16,8 @@ mod leases;
 mod memory;
 #[path = "modules.rs"]
 mod modules;
+#[path = "network.rs"]
+mod network;
 #[path = "output.rs"]
 mod output;
 #[path = "time.rs"]

@@ -1,0 +1,110 @@
+//! Guests that look for the network: none is granted, so that they reach nothing, and for the machine's own services.
+
+use std::net::TcpListener;
+
+use weir_isolation::{Bench, Guest};
+use weir_wire::task::{Reason, Status};
+
+/// A preview 2 command that opens a socket and connects it to `ADDRESS`, four bytes, and `PORT`. It fails if it is
+/// denied, and traps if it is not.
+const CONNECT: &str = r#"(component
+    (import "wasi:sockets/network@0.2.0" (instance $network
+        (export "network" (type (sub resource)))
+        (type $error' (enum "unknown" "access-denied" "not-supported" "invalid-argument" "out-of-memory" "timeout"
+            "concurrency-conflict" "not-in-progress" "would-block" "invalid-state" "new-socket-limit"
+            "address-not-bindable" "address-in-use" "remote-unreachable" "connection-refused" "connection-reset"
+            "connection-aborted" "datagram-too-large" "name-unresolvable" "temporary-resolver-failure"
+            "permanent-resolver-failure"))
+        (export "error-code" (type (eq $error')))
+        (type $family' (enum "ipv4" "ipv6"))
+        (export "ip-address-family" (type (eq $family')))
+        (type $v4' (tuple u8 u8 u8 u8))
+        (export "ipv4-address" (type $v4 (eq $v4')))
+        (type $v6' (tuple u16 u16 u16 u16 u16 u16 u16 u16))
+        (export "ipv6-address" (type $v6 (eq $v6')))
+        (type $socket4' (record (field "port" u16) (field "address" $v4)))
+        (export "ipv4-socket-address" (type $socket4 (eq $socket4')))
+        (type $socket6' (record (field "port" u16) (field "flow-info" u32) (field "address" $v6) (field "scope-id" u32)))
+        (export "ipv6-socket-address" (type $socket6 (eq $socket6')))
+        (type $address' (variant (case "ipv4" $socket4) (case "ipv6" $socket6)))
+        (export "ip-socket-address" (type (eq $address')))))
+    (alias export $network "network" (type $net))
+    (alias export $network "error-code" (type $error))
+    (alias export $network "ip-address-family" (type $family))
+    (alias export $network "ip-socket-address" (type $address))
+    (import "wasi:sockets/instance-network@0.2.0" (instance $own
+        (alias outer 1 $net (type $net'))
+        (export "network" (type $net (eq $net')))
+        (export "instance-network" (func (result (own $net))))))
+    (import "wasi:sockets/tcp@0.2.0" (instance $tcp
+        (alias outer 1 $net (type $net'))
+        (export "network" (type $net (eq $net')))
+        (alias outer 1 $error (type $error'))
+        (export "error-code" (type $error (eq $error')))
+        (alias outer 1 $address (type $address'))
+        (export "ip-socket-address" (type $address (eq $address')))
+        (export "tcp-socket" (type $socket (sub resource)))
+        (export "[method]tcp-socket.start-connect" (func (param "self" (borrow $socket))
+            (param "network" (borrow $net)) (param "remote-address" $address) (result (result (error $error)))))))
+    (alias export $tcp "tcp-socket" (type $socket))
+    (import "wasi:sockets/tcp-create-socket@0.2.0" (instance $create
+        (alias outer 1 $error (type $error'))
+        (export "error-code" (type $error (eq $error')))
+        (alias outer 1 $family (type $family'))
+        (export "ip-address-family" (type $family (eq $family')))
+        (alias outer 1 $socket (type $socket'))
+        (export "tcp-socket" (type $socket (eq $socket')))
+        (export "create-tcp-socket" (func (param "address-family" $family) (result (result (own $socket) (error $error)))))))
+    (core module $memory (memory (export "memory") 1))
+    (core instance $memory (instantiate $memory))
+    (alias core export $memory "memory" (core memory $bytes))
+    (core func $own (canon lower (func $own "instance-network")))
+    (core func $create (canon lower (func $create "create-tcp-socket") (memory $bytes)))
+    (core func $connect (canon lower (func $tcp "[method]tcp-socket.start-connect") (memory $bytes)))
+    (core module $code
+        (import "memory" "memory" (memory 1))
+        (import "host" "own" (func $own (result i32)))
+        (import "host" "create" (func $create (param i32 i32)))
+        (import "host" "connect" (func $connect (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32)))
+        (func (export "run") (result i32)
+            (call $create (i32.const 0) (i32.const 16))
+            ;; No socket at all is as good as none that connects.
+            (if (i32.load8_u (i32.const 16)) (then (return (i32.const 1))))
+            (call $connect (i32.load (i32.const 20)) (call $own) (i32.const 0) (i32.const PORT)
+                ADDRESS (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0)
+                (i32.const 32))
+            (if (i32.eqz (i32.load8_u (i32.const 32))) (then unreachable))
+            (i32.ne (i32.load8_u (i32.const 33)) (i32.const 99))))
+    (core instance $code (instantiate $code (with "memory" (instance $memory)) (with "host" (instance
+        (export "own" (func $own)) (export "create" (func $create)) (export "connect" (func $connect))))))
+    (func $run (result (result)) (canon lift (core func $code "run")))
+    (instance $interface (export "run" (func $run)))
+    (export "wasi:cli/run@0.2.0" (instance $interface)))"#;
+
+fn connect(address: [u8; 4], port: u16) -> Guest {
+    let address: String = address.iter().map(|byte| format!("(i32.const {byte})")).collect();
+    Guest::new(CONNECT.replace("ADDRESS", &address).replace("PORT", &port.to_string()))
+}
+
+#[test]
+fn nothing_can_be_connected_to() {
+    let mut bench = Bench::new();
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    // This machine, the usual address of a cloud's metadata, and somewhere else.
+    for (address, port) in [([127, 0, 0, 1], port), ([169, 254, 169, 254], 80), ([192, 0, 2, 1], 443)] {
+        let end = bench.run_among_neighbours(&connect(address, port));
+        assert_eq!((end.status(), end.reason()), (Status::Failed, Some(Reason::ExitNonzero)), "{address:?}: {end:?}");
+    }
+    assert!(listener.accept().is_err(), "a guest has connected");
+}
+
+#[test]
+fn a_module_that_imports_a_way_to_connect_is_refused() {
+    let module = r#"(module
+        (import "wasi_snapshot_preview1" "sock_connect" (func (param i32 i32 i32) (result i32)))
+        (memory (export "memory") 1) (func (export "_start")))"#;
+    let refused = Bench::new().prepare(module.as_bytes()).refused.expect("refused");
+    assert!(refused.contains("sock_connect"), "{refused}");
+}
