@@ -143,7 +143,8 @@ fn verdict(summary: &Summary, failed: &[String]) -> Result<()> {
     if summary.passed == 0 {
         bail!("not one test ran");
     }
-    if summary.skipped() != expected {
+    // A registry that does not answer is nothing that a change could mend: those are said and counted, and stop nobody.
+    if summary.skipped() - summary.out_of_reach() != expected {
         bail!(
             "{} tests were skipped and xtask/skipped.txt says {expected}: mend the tests, or commit the new number",
             summary.skipped()
@@ -185,6 +186,8 @@ mod tests {
         let expected = expected_skips(SKIPPED).unwrap();
         let mut summary = after(&[PASSED]);
         summary.skips = vec!["x".to_owned(); expected];
+        verdict(&summary, &[]).unwrap();
+        summary.skips.push("a program: cannot be fetched: no route".to_owned());
         verdict(&summary, &[]).unwrap();
         summary.skips.push("one: too many".to_owned());
         assert!(verdict(&summary, &[]).unwrap_err().to_string().contains("skipped"));

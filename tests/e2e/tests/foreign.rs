@@ -66,7 +66,7 @@ json.dump(found, sys.stdout, sort_keys=True)
 fn with(test: &str, foreign: &Foreign, run: impl FnOnce(&Program) -> Result<()>) {
     match foreign.find().expect("the pinned program, or nothing") {
         Found::Here(program) => run(&program).expect(test),
-        Found::Missing(why) => skip::note(test, &why),
+        Found::Missing(why) => skip::note(test, &format!("cannot be fetched: {why}")),
     }
 }
 

@@ -1,5 +1,8 @@
 //! Reads what the test harness prints and adds up its results.
 
+/// What a test says that needs a package registry which does not answer.
+const OUT_OF_REACH: &str = "cannot be fetched";
+
 /// What all test binaries together came to.
 #[derive(Debug, Default)]
 pub(super) struct Summary {
@@ -27,6 +30,11 @@ impl Summary {
     }
 
     /// Tests that did not run, for whatever reason.
+    /// Of those that were skipped, how many wait for something outside of this machine.
+    pub(super) fn out_of_reach(&self) -> usize {
+        self.skips.iter().filter(|reason| reason.contains(OUT_OF_REACH)).count()
+    }
+
     pub(super) fn skipped(&self) -> usize {
         self.skips.len() + self.ignored
     }

@@ -55,7 +55,7 @@ const GRAPH: [(&str, &[&str]); 17] = [
             "weir-sim",
         ],
     ),
-    ("weir-sim", &["weir-scheduler", "weir-agent"]),
+    ("weir-sim", &["weir-scheduler", "weir-agent", "weir-api"]),
     ("weir-e2e", &["weir-api", "weir-client", "weir-link"]),
     ("weir-isolation", &["weir-sandbox", "weir-module"]),
     ("weir-fuzz", &["weir-api", "weir-module", "weir-isolation"]),
