@@ -13,8 +13,8 @@ use weir_link::{Backoff, CODE_NORMAL, CONTROL_SERVER_NAME, Connector, Error, Lin
 /// First and longest wait before a replica is tried again.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(5));
 
-/// A replica that speaks sooner than this has led all along: whoever has no session finds it by asking, and whoever has
-/// one may have it with that very replica, under another address.
+/// A replica that speaks sooner than this has led all along: whoever has a session may have it with that very replica,
+/// under another address.
 const LED_BEFORE: Duration = Duration::from_secs(2);
 
 /// A replica that called, by its place in the list of addresses, and the session with it.
@@ -62,7 +62,8 @@ impl Scout {
                 return Ok(());
             }
         };
-        if begun.elapsed() < LED_BEFORE {
+        // Without a session, the one that speaks is welcome: asking may hang at an address where nobody is.
+        if begun.elapsed() < LED_BEFORE && self.active.borrow().is_some() {
             link.session.close(CODE_NORMAL, "nobody was to speak yet");
             return Ok(());
         }

@@ -23,6 +23,9 @@ const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), weir_wire::lim
 const EVENTS_MAX: usize = 64;
 /// How long the control plane may leave a full queue unread before the session counts as lost.
 const SEND_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long an executor that had a leader waits for the call of the next one before it asks around: twice what a replica
+/// needs to be elected once the lease is free.
+const CALL_WAIT: Duration = Duration::from_secs(1);
 /// How long the last frames may take at the end.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -148,6 +151,7 @@ impl Dialler {
         let mut backoff = Backoff::new(BACKOFF.0, BACKOFF.1);
         let mut turn = 0;
         let mut next = None;
+        let mut served = false;
         loop {
             let found = match next.take() {
                 Some(call) => Ok(call),
@@ -181,12 +185,16 @@ impl Dialler {
                 }
             }
             if self.accepted.swap(false, Ordering::Relaxed) {
-                self.ever_accepted = true;
+                (self.ever_accepted, served) = (true, true);
                 backoff.reset();
             }
             // That replica does not lead, or fell silent, and a dead address takes long to be given up: begin with the next.
             turn += 1;
-            let wait = backoff.next_wait(scout::next_random(&mut self.random));
+            let mut wait = backoff.next_wait(scout::next_random(&mut self.random));
+            if std::mem::take(&mut served) && self.control.len() > 1 {
+                // Whoever leads next calls, over a session that asking around would end.
+                wait = wait.max(CALL_WAIT);
+            }
             next = tokio::select! {
                 Some(call) = called.recv() => Some(call),
                 () = tokio::time::sleep(wait) => None,

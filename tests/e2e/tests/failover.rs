@@ -57,6 +57,23 @@ fn until_another_leads(cluster: &Cluster, before: usize) -> Result<usize> {
 }
 
 #[test]
+fn executors_hear_of_the_next_leader_when_one_steps_down() {
+    on_etcd("executors_hear_of_the_next_leader_when_one_steps_down", three_replicas(), |cluster| {
+        let (service, batch) = start_work(cluster)?;
+        let first = cluster.leader()?.context("a leader")?;
+        cluster.replica_mut(first).signal("TERM")?;
+        until_another_leads(cluster, first)?;
+        for executor in 0..2 {
+            // Those that ask around hear that nobody leads yet, and then that there is nobody where the leader was.
+            let daemon = cluster.executor_mut(executor);
+            daemon.wait_for_line(&["another replica leads"], BEYOND_THE_LEASE * 4)?;
+            ensure!(!daemon.has_said("this replica is not the leader"), "{}", daemon.tail(20));
+        }
+        check_work(cluster, &service, &batch)
+    });
+}
+
+#[test]
 fn the_next_replica_takes_over_from_a_killed_leader() {
     on_etcd("the_next_replica_takes_over_from_a_killed_leader", three_replicas(), |cluster| {
         let (service, batch) = start_work(cluster)?;
