@@ -218,6 +218,7 @@ impl Wiring {
             board: shared.status.clone(),
             events: leader_tx,
             refused: refused_rx,
+            claimed: std::sync::OnceLock::new(),
         };
         let runtime = Handle::current();
         let sessions = Sessions::new(events_tx, leading_rx, handle.clone(), shared, runtime);
