@@ -39,12 +39,10 @@ impl Api {
     /// Nothing that could not be recorded is accepted.
     fn check_room(&self) -> Result<(), Refusal> {
         let status = self.handle.status();
-        if !status.store_full {
-            return Ok(());
-        }
         let error = match status.store {
-            Health::Retrying { error, .. } => error,
-            Health::Unknown | Health::Ok => String::new(),
+            Health::Retrying { error, .. } if status.store_full => error,
+            // Where nothing is waiting to be written, nothing would find out that there is room again.
+            Health::Retrying { .. } | Health::Unknown | Health::Ok => return Ok(()),
         };
         let detail = format!("the store is full, so nothing was done; it is tried again until there is room ({error})");
         Err(Refusal::new(Code::BackPressure, detail).retry_after(STORE_RETRY_AFTER_S))

@@ -7,7 +7,7 @@ use axum::{
 use serde_json::json;
 
 use super::world::{World, digest, module};
-use crate::api::Auth;
+use crate::{api::Auth, status::Part};
 
 /// Method, path and body; the status, the code, and a part of the detail. `RUNS`, `NO-RUN`, `MODULE`, `ABSENT`,
 /// `NO-ITEMS` and `EMPTY` stand for what the test fills in.
@@ -134,4 +134,21 @@ async fn announced_and_streamed_bodies_are_bounded() {
     assert_eq!(spec.json()["code"], "too_large");
     let prefix = world.get(&format!("/v1/search?prefix={}", "a".repeat(81))).await;
     assert_eq!(prefix.json()["details"][0]["path"], "prefix");
+}
+
+#[tokio::test]
+async fn a_store_that_was_full_is_tried_again_where_nothing_waits_to_be_written() {
+    let world = World::new(Auth::Open);
+    // A candidate heard so, and nobody has written anything since.
+    world.board.full();
+    world.deploy("j", 1).await;
+    world.start(&json!({ "job": "j" })).await;
+    world.board.failed(Part::Commits, "no space");
+    let refused = world.post("/v1/namespaces/default/runs", &json!({ "job": "j" }), None).await;
+    assert_eq!(
+        (refused.status.as_u16(), &refused.json()["code"]),
+        (429, &json!("back_pressure")),
+        "{}",
+        refused.text()
+    );
 }
