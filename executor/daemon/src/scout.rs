@@ -59,6 +59,7 @@ impl Scout {
             frame = link.receiver.recv() => frame,
             _ended = elsewhere => {
                 link.session.close(CODE_NORMAL, "there is another session");
+                backoff.reset();
                 return Ok(());
             }
         };

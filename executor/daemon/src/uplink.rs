@@ -23,6 +23,8 @@ const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), weir_wire::lim
 const EVENTS_MAX: usize = 64;
 /// How long the control plane may leave a full queue unread before the session counts as lost.
 const SEND_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long one of several replicas may take to be reached.
+const CONNECT_MAX: Duration = Duration::from_secs(2);
 /// How long an executor that had a leader waits for the call of the next one before it asks around: twice what a replica
 /// needs to be elected once the lease is free.
 const CALL_WAIT: Duration = Duration::from_secs(1);
@@ -208,7 +210,11 @@ impl Dialler {
         let count = self.control.len();
         let mut worst = Error::NoAddress;
         for replica in (turn..turn + count).map(|at| at % count) {
-            match scout::connect(&self.connector, &self.control[replica]).await {
+            let connecting = scout::connect(&self.connector, &self.control[replica]);
+            // Where there are others, an address at which nobody is must not hold them up.
+            let found =
+                if count > 1 { tokio::time::timeout(CONNECT_MAX, connecting).await } else { Ok(connecting.await) };
+            match found.unwrap_or(Err(Error::NoAddress)) {
                 Ok(link) => return Ok((replica, link)),
                 Err(error) if matches!(worst, Error::Refused { .. }) => tracing::debug!(%error, "no connection"),
                 Err(error) => worst = error,
