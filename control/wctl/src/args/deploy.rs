@@ -95,7 +95,7 @@ pub(crate) struct SpecArgs {
     /// Argument of the program (repeatable)
     #[arg(long, value_name = "ARG", allow_hyphen_values = true)]
     pub(crate) arg: Vec<String>,
-    /// Published directory that the guest may read: `dir:NAME:GUEST[:ro]` (repeatable)
+    /// Published directory: `dir:NAME:GUEST[:ro|:rw]`, read-only unless it says `rw` (repeatable)
     #[arg(long, value_name = "GRANT")]
     pub(crate) grant: Vec<String>,
     /// Times that a failed attempt is tried again [default: 2; with `run` of a module: 0]

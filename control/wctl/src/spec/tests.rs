@@ -39,6 +39,9 @@ fn flags_set_fields() {
     assert_eq!(spec.env["B"], "x=y");
     assert_eq!(spec.args, ["--top"]);
     assert_eq!((spec.dirs.len(), spec.dirs[0].guest.as_str()), (2, "/data"));
+    let mut writable = flags;
+    writable.grant = vec!["dir:out:/out:rw".to_owned()];
+    assert!(JobSpec::from_value(&value(&writable).unwrap()).unwrap().dirs[0].writable);
     assert_eq!((spec.retry.attempts, spec.retry.backoff_max_ms), (Some(1), 2_000));
     let constraints: Vec<_> = spec.placement.constraints.iter().map(ToString::to_string).collect();
     assert_eq!(constraints, ["arch == x86_64", "os == linux"]);
@@ -57,7 +60,7 @@ fn malformed_flags_are_refused() {
     for (change, path) in [
         ((|f| f.count = Some("0".to_owned())) as fn(&mut SpecArgs), "job.count"),
         (|f| f.memory = Some("lots".to_owned()), "resources.memory"),
-        (|f| f.grant = vec!["dir:c:/d:rw".to_owned()], "grants.dir[0].mode"),
+        (|f| f.grant = vec!["dir:c:/d:w".to_owned()], "grants.dir[0].mode"),
         (|f| f.kind = Some("servce".to_owned()), "job.kind"),
         (|f| f.retries = Some(1_000), "retry.attempts"),
         (|f| f.env = vec!["WEIR_X=1".to_owned()], "job.env.WEIR_X"),
