@@ -6,6 +6,7 @@ mod setting;
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
+use weir_sandbox::Helper;
 use weir_wire::limits::NODE_ATTRIBUTES_MAX;
 
 pub use args::Args;
@@ -46,6 +47,10 @@ pub struct Config {
     pub workers: Option<usize>,
     /// Where guests run: `process` or `in_process`. Default `process`.
     pub isolation: Isolation,
+    /// What is started to compile modules and to run guests in processes of its own. Default: this program, whose `main`
+    /// then has to call [`crate::run_helper`] first. Not a setting of files.
+    #[serde(skip, default = "Helper::this_program")]
+    pub helper: Helper,
     /// With `isolation = "process"`, how many processes share the workers, 1 up to their number. Default: one for each.
     pub worker_processes: Option<usize>,
     /// Attempts that one worker holds at a time, 1 to 1024. Default 64.
@@ -86,6 +91,7 @@ impl Default for Config {
             cpus: None,
             memory: None,
             workers: None,
+            helper: Helper::this_program(),
             isolation: Isolation::Process,
             worker_processes: None,
             lanes_per_worker: 64,

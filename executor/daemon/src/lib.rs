@@ -23,4 +23,4 @@ mod uplink;
 pub use config::{Args, Config, CpuCount, Isolation, Problem, Size, Span};
 pub use exit::{Error, exit_code};
 pub use service::run;
-pub use weir_sandbox::run_helper;
+pub use weir_sandbox::{Helper, run_helper};

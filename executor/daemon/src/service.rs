@@ -4,7 +4,7 @@ use anyhow::Context;
 use tokio::sync::{mpsc, oneshot, watch};
 use weir_agent::{Agent, Config as AgentConfig, ExitReason, Stats};
 use weir_link::{Connector, Identity};
-use weir_sandbox::{CompileLimits, Helper, Sandbox, SandboxConfig};
+use weir_sandbox::{CompileLimits, Sandbox, SandboxConfig};
 use weir_wire::units::MemBytes;
 
 use crate::{
@@ -24,7 +24,7 @@ use crate::{
 /// It runs on a thread of its own with a current-thread runtime; the caller's runtime only waits. Dropping the future
 /// leaves it running until `shutdown`.
 ///
-/// The program is started once more to compile modules and to run guests: its `main` calls [`crate::run_helper`] first.
+/// [`Config::helper`] is started once more to compile modules and to run guests.
 ///
 /// # Errors
 /// A setting, identity, directory or machine that cannot be used; see [`crate::Error`] for those that a script may want
@@ -131,7 +131,7 @@ fn sandbox_config(config: &Config, data: &DataDir, agent: &AgentConfig) -> Sandb
                 weir_sandbox::Isolation::Processes { number }
             }
         },
-        helper: Helper::this_program(),
+        helper: config.helper.clone(),
         compile: CompileLimits {
             memory: MemBytes(config.compile_memory.0),
             cpu: config.compile_cpu.0,

@@ -10,7 +10,7 @@ use std::{
 
 use tokio::{sync::oneshot, task::JoinHandle, time::timeout};
 use weir_agent::ExitReason;
-use weir_executor::{Config, Error, Size, Span, run};
+use weir_executor::{Config, Error, Helper, Size, Span, run};
 use weir_link::{
     FrameReceiver, Identity, Link, Listener, RefusalCause, Session,
     issue::{ClusterCa, Validity},
@@ -123,6 +123,7 @@ impl Stage {
             workers: Some(1),
             lanes_per_worker: 4,
             grace: Span(Duration::from_millis(50)),
+            helper: Helper::Program { path: env!("CARGO_BIN_EXE_weir-executor").into(), args: Vec::new() },
             ..Config::default()
         }
     }
