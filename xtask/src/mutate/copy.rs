@@ -100,7 +100,7 @@ mod tests {
     #[test]
     fn only_the_members_of_the_manifest_change() {
         let manifest = with_members("[workspace]\nmembers = [\n  \"a\",\n]\nexclude = [\"b\"]\n").unwrap();
-        let members = "\"proto/wire\", \"control/scheduler\", \"executor/agent\", \"tests/sim\"";
+        let members = "\"proto/wire\", \"proto/api\", \"control/scheduler\", \"executor/agent\", \"tests/sim\"";
         assert_eq!(manifest, format!("[workspace]\nmembers = [{members}]\nexclude = [\"b\"]\n"));
     }
 }
