@@ -4,9 +4,14 @@ use std::{
     collections::VecDeque,
     fs::File,
     io::{BufRead as _, BufReader, Write as _},
+    net::{TcpListener, UdpSocket},
+    ops::Range,
     path::Path,
     process::{Child, Command, ExitStatus, Stdio},
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -203,13 +208,28 @@ fn read_lines(pipe: Box<dyn std::io::Read + Send>, log: &Log, mut file: Option<F
     log.grown.notify_all();
 }
 
-/// Two addresses on loopback with ports that were free a moment ago.
+/// Where ports come from: below those that the kernel gives to outgoing connections, any of which could otherwise take a
+/// port between now and its use.
+const PORTS: Range<u16> = 20_000..32_000;
+
+/// A port on loopback that is free for TCP and UDP, and that this process is given once.
 ///
 /// # Errors
 /// No port is free.
 pub fn free_port() -> Result<u16> {
-    let socket = std::net::TcpListener::bind("127.0.0.1:0").context("find a free port")?;
-    Ok(socket.local_addr()?.port())
+    static GIVEN: AtomicU32 = AtomicU32::new(0);
+    let count = u32::from(PORTS.end - PORTS.start);
+    // Test programs that run at the same time begin far from each other.
+    let first = std::process::id().wrapping_mul(97);
+    for _ in 0..count {
+        let place = first.wrapping_add(GIVEN.fetch_add(1, Ordering::Relaxed)) % count;
+        let port = PORTS.start + u16::try_from(place).context("a port")?;
+        let address = ("127.0.0.1", port);
+        if TcpListener::bind(address).is_ok() && UdpSocket::bind(address).is_ok() {
+            return Ok(port);
+        }
+    }
+    bail!("no port is free")
 }
 
 /// CPU seconds that a process has used, from the kernel's accounting.
