@@ -222,11 +222,11 @@ fn dir_spec(dir: &work::DirGrant) -> spec::DirGrant {
 
 fn placement_record(placement: &spec::Placement) -> placement::Placement {
     let affinity = |affinity: &spec::Affinity| placement::Affinity {
-        constraint: constraint_record(&affinity.constraint),
+        constraint: (&affinity.constraint).into(),
         weight: affinity.weight.into(),
     };
     placement::Placement {
-        constraints: placement.constraints.iter().map(constraint_record).collect(),
+        constraints: placement.constraints.iter().map(Into::into).collect(),
         affinities: placement.affinities.iter().map(affinity).collect(),
         spread: placement.spread.clone(),
         max_per_node: placement.max_per_node.unwrap_or(0),
@@ -236,61 +236,16 @@ fn placement_record(placement: &spec::Placement) -> placement::Placement {
 
 fn placement_spec(placement: &placement::Placement) -> spec::Placement {
     let affinity = |affinity: &placement::Affinity| spec::Affinity {
-        constraint: constraint_spec(&affinity.constraint),
+        constraint: (&affinity.constraint).into(),
         weight: i8::try_from(affinity.weight).unwrap_or(if affinity.weight < 0 { i8::MIN } else { i8::MAX }),
     };
     spec::Placement {
-        constraints: placement.constraints.iter().map(constraint_spec).collect(),
+        constraints: placement.constraints.iter().map(Into::into).collect(),
         affinities: placement.affinities.iter().map(affinity).collect(),
         spread: placement.spread.clone(),
         max_per_node: (placement.max_per_node > 0).then_some(placement.max_per_node),
         pool: placement.pool.clone(),
     }
-}
-
-fn constraint_record(constraint: &spec::Constraint) -> placement::Constraint {
-    use placement::{Comparison, Operator};
-    let operator = match constraint.operator {
-        spec::Operator::Equal => Operator::Equal,
-        spec::Operator::NotEqual => Operator::NotEqual,
-        spec::Operator::In => Operator::In,
-        spec::Operator::NotIn => Operator::NotIn,
-        spec::Operator::Matches => Operator::Matches,
-        spec::Operator::Version(comparison) => Operator::Version(match comparison {
-            spec::Comparison::Equal => Comparison::Equal,
-            spec::Comparison::NotEqual => Comparison::NotEqual,
-            spec::Comparison::Less => Comparison::Less,
-            spec::Comparison::LessOrEqual => Comparison::LessOrEqual,
-            spec::Comparison::Greater => Comparison::Greater,
-            spec::Comparison::GreaterOrEqual => Comparison::GreaterOrEqual,
-        }),
-        spec::Operator::Exists => Operator::Exists,
-        spec::Operator::NotExists => Operator::NotExists,
-    };
-    placement::Constraint { attribute: constraint.attribute.clone(), operator, values: constraint.values.clone() }
-}
-
-/// A constraint as the API shows it.
-pub(super) fn constraint_spec(constraint: &placement::Constraint) -> spec::Constraint {
-    use placement::{Comparison, Operator};
-    let operator = match constraint.operator {
-        Operator::Equal => spec::Operator::Equal,
-        Operator::NotEqual => spec::Operator::NotEqual,
-        Operator::In => spec::Operator::In,
-        Operator::NotIn => spec::Operator::NotIn,
-        Operator::Matches => spec::Operator::Matches,
-        Operator::Version(comparison) => spec::Operator::Version(match comparison {
-            Comparison::Equal => spec::Comparison::Equal,
-            Comparison::NotEqual => spec::Comparison::NotEqual,
-            Comparison::Less => spec::Comparison::Less,
-            Comparison::LessOrEqual => spec::Comparison::LessOrEqual,
-            Comparison::Greater => spec::Comparison::Greater,
-            Comparison::GreaterOrEqual => spec::Comparison::GreaterOrEqual,
-        }),
-        Operator::Exists => spec::Operator::Exists,
-        Operator::NotExists => spec::Operator::NotExists,
-    };
-    spec::Constraint { attribute: constraint.attribute.clone(), operator, values: constraint.values.clone() }
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ pub mod limits;
 mod model;
 mod read;
 mod section;
+mod stored;
 
 pub use constraint::{Comparison, Constraint, Operator};
 pub use diff::Change;

@@ -1,38 +1,18 @@
 //! Constraints as they are written in a job spec: `zone == a`, `arch in [x86_64, aarch64]`, `gpu exists`.
 
 use weir_api::spec;
-use weir_wire::placement::{Comparison, Constraint, Operator};
+use weir_wire::placement::Constraint;
 
 /// Reads one constraint, as the control plane does.
 pub(super) fn parse(text: &str) -> Result<Constraint, String> {
-    let spec::Constraint { attribute, operator, values } =
-        text.parse().map_err(|why| format!("constraint {text:?}: {why}"))?;
-    let operator = match operator {
-        spec::Operator::Equal => Operator::Equal,
-        spec::Operator::NotEqual => Operator::NotEqual,
-        spec::Operator::In => Operator::In,
-        spec::Operator::NotIn => Operator::NotIn,
-        spec::Operator::Matches => Operator::Matches,
-        spec::Operator::Version(comparison) => Operator::Version(of(comparison)),
-        spec::Operator::Exists => Operator::Exists,
-        spec::Operator::NotExists => Operator::NotExists,
-    };
-    Ok(Constraint { attribute, operator, values })
-}
-
-const fn of(comparison: spec::Comparison) -> Comparison {
-    match comparison {
-        spec::Comparison::Equal => Comparison::Equal,
-        spec::Comparison::NotEqual => Comparison::NotEqual,
-        spec::Comparison::Less => Comparison::Less,
-        spec::Comparison::LessOrEqual => Comparison::LessOrEqual,
-        spec::Comparison::Greater => Comparison::Greater,
-        spec::Comparison::GreaterOrEqual => Comparison::GreaterOrEqual,
-    }
+    let constraint: spec::Constraint = text.parse().map_err(|why| format!("constraint {text:?}: {why}"))?;
+    Ok((&constraint).into())
 }
 
 #[cfg(test)]
 mod tests {
+    use weir_wire::placement::{Comparison, Operator};
+
     use super::*;
 
     #[test]
