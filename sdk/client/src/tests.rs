@@ -80,6 +80,25 @@ async fn only_repeatable_calls_are_repeated() {
 }
 
 #[tokio::test]
+async fn a_leader_without_its_store_is_asked_once_and_then_the_others() {
+    let cut_off = || {
+        let problem = r#"{"code":"store_unavailable","detail":"the store has not answered for 12 s"}"#;
+        response("503 Service Unavailable", "application/problem+json", problem)
+    };
+    let info = r#"{"api":"v1","cluster":"c","version":"0.1.0","term":1,"store":{"kind":"embedded","status":"ok"},"revision":1}"#;
+    let (first, old) = serve(vec![cut_off()]);
+    let (second, new) = serve(vec![response("200 OK", "application/json", info)]);
+    let client = Client::new(Options { addresses: vec![first, second], ..Options::default() }).unwrap();
+    assert_eq!(client.cluster().await.unwrap().cluster, "c");
+    assert_eq!((old.join().unwrap().len(), new.join().unwrap().len()), (1, 1));
+
+    let (only, server) = serve(vec![cut_off()]);
+    let client = Client::new(Options { addresses: vec![only], ..Options::default() }).unwrap();
+    assert_eq!(client.cluster().await.unwrap_err().code(), Some(Code::StoreUnavailable));
+    assert_eq!(server.join().unwrap().len(), 1);
+}
+
+#[tokio::test]
 async fn an_idempotency_key_makes_a_write_repeatable() {
     let no_leader = response("503 Service Unavailable", "application/problem+json", r#"{"code":"no_leader"}"#);
     let problem = response("409 Conflict", "application/problem+json", r#"{"code":"idempotency_mismatch"}"#);

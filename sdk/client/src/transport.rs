@@ -152,6 +152,8 @@ impl Client {
     pub(crate) async fn send(&self, call: Call) -> Result<(String, Response)> {
         let mut backoff = BACKOFF_MIN;
         let mut index = self.preferred.load(Ordering::Relaxed);
+        // A leader that was cut off from its store answers so after a long wait, and another one may lead.
+        let mut elsewhere = self.addresses.len() - 1;
         for tries_left in (0..TRIES_MAX).rev() {
             let address = &self.addresses[index % self.addresses.len()];
             match self.send_once(&call, address).await {
@@ -160,7 +162,9 @@ impl Client {
                     return Ok((address.clone(), response));
                 }
                 Err(error) if tries_left == 0 || !worth_repeating(&error, call.repeatable) => return Err(error),
+                Err(error) if error.code() == Some(Code::StoreUnavailable) && elsewhere == 0 => return Err(error),
                 Err(_) => {
+                    elsewhere = elsewhere.saturating_sub(1);
                     index = index.wrapping_add(1);
                     tokio::time::sleep(backoff).await;
                     backoff *= 2;
@@ -197,7 +201,7 @@ fn worth_repeating(error: &Error, repeatable: bool) -> bool {
         // Nothing was sent. A refused certificate will be refused again.
         Error::Connect { source, .. } => !is_tls(source),
         Error::Exchange { source, .. } => repeatable && !source.is_timeout() && !source.is_builder(),
-        Error::Api(problem) => repeatable && problem.code == Code::NoLeader,
+        Error::Api(problem) => repeatable && matches!(problem.code, Code::NoLeader | Code::StoreUnavailable),
         Error::Options(_) | Error::Answer { .. } => false,
     }
 }
