@@ -29,10 +29,14 @@ pub(super) async fn alive() -> Response {
     (status = 503, description = "It does not", content_type = "application/problem+json", body = Problem)))]
 pub(super) async fn leader(State(api): State<Api>) -> Response {
     let status = api.handle.status();
-    if status.leading {
+    // One that was cut off from its store may have a successor.
+    let certain = api.handle.query(|scheduler, now| scheduler.is_certain(now.mono)).await;
+    if status.leading && certain == Ok(true) {
         return Reply::body(Body::from("leader\n"), TEXT).done();
     }
-    let why = status.held_back.unwrap_or_else(|| "another replica leads, or an election is under way".to_owned());
+    let unclear =
+        if status.leading { "its lease may have lapsed" } else { "another replica leads, or an election is under way" };
+    let why = status.held_back.unwrap_or_else(|| unclear.to_owned());
     Refusal::new(Code::NoLeader, format!("this replica does not lead: {why}"))
         .retry_after(RETRY_AFTER_S)
         .into_response()

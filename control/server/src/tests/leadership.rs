@@ -3,6 +3,10 @@
 use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
 use weir_scheduler::{PutJob, Request, Scheduler};
 use weir_wire::id::Digest;
 
@@ -82,6 +86,11 @@ async fn a_leader_whose_lease_may_have_lapsed_answers_nothing_until_it_is_renewe
     assert_eq!(refused.unwrap_err().code(), Some(weir_api::Code::StoreUnavailable));
     let seen = within("the cluster", client(&server).cluster()).await.unwrap();
     assert_eq!(seen.store.status, weir_api::StoreStatus::Retrying);
+    let mut health = TcpStream::connect(server.http_address()).await.unwrap();
+    health.write_all(b"GET /healthz/leader HTTP/1.0\r\n\r\n").await.unwrap();
+    let mut answer = String::new();
+    within("health", health.read_to_string(&mut answer)).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.0 503") && answer.contains("lease"), "{answer}");
 
     let asked = tokio::spawn(async move { handle.query_certain(jobs).await });
     etcd.run().await;

@@ -23,6 +23,7 @@ pub(crate) async fn deploy(session: &Session, args: &DeployArgs) -> Result<Exit>
         return Ok(Exit::Ok);
     }
     let input = upload::prepare(&args.input, args.spec.count.as_deref())?;
+    // Refused before anything is stored for a run that could not be started.
     super::job::meta(&args.follow.meta)?;
     let kind = resolved.spec.kind;
     if !starts_a_run(kind) && (args.input.input.is_some() || args.input.items.is_some() || !args.follow.meta.is_empty())
