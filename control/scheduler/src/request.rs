@@ -64,11 +64,12 @@ impl Scheduler {
             return Err(RequestError::VersionConflict { newest: newest_version, expected });
         }
         leading.check_kind(&put.spec)?;
-        if let Some(tasks) = put.for_tasks {
+        let created = !newest.is_some_and(|(_, spec)| same_spec(spec, &put.spec));
+        // Where nothing is stored, a repeated request may be about a run that is there.
+        if let Some(tasks) = put.for_tasks.filter(|_| created) {
             leading.check_upstream_runs(&put.spec)?;
             leading.check_quota_for(&put.spec, tasks)?;
         }
-        let created = !newest.is_some_and(|(_, spec)| same_spec(spec, &put.spec));
         if newest.is_none() && leading.jobs.len() >= limits::JOBS_MAX {
             return Err(RequestError::Limit("the cluster has as many jobs as it can have"));
         }
