@@ -47,8 +47,23 @@ impl Scout {
                 }
                 Err(error) => tracing::debug!(control.addr = self.address, %error, "a replica is not reached"),
             }
-            sleep(backoff.next_wait(next_random(&mut self.random))).await;
+            let wait = backoff.next_wait(next_random(&mut self.random));
+            tokio::select! {
+                () = sleep(wait) => {}
+                // This replica may be the next to lead, and could not call yet.
+                () = self.leader_lost() => backoff.reset(),
+            }
         }
+    }
+
+    /// Returns once there is no session any more; never, if there was none when it was asked.
+    async fn leader_lost(&self) {
+        let mut active = self.active.clone();
+        if active.borrow_and_update().is_none() {
+            return std::future::pending().await;
+        }
+        // Fails only when the uplink is gone, and then this ends too.
+        drop(active.wait_for(Option::is_none).await);
     }
 
     /// Waits until the replica speaks, which it does when it leads, or until the session is with it anyway.
