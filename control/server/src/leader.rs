@@ -27,6 +27,8 @@ const RETRY_FIRST: Duration = Duration::from_millis(100);
 const RETRY_MAX: Duration = Duration::from_secs(2);
 /// How often a candidate looks whether what holds it back is gone.
 const HELD_BACK_RETRY: Duration = Duration::from_secs(5);
+/// How often it looks who leads meanwhile.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// How long resigning may take.
 const RESIGN_MAX: Duration = Duration::from_secs(3);
 
@@ -107,13 +109,25 @@ impl Candidate {
                     pause = RETRY_FIRST;
                     self.wait_for(leader, &mut waiting_for).await;
                 }
-                Ok(None) => sleep(HELD_BACK_RETRY).await,
+                Ok(None) => self.stay_back().await,
                 Err(error) => {
                     tracing::debug!(%error, "could not campaign");
                     sleep(pause).await;
                     pause = (pause * 2).min(RETRY_MAX);
                 }
             }
+        }
+    }
+
+    /// Waits before it looks again, and sees who leads meanwhile: requests are passed on there.
+    async fn stay_back(&self) {
+        let until = Instant::now() + HELD_BACK_RETRY;
+        while Instant::now() < until {
+            match self.store.leader().await {
+                Ok(leader) => self.board.leader(leader),
+                Err(error) => tracing::debug!(%error, "could not read who leads"),
+            }
+            sleep(LOOK_EVERY).await;
         }
     }
 

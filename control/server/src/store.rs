@@ -159,6 +159,17 @@ impl Store {
         }
     }
 
+    /// Who leads, as far as the store knows.
+    ///
+    /// # Errors
+    /// The store's failure.
+    pub(crate) async fn leader(&self) -> Result<Option<Leader>, StoreError> {
+        match self {
+            Self::Etcd(store) => store.leader().await,
+            Self::Embedded(_) => Ok(None),
+        }
+    }
+
     /// Renews leadership and says until when it is certain; nothing when it is lost.
     ///
     /// # Errors

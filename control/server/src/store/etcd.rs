@@ -176,6 +176,11 @@ impl EtcdStore {
         Ok(found.map_or(Campaign::Lost { leader: None }, |found| lost(&found)))
     }
 
+    /// Who holds the leader key.
+    pub(super) async fn leader(&self) -> Result<Option<Leader>, StoreError> {
+        Ok(self.get(key::LEADER).await?.and_then(|found| Leader::from_bytes(found.value()).ok()))
+    }
+
     /// Renews the lease once; nothing when it is gone.
     pub(super) async fn renew(&self, lease: &Lease) -> Result<Option<Instant>, StoreError> {
         let sent = clock::mono();
