@@ -21,7 +21,7 @@ pub enum Policy {
 pub struct Config {
     /// The cluster; executors of another one are refused.
     pub cluster: ClusterName,
-    /// A node that is silent for this long is given up and its work is replaced. Default 10 s; it must leave
+    /// A node that is silent for this long is given up and its work is replaced. Default 12 s; it must leave
     /// executors the time to notice a dead connection and to come back, see [`limits::NODE_TIMEOUT`].
     pub node_timeout: Duration,
     /// When more than this share of the nodes vanishes at once, in percent, their work is not replaced until enough of

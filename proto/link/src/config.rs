@@ -10,13 +10,6 @@ use weir_wire::limits::{LINK_IDLE_TIMEOUT, LINK_KEEP_ALIVE};
 /// lost packet cost a second in a data centre.
 const INITIAL_RTT: Duration = Duration::from_millis(10);
 
-/// The side that connects sends a keep-alive after this part of an idle timeout without a packet; the answer is one for
-/// the other side. The stack repeats what is lost within milliseconds. From both sides and three times within the timeout
-/// they cost a control plane of ten thousand executors more than twice as much as everything else it says to them.
-const KEEP_ALIVES_PER_IDLE_TIMEOUT: u32 = 2;
-const _: () =
-    assert!(LINK_IDLE_TIMEOUT.as_millis() == LINK_KEEP_ALIVE.as_millis() * KEEP_ALIVES_PER_IDLE_TIMEOUT as u128);
-
 /// The most streams of one kind that may be asked for. The stack takes memory for each stream it *allows*: 57 KiB a
 /// connection at 4, 2.2 MiB at 10,000.
 const STREAMS_MAX: u32 = 64;
@@ -41,9 +34,13 @@ pub struct Config {
     ///
     /// One connection takes at most this × (2 × (requests + 1) + log streams) of unread data.
     pub stream_window: u32,
-    /// How long a silent peer counts as connected. Default 4.5 s; with the longest wait between two attempts to connect it
+    /// How long a silent peer counts as connected. Default 5.5 s; with the longest wait between two attempts to connect it
     /// must stay below the time after which a silent node is given up, see [`weir_wire::limits::NODE_TIMEOUT`].
     pub idle_timeout: Duration,
+    /// After how long without a packet the side that connects sends one to be answered. Default 4.25 s, which is longer
+    /// than executors take between two renewals: from both sides and three times within the idle timeout, keep-alives
+    /// cost a control plane of ten thousand executors more than twice as much as everything else it says to them.
+    pub keep_alive: Duration,
     /// How long a connection may take to be ready, handshake and first exchange included. Default 5 s.
     pub connect_timeout: Duration,
     /// The most handshakes a listener works on at once; above half of it a new peer must first prove its address, at
@@ -72,6 +69,7 @@ impl Default for Config {
             log_streams_max: 4,
             stream_window: 512 << 10,
             idle_timeout: LINK_IDLE_TIMEOUT,
+            keep_alive: LINK_KEEP_ALIVE,
             connect_timeout: Duration::from_secs(5),
             handshakes_max: 256,
             accept_queue_max: 64,
@@ -95,6 +93,8 @@ impl Config {
             (self.stream_window <= 64 << 20, "stream_window", "must be at most 64 MiB"),
             (self.idle_timeout >= Duration::from_millis(300), "idle_timeout", "must be at least 300ms"),
             (self.idle_timeout <= Duration::from_secs(600), "idle_timeout", "must be at most 10m"),
+            (self.keep_alive < self.idle_timeout, "keep_alive", "must be shorter than the idle timeout"),
+            (!self.keep_alive.is_zero(), "keep_alive", "must be more than 0"),
             (!self.connect_timeout.is_zero(), "connect_timeout", "must be more than 0"),
             (self.handshakes_max > 0, "handshakes_max", "must be more than 0"),
             (self.accept_queue_max > 0, "accept_queue_max", "must be more than 0"),
@@ -108,7 +108,7 @@ impl Config {
     /// Returns the settings of the QUIC stack for the side that connects.
     pub(crate) fn connecting(&self) -> Result<Arc<TransportConfig>, ConfigError> {
         let mut transport = self.transport()?;
-        transport.keep_alive_interval(Some(self.idle_timeout / KEEP_ALIVES_PER_IDLE_TIMEOUT));
+        transport.keep_alive_interval(Some(self.keep_alive));
         Ok(Arc::new(transport))
     }
 
@@ -154,13 +154,15 @@ mod tests {
     #[test]
     fn impossible_settings_are_named() {
         type Change = fn(&mut Config);
-        let cases: [(Change, &str); 6] = [
+        let cases: [(Change, &str); 8] = [
             (|c| c.frame_len_max = 0, "frame_len_max"),
             (|c| c.queue_bytes_max = c.frame_len_max, "queue_bytes_max"),
             (|c| c.requests_max = 65, "requests_max"),
             (|c| c.log_streams_max = 0, "log_streams_max"),
             (|c| c.idle_timeout = Duration::from_secs(3600), "idle_timeout"),
             (|c| c.handshakes_max = 0, "handshakes_max"),
+            (|c| c.keep_alive = c.idle_timeout, "keep_alive"),
+            (|c| c.keep_alive = Duration::ZERO, "keep_alive"),
         ];
         for (change, field) in cases {
             let mut config = Config::default();

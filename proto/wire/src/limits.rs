@@ -70,13 +70,14 @@ pub const OUTBOX_LEN_MAX: usize = 1 << 17;
 pub const GRANTS_PER_NODE_MAX: usize = 4096;
 
 /// How long a silent connection between executor and control counts as one, by default.
-pub const LINK_IDLE_TIMEOUT: Duration = Duration::from_millis(4500);
-/// How long an executor says nothing on a connection, by default; then it asks whether the other end is there.
-pub const LINK_KEEP_ALIVE: Duration = Duration::from_millis(2250);
+pub const LINK_IDLE_TIMEOUT: Duration = Duration::from_millis(5500);
+/// How long an executor hears nothing on a connection, by default; then it asks whether the other end is there. Longer
+/// than [`NODE_RENEW_EVERY`], whose answers tell as much.
+pub const LINK_KEEP_ALIVE: Duration = Duration::from_millis(4250);
 /// Longest wait of an executor before it connects again.
-pub const RECONNECT_WAIT_MAX: Duration = Duration::from_secs(3);
+pub const RECONNECT_WAIT_MAX: Duration = Duration::from_secs(2);
 /// How long a node may be silent before it is given up and its work is started elsewhere, by default.
-pub const NODE_TIMEOUT: Duration = Duration::from_secs(10);
+pub const NODE_TIMEOUT: Duration = Duration::from_secs(12);
 /// How long a renewal holds on an executor, by default; its executor counts from when it sent the renewal.
 pub const NODE_LEASE: Duration = Duration::from_secs(15);
 /// How often executors renew, by default.
@@ -95,11 +96,14 @@ const _: () = assert!(FAILOVER_MAX.as_millis() >= 4000 + RECONNECT_WAIT_MAX.as_m
 
 // A control plane that restarts gives nodes this long to come back. An executor that has to find out by itself that its
 // connection is dead (it waits for an answer from when it next says something), and then waits as long as it ever does,
-// must still be in time, or running work is done twice.
+// must still be in time, or running work is done twice. What it says next is a renewal, or a question of the link.
+const _: () = assert!(LINK_KEEP_ALIVE.as_millis() > NODE_RENEW_EVERY.as_millis());
 const _: () = assert!(
     LINK_KEEP_ALIVE.as_millis() + LINK_IDLE_TIMEOUT.as_millis() + RECONNECT_WAIT_MAX.as_millis()
         < NODE_TIMEOUT.as_millis()
 );
+// The stack repeats what is lost within milliseconds: a second is enough to be heard.
+const _: () = assert!(LINK_KEEP_ALIVE.as_millis() + 1000 < LINK_IDLE_TIMEOUT.as_millis());
 const _: () = assert!(INLINE_CAPTURE_MAX < FRAME_LEN_MAX);
 const _: () = assert!(INLINE_PAYLOAD_MAX < TXN_BYTES_MAX);
 const _: () = assert!(FRAME_LEN_MAX <= TXN_BYTES_MAX);

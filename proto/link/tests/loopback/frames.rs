@@ -148,7 +148,8 @@ async fn closing_the_listener_tells_every_executor() {
 
 #[test]
 fn a_peer_that_vanishes_is_noticed() {
-    let config = Config { idle_timeout: Duration::from_millis(300), ..Config::default() };
+    let idle_timeout = Duration::from_millis(300);
+    let config = Config { idle_timeout, keep_alive: idle_timeout / 2, ..Config::default() };
     let here = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let there = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     here.block_on(async {
