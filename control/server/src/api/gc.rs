@@ -1,8 +1,9 @@
 //! Cleaning up in the blob store.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use axum::{body::Body, extract::State, http::HeaderMap, response::Response};
+use tokio::sync::OwnedMutexGuard;
 use weir_api::{Code, GcReport, GcRequest, Problem, Versioned, routes, units};
 
 use super::{
@@ -23,11 +24,7 @@ const AGE_DEFAULT: Duration = Duration::from_secs(24 * 3600);
 pub(super) async fn collect(State(api): State<Api>, headers: HeaderMap, body: Body) -> Result<Response, Refusal> {
     let request: GcRequest = asked::json_or_default(&headers, body, CHANGE_BYTES_MAX).await?;
     let min_age = request.min_age.as_deref().map_or(Ok(AGE_DEFAULT), age)?;
-    let Ok(_alone) = api.collecting.try_lock() else {
-        return Err(
-            Refusal::new(Code::BackPressure, "the blob store is being cleaned already").retry_after(RETRY_AFTER_S)
-        );
-    };
+    let _alone = alone(&api)?;
     let found = garbage::collect(&api.handle, min_age, request.dry_run).await?;
     let report = report(&found, request.dry_run);
     tracing::info!(
@@ -38,6 +35,14 @@ pub(super) async fn collect(State(api): State<Api>, headers: HeaderMap, body: Bo
         "the blob store is clean"
     );
     Ok(Reply::object(report)?.done())
+}
+
+/// Has the blob store to itself, until it is dropped.
+pub(super) fn alone(api: &Api) -> Result<OwnedMutexGuard<()>, Refusal> {
+    Arc::clone(&api.collecting).try_lock_owned().map_err(|_| {
+        let busy = "the blob store is being cleaned, or a snapshot of it is being taken";
+        Refusal::new(Code::BackPressure, busy).retry_after(RETRY_AFTER_S)
+    })
 }
 
 fn age(text: &str) -> Result<Duration, Refusal> {

@@ -79,7 +79,7 @@ struct Api {
     module_uploads: Arc<Semaphore>,
     large_reads: Arc<Semaphore>,
     log_reads: Arc<Semaphore>,
-    /// Held while the blob store is cleaned.
+    /// Held while the blob store is cleaned, and while a snapshot of it is taken.
     collecting: Arc<Mutex<()>>,
 }
 

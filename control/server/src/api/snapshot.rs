@@ -1,19 +1,11 @@
 //! Snapshots of the whole cluster.
 
-use std::sync::Arc;
-
 use axum::{body::Body, extract::State, response::Response};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
-use weir_api::{Code, Problem, SnapshotQuery, routes};
+use weir_api::{Problem, SnapshotQuery, routes};
 
-use super::{
-    Api,
-    asked::Asked,
-    leader,
-    refusal::{RETRY_AFTER_S, Refusal},
-    reply::Reply,
-};
+use super::{Api, asked::Asked, gc, leader, refusal::Refusal, reply::Reply};
 use crate::snapshot::{self, Header};
 
 /// Most chunks that wait for a reader, of about a MiB each.
@@ -27,10 +19,7 @@ const CHUNKS_MAX: usize = 4;
     responses((status = 200, description = "The snapshot", content_type = "application/octet-stream", body = Vec<u8>),
         (status = "default", body = Problem, content_type = "application/problem+json")))]
 pub(super) async fn read(State(api): State<Api>, Asked(query): Asked<SnapshotQuery>) -> Result<Response, Refusal> {
-    let Ok(alone) = Arc::clone(&api.collecting).try_lock_owned() else {
-        let busy = "the blob store is being cleaned, or another snapshot is being taken";
-        return Err(Refusal::new(Code::BackPressure, busy).retry_after(RETRY_AFTER_S));
-    };
+    let alone = gc::alone(&api)?;
     let header = Header {
         cluster: api.handle.status().cluster.to_string(),
         version: env!("CARGO_PKG_VERSION").to_owned(),

@@ -26,21 +26,28 @@ pub(crate) async fn save(session: &Session, args: &SaveArgs) -> Result<Exit> {
     if path.exists() {
         return Err(Failure::usage(format!("{} exists already; give another name", path.display())));
     }
-    let mut partial = path.clone().into_os_string();
-    partial.push(".partial");
-    let partial = Path::new(&partial);
     let query = SnapshotQuery { blobs: args.no_blobs.then_some(false) };
     let mut download = session.client.snapshot(&query).await?;
-    let mut file = File::create(partial).await.map_err(failed)?;
-    while let Some(chunk) = download.next().await? {
+    let beside = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
+    let partial = tempfile::Builder::new().prefix(".snapshot-").tempfile_in(beside).map_err(failed)?;
+    let mut file = File::from_std(partial.as_file().try_clone().map_err(failed)?);
+    while let Some(chunk) = download.next().await.map_err(broken_off)? {
         file.write_all(chunk.as_ref()).await.map_err(failed)?;
     }
     file.sync_all().await.map_err(failed)?;
     drop(file);
-    let summary = snapshot::inspect(partial).await.map_err(failure)?;
-    tokio::fs::rename(partial, path).await.map_err(failed)?;
+    let summary = snapshot::inspect(partial.path()).await.map_err(failure)?;
+    partial.persist_noclobber(path).map_err(|error| failed(error.error))?;
     session.out.object(&summary)?;
     Ok(Exit::Ok)
+}
+
+/// What is there of it is of no use, and is gone.
+fn broken_off(error: weir_client::Error) -> Failure {
+    Failure::from(error).hint(
+        "the snapshot broke off, and nothing was kept of it; `wctl cluster info` shows who leads, whose log says why, \
+         and then it can be made again",
+    )
 }
 
 /// `wctl cluster snapshot inspect`.
