@@ -1,6 +1,6 @@
 //! Several replicas of the control plane: one leads, another takes over, and nothing is lost, doubled or restarted.
 
-use std::time::Duration;
+use std::{net::UdpSocket, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
@@ -65,6 +65,33 @@ fn executors_hear_of_the_next_leader_when_one_steps_down() {
         until_another_leads(cluster, first)?;
         for executor in 0..2 {
             // Those that ask around hear that nobody leads yet, and then that there is nobody where the leader was.
+            let daemon = cluster.executor_mut(executor);
+            daemon.wait_for_line(&["another replica leads"], BEYOND_THE_LEASE * 4)?;
+            ensure!(!daemon.has_said("this replica is not the leader"), "{}", daemon.tail(20));
+        }
+        check_work(cluster, &service, &batch)
+    });
+}
+
+#[test]
+fn addresses_where_nobody_answers_do_not_hold_up_a_step_down() {
+    // What is sent there is read by nobody, as with a machine that is gone.
+    let gone = [(); 2].map(|()| UdpSocket::bind("127.0.0.1:0").expect("a port"));
+    let addresses = gone.iter().map(|socket| socket.local_addr().expect("its address").to_string());
+    let executor_args = addresses.flat_map(|address| ["--control".to_owned(), address]).collect();
+    let options = Options { executor_args, ..three_replicas() };
+    on_etcd("addresses_where_nobody_answers_do_not_hold_up_a_step_down", options, |cluster| {
+        let (service, batch) = start_work(cluster)?;
+        for _ in 0..2 {
+            let leader = cluster.leader()?.context("a leader")?;
+            cluster.replica_mut(leader).signal("TERM")?;
+            let ended = cluster.replica_mut(leader).wait_exit(Duration::from_secs(60))?;
+            ensure!(ended.success(), "{ended}");
+            until_another_leads(cluster, leader)?;
+            cluster.start_standby(leader)?;
+        }
+        for executor in 0..2 {
+            // Asking around would have asked there too.
             let daemon = cluster.executor_mut(executor);
             daemon.wait_for_line(&["another replica leads"], BEYOND_THE_LEASE * 4)?;
             ensure!(!daemon.has_said("this replica is not the leader"), "{}", daemon.tail(20));
