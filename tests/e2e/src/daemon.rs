@@ -153,10 +153,7 @@ impl Daemon {
     /// # Errors
     /// A signal that cannot be sent.
     pub fn signal(&self, signal: &str) -> Result<()> {
-        let pid = self.child.id().to_string();
-        let status = Command::new("kill").args([&format!("-{signal}"), &pid]).status().context("run kill")?;
-        anyhow::ensure!(status.success(), "kill -{signal} {pid} failed");
-        Ok(())
+        self::signal(self.child.id(), signal)
     }
 
     /// Waits for the process to end by itself.
@@ -230,6 +227,35 @@ pub fn free_port() -> Result<u16> {
         }
     }
     bail!("no port is free")
+}
+
+/// The processes that this one has started with an argument.
+///
+/// # Errors
+/// The machine's processes cannot be listed.
+pub fn children(parent: u32, argument: &str) -> Result<Vec<u32>> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir("/proc").context("list the processes")? {
+        let Ok(pid) = entry?.file_name().to_string_lossy().parse::<u32>() else { continue };
+        // A process may end while it is looked at.
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        let of = stat.rsplit(") ").next().and_then(|rest| rest.split(' ').nth(1)?.parse::<u32>().ok());
+        let line = std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        if of == Some(parent) && line.split('\0').any(|given| given == argument) {
+            found.push(pid);
+        }
+    }
+    Ok(found)
+}
+
+/// Sends a signal by name to a process.
+///
+/// # Errors
+/// There is no such process, or it may not be sent any.
+pub fn signal(pid: u32, signal: &str) -> Result<()> {
+    let status = Command::new("kill").args([&format!("-{signal}"), &pid.to_string()]).status().context("run kill")?;
+    anyhow::ensure!(status.success(), "kill -{signal} {pid} failed");
+    Ok(())
 }
 
 /// CPU seconds that a process has used, from the kernel's accounting.

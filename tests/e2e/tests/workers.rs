@@ -1,9 +1,14 @@
 //! An executor whose guests run in worker processes.
 
-use std::{fs, process::Command};
+use std::fs;
 
-use anyhow::{Context, Result, ensure};
-use weir_e2e::{Cluster, Options, Store, guests, until, wctl::field};
+use anyhow::{Context, ensure};
+use weir_e2e::{
+    Cluster, Options, Store,
+    daemon::{children, signal},
+    guests, until,
+    wctl::field,
+};
 
 /// Sleeps for three seconds, and ends.
 const NAP: &str = r#"(module
@@ -14,26 +19,8 @@ const NAP: &str = r#"(module
     (i64.store (i32.const 24) (i64.const 3000000000))
     (drop (call $poll (i32.const 0) (i32.const 128) (i32.const 1) (i32.const 256)))))"#;
 
-/// The worker processes of an executor.
-fn workers(executor: u32) -> Result<Vec<u32>> {
-    let mut workers = Vec::new();
-    for entry in fs::read_dir("/proc").context("list the processes")? {
-        let Ok(pid) = entry?.file_name().to_string_lossy().parse::<u32>() else { continue };
-        // A process may end while it is looked at.
-        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        let parent = stat.rsplit(") ").next().and_then(|rest| rest.split(' ').nth(1)?.parse::<u32>().ok());
-        let line = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        if parent == Some(executor) && line.contains("internal-work") {
-            workers.push(pid);
-        }
-    }
-    Ok(workers)
-}
-
-fn kill(pid: u32, signal: &str) -> Result<()> {
-    ensure!(Command::new("kill").args([signal, &pid.to_string()]).status()?.success(), "no process {pid}");
-    Ok(())
-}
+/// The argument with which worker processes are started.
+const WORKER: &str = "internal-work";
 
 #[test]
 fn a_worker_process_that_is_killed_costs_an_attempt_and_no_task() {
@@ -52,14 +39,14 @@ fn a_worker_process_that_is_killed_costs_an_attempt_and_no_task() {
         let run = field(&run, "id")?.as_str().context("an id")?.to_owned();
         let state = |cluster: &Cluster| cluster.wctl(["status", &run, "-o", "json"])?.expect(0)?.json();
         until("all tasks run", || Ok((field(&state(&cluster)?, "tasks.running")?.as_u64() == Some(6)).then_some(())))?;
-        let before = workers(executor)?;
+        let before = children(executor, WORKER)?;
         ensure!(before.len() == 2, "{before:?}");
-        kill(before[0], "-KILL")?;
+        signal(before[0], "KILL")?;
         cluster.wctl(["wait", &run, "--timeout", "120s"])?.expect(0)?;
         let state = state(&cluster)?;
         ensure!(field(&state, "tasks.succeeded")?.as_u64() == Some(6), "{state}");
         ensure!(cluster.executor_mut(0).has_said("SIGKILL"), "the log names the signal");
-        let after = workers(executor)?;
+        let after = children(executor, WORKER)?;
         ensure!(after.len() == 2 && after.contains(&before[1]) && !after.contains(&before[0]), "{after:?}");
         cluster.executor_mut(0).kill9()?;
         until("the end of the processes", || Ok(workers_of_nobody(&after).then_some(())))

@@ -140,7 +140,7 @@ fn right(run: &str, stored: &Stored, key: &str, submission: &Submission, found: 
         let may = match submission.expected {
             Expected::Echo => *end == End::Succeeded,
             Expected::Failure => *end == End::Failed,
-            Expected::Once => matches!(end, End::Succeeded | End::Lost),
+            Expected::Once => matches!(end, End::Succeeded | End::Lost | End::Failed),
         };
         let mut results = stored.results.iter().filter(|(of, _)| of == index).map(|(_, result)| result);
         let result = (results.next(), results.next());

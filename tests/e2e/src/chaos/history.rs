@@ -47,7 +47,7 @@ pub enum Expected {
     Echo,
     /// It fails for good.
     Failure,
-    /// It is executed once at most: it succeeds as in [`Expected::Echo`], or is lost.
+    /// It is executed once at most: it succeeds as in [`Expected::Echo`], is lost, or fails with its worker process.
     Once,
 }
 

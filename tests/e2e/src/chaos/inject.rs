@@ -16,7 +16,7 @@ use super::{
     clients::Clients,
     schedule::{Fault, Planned},
 };
-use crate::{cluster::Cluster, network::Way};
+use crate::{cluster::Cluster, daemon, network::Way};
 
 /// From the end of a disturbance until the control plane has to work again: the leader's lease, a frozen connection that
 /// has to be noticed, and the time that two busy cores take.
@@ -24,6 +24,8 @@ const RECOVERY: Duration = Duration::from_secs(20);
 /// Before a disturbance: a firing is durable once its transaction is, and one that is under way when the fault comes may
 /// be lost with it. The next leader passes it over for a newer one.
 const UNDER_WAY: Duration = Duration::from_secs(1);
+/// How long a replica may take to step down and end: it waits for what is under way, which etcd may hold up.
+const STOPPING: Duration = Duration::from_secs(10);
 /// How long etcd may take to be compacted and defragmented; one that has no quorum is not.
 const COMPACTION: Duration = Duration::from_secs(5);
 
@@ -106,12 +108,17 @@ impl<'a> Injector<'a> {
     fn inject(&mut self, fault: Fault) -> Result<Option<Broken>> {
         let leader = self.runtime.block_on(self.clients.leader());
         Ok(match fault {
+            Fault::StopLeader => match leader {
+                Some(leader) => self.stop(leader)?,
+                None => None,
+            },
             Fault::KillLeader => match leader {
                 Some(leader) => self.kill(&[Victim::Replica(leader)])?,
                 None => None,
             },
             Fault::KillReplica(replica) => self.kill(&[Victim::Replica(replica)])?,
             Fault::KillExecutor(executor) => self.kill(&[Victim::Executor(executor)])?,
+            Fault::KillWorker(executor) => self.kill_worker(executor)?,
             Fault::KillEtcd(member) => self.kill(&[Victim::Etcd(member)])?,
             Fault::LoseQuorum(spared) => {
                 let others = (0..ETCD_MEMBERS).filter(|member| *member != spared).map(Victim::Etcd);
@@ -158,6 +165,33 @@ impl<'a> Injector<'a> {
             self.held.insert(*victim);
         }
         Ok((!free.is_empty()).then_some(Broken::Down(free)))
+    }
+
+    /// Has a replica step down; one that cannot in time is killed.
+    fn stop(&mut self, replica: usize) -> Result<Option<Broken>> {
+        let victim = Victim::Replica(replica);
+        if self.held.contains(&victim) {
+            return Ok(None);
+        }
+        self.note_crash(victim);
+        let daemon = self.cluster.replica_mut(replica);
+        daemon.signal("TERM")?;
+        if daemon.wait_exit(STOPPING).is_err() {
+            daemon.kill9()?;
+        }
+        self.held.insert(victim);
+        Ok(Some(Broken::Down(vec![victim])))
+    }
+
+    /// Kills the first of an executor's worker processes.
+    fn kill_worker(&mut self, executor: usize) -> Result<Option<Broken>> {
+        if self.held.contains(&Victim::Executor(executor)) {
+            return Ok(None);
+        }
+        let workers = daemon::children(self.cluster.executor_mut(executor).pid(), "internal-work")?;
+        // Another fault may have come before.
+        let killed = workers.first().is_some_and(|worker| daemon::signal(*worker, "KILL").is_ok());
+        Ok(killed.then(|| Broken::Down(Vec::new())))
     }
 
     /// Looks for processes that have ended by themselves.

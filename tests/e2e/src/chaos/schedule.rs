@@ -8,13 +8,17 @@ use crate::network::Way;
 /// A kind of fault. The numbers choose the victim; whether a leader is there to be hit shows when it comes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
+    /// SIGTERM to the leader, which is to step down; started again at the end.
+    StopLeader,
     /// `kill -9` of the leader, started again at the end.
     KillLeader,
     /// The same with any replica of the control plane.
     KillReplica(usize),
     /// The same with an executor.
     KillExecutor(usize),
-    /// The same with a member of the etcd.
+    /// `kill -9` of one of an executor's worker processes, which it starts again itself.
+    KillWorker(usize),
+    /// `kill -9` of a member of the etcd.
     KillEtcd(usize),
     /// All members of the etcd but this one are killed.
     LoseQuorum(usize),
@@ -39,9 +43,11 @@ impl Fault {
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
+            Self::StopLeader => "step-down of the leader",
             Self::KillLeader => "kill -9 of the leader",
             Self::KillReplica(_) => "kill -9 of a replica",
             Self::KillExecutor(_) => "kill -9 of an executor",
+            Self::KillWorker(_) => "kill -9 of a worker process",
             Self::KillEtcd(_) => "kill -9 of an etcd member",
             Self::LoseQuorum(_) => "loss of etcd's quorum",
             Self::PauseLeader => "pause of the leader",
@@ -58,21 +64,21 @@ impl Fault {
     /// Whether it may keep the control plane from work.
     #[must_use]
     pub const fn disturbs_control(self) -> bool {
-        !matches!(self, Self::KillExecutor(_) | Self::PauseExecutor(_) | Self::CutExecutor(_))
+        !matches!(self, Self::KillExecutor(_) | Self::KillWorker(_) | Self::PauseExecutor(_) | Self::CutExecutor(_))
     }
 
     /// How long it lasts, in milliseconds: from well below the leases to well above them. The leader's is 3 s, a node is
-    /// given up after 10 s, and its own lease with all margins is 21 s.
+    /// given up after 12 s, and its own lease with all margins is 21 s.
     const fn lasts(self) -> (u64, u64) {
         match self {
-            Self::KillLeader | Self::KillReplica(_) | Self::KillEtcd(_) => (0, 5_000),
+            Self::StopLeader | Self::KillLeader | Self::KillReplica(_) | Self::KillEtcd(_) => (0, 5_000),
             Self::KillExecutor(_) => (0, 15_000),
             Self::LoseQuorum(_) => (1_000, 10_000),
             Self::PauseLeader | Self::PauseEtcd(_) => (500, 8_000),
             Self::PauseExecutor(_) | Self::CutExecutor(_) => (1_000, 30_000),
             Self::CutLeaderFromEtcd(_) => (1_000, 10_000),
             Self::CutLeaderFromExecutors => (1_000, 15_000),
-            Self::Compact(_) => (0, 0),
+            Self::KillWorker(_) | Self::Compact(_) => (0, 0),
         }
     }
 }
@@ -127,7 +133,10 @@ fn of_executors(rng: &mut Rng) -> Vec<Fault> {
 
 fn kinds(rng: &mut Rng) -> Vec<Fault> {
     vec![
+        Fault::StopLeader,
         Fault::KillLeader,
+        Fault::KillWorker(rng.index(EXECUTORS)),
+        Fault::KillWorker(rng.index(EXECUTORS)),
         Fault::KillReplica(rng.index(super::REPLICAS)),
         Fault::KillExecutor(rng.index(EXECUTORS)),
         Fault::KillExecutor(rng.index(EXECUTORS)),
@@ -162,7 +171,7 @@ mod tests {
         let mut names: Vec<&str> = plan.iter().map(|planned| planned.fault.name()).collect();
         names.sort_unstable();
         names.dedup();
-        assert_eq!(names.len(), 13, "{names:?}");
+        assert_eq!(names.len(), 15, "{names:?}");
         assert!(plan.iter().all(|planned| planned.at + planned.lasts <= total));
     }
 }
