@@ -50,6 +50,8 @@ pub struct Options {
     pub publish_own: Vec<(String, PathBuf)>,
     /// Further arguments of each executor.
     pub executor_args: Vec<String>,
+    /// Environment of the daemons, beside that of the test.
+    pub environment: Vec<(String, String)>,
     /// A directory that gets all logs as files.
     pub logs: Option<PathBuf>,
 }
@@ -340,6 +342,7 @@ impl Cluster {
     }
 
     fn daemon(&self, name: &str, command: &mut Command) -> Result<Daemon> {
+        command.envs(self.options.environment.iter().map(|(name, value)| (name, value)));
         Daemon::start_logged(name, command, self.options.logs.as_deref())
     }
 

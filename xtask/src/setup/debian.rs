@@ -16,7 +16,7 @@ struct Need {
     is_met: fn() -> bool,
 }
 
-const NEEDS: [Need; 3] = [
+const NEEDS: [Need; 4] = [
     Need {
         package: "protobuf-compiler",
         why: "protoc, which compiles the protocol of etcd's client",
@@ -28,6 +28,7 @@ const NEEDS: [Need; 3] = [
         is_met: protocol_files_are_there,
     },
     Need { package: "etcd-server", why: "the real etcd of the tests", is_met: || find_program("etcd").is_some() },
+    Need { package: "faketime", why: "clocks that tests can set", is_met: || find_program("faketime").is_some() },
 ];
 
 /// Debian's switch: while this file exists and answers 101, installing a package starts no service.
