@@ -71,17 +71,23 @@ impl<E: Into<SnapshotError>> From<E> for Failure {
 }
 
 /// Sends a snapshot in chunks, whole or without its last frame, and then the failure of the store or the blob store, if
-/// there was one and the reader is still there.
-pub(crate) async fn save(shared: &Shared, header: &Header, chunks: Chunks) {
+/// there was one and the reader is still there. At the end `led` says whether this replica has led all the time: a
+/// successor may have deleted objects that the records need.
+pub(crate) async fn save(shared: &Shared, header: &Header, led: impl Future<Output = bool> + Send, chunks: Chunks) {
     let mut sink = Sink { chunks, gathered: MAGIC.to_vec(), hash: Sha256::new() };
-    if let Err(Failure::Failed(error)) = write(shared, header, &mut sink).await {
+    if let Err(Failure::Failed(error)) = write(shared, header, led, &mut sink).await {
         tracing::error!(%error, "a snapshot was not taken to its end");
-        // It breaks off for a reader that is slow as well.
-        let _gone_or_slow = sink.chunks.try_send(Err(error));
+        // It breaks off for a reader that is gone or silent as well.
+        let _gone_or_silent = timeout(SILENCE_MAX, sink.chunks.send(Err(error))).await;
     }
 }
 
-async fn write(shared: &Shared, header: &Header, sink: &mut Sink) -> Result<(), Failure> {
+async fn write(
+    shared: &Shared,
+    header: &Header,
+    led: impl Future<Output = bool> + Send,
+    sink: &mut Sink,
+) -> Result<(), Failure> {
     let text = serde_json::to_vec(header).map_err(|error| SnapshotError::Failed(error.to_string()))?;
     sink.frame(Tag::Header, &[&text]).await?;
     let view = shared.store.view().await?;
@@ -102,6 +108,10 @@ async fn write(shared: &Shared, header: &Header, sink: &mut Sink) -> Result<(), 
         }
     }
     sink.flush().await?;
+    if !led.await {
+        let lost = "this replica does not lead any more, and the next one may have cleaned up; take another snapshot";
+        return Err(Failure::Failed(SnapshotError::Failed(lost.to_owned())));
+    }
     let digest: [u8; 32] = sink.hash.clone().finalize().into();
     sink.frame(Tag::End, &[&digest]).await?;
     sink.flush().await?;

@@ -1,6 +1,6 @@
 //! Snapshots that are not taken or restored to their end.
 
-use std::path::Path;
+use std::{future::ready, path::Path};
 
 use tokio::sync::mpsc;
 use weir_wire::id::Digest;
@@ -37,7 +37,7 @@ async fn filled(directory: &Path) -> Server {
 async fn save_to(server: &Server, created_ms: u64, path: &Path) {
     let (chunks, mut sent) = mpsc::channel(1);
     let shared = server.handle().shared();
-    let saving = tokio::spawn(async move { save(&shared, &header(created_ms), chunks).await });
+    let saving = tokio::spawn(async move { save(&shared, &header(created_ms), ready(true), chunks).await });
     let mut file = Vec::new();
     while let Some(chunk) = within("a chunk", sent.recv()).await {
         file.extend_from_slice(&chunk.unwrap());
@@ -52,7 +52,7 @@ async fn a_reader_that_takes_nothing_is_given_up() {
     let server = filled(folder.path()).await;
     let (chunks, mut sent) = mpsc::channel(1);
     let shared = server.handle().shared();
-    let saving = tokio::spawn(async move { save(&shared, &header(1), chunks).await });
+    let saving = tokio::spawn(async move { save(&shared, &header(1), ready(true), chunks).await });
     within("a chunk", sent.recv()).await.unwrap().unwrap();
     // Time goes on only while nothing else can.
     tokio::time::pause();
@@ -76,7 +76,23 @@ async fn a_failure_while_saving_breaks_the_snapshot_off() {
     std::os::unix::fs::symlink("loop", unreadable.join("loop")).unwrap();
     let (chunks, mut sent) = mpsc::channel(1);
     let shared = server.handle().shared();
-    let saving = tokio::spawn(async move { save(&shared, &header(1), chunks).await });
+    let saving = tokio::spawn(async move { save(&shared, &header(1), ready(true), chunks).await });
+    let mut last = None;
+    while let Some(chunk) = within("a chunk", sent.recv()).await {
+        last = Some(chunk);
+    }
+    within("the end", saving).await.unwrap();
+    assert!(matches!(last, Some(Err(SnapshotError::Failed(_)))), "{last:?}");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_that_leads_no_more_finishes_no_snapshot() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = filled(folder.path()).await;
+    let (chunks, mut sent) = mpsc::channel(1);
+    let shared = server.handle().shared();
+    let saving = tokio::spawn(async move { save(&shared, &header(1), ready(false), chunks).await });
     let mut last = None;
     while let Some(chunk) = within("a chunk", sent.recv()).await {
         last = Some(chunk);
