@@ -39,7 +39,15 @@ impl Scout {
         while self.active.has_changed().is_ok()
             && self.active.wait_for(|active| *active != Some(self.replica)).await.is_ok()
         {
-            match connect(&self.connector, &self.address).await {
+            // An attempt that was begun while nobody was there repeats its first packet ever more slowly.
+            let found = tokio::select! {
+                found = connect(&self.connector, &self.address) => found,
+                () = self.leader_lost() => {
+                    backoff.reset();
+                    continue;
+                }
+            };
+            match found {
                 Ok(link) => {
                     if self.listen(link, &mut backoff).await.is_err() {
                         return;
