@@ -347,7 +347,12 @@ async fn run(engine: Engine, mut job: Job, capture: Arc<Capture>, control: Rc<Co
     };
     let limiter = &store.data().limiter;
     let peak_memory = limiter.peak();
-    let known = Circumstances { denied: limiter.denied, output_full: capture.is_full(), output_max: budgets.output };
+    let known = Circumstances {
+        denied: limiter.denied,
+        output_full: capture.is_full(),
+        output_max: budgets.output,
+        lines: job.program.lines.as_deref(),
+    };
     let verdict = verdict::judge(end, known);
     let fuel = verdict::charged_fuel(budgets.fuel.0, store.get_fuel().unwrap_or(0), verdict.fuel_exact);
     Finished { verdict, fuel, peak_memory }

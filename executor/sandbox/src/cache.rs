@@ -6,12 +6,15 @@ use std::{
     io::{self, Read, Seek, SeekFrom, Write},
     os::fd::AsRawFd,
     path::{Path, PathBuf},
+    sync::{Arc, OnceLock},
     time::SystemTime,
 };
 
 use sha2::{Digest as _, Sha256};
 use wasmtime::Engine;
 use weir_wire::id::Digest;
+
+use crate::lines::{self, Lines};
 
 const BLOCK_BYTES: usize = 64;
 
@@ -26,22 +29,38 @@ pub(crate) struct Cache {
 
 /// An artefact whose seal was checked. The open file is what was checked, whatever its name points to by then.
 #[derive(Debug)]
-pub(crate) struct Artefact(File);
+pub(crate) struct Artefact {
+    file: File,
+    /// Its table of source lines, once somebody asked.
+    lines: OnceLock<Option<Arc<Lines>>>,
+}
 
 impl Artefact {
     /// An artefact whose seal another process checked.
     pub(crate) const fn received(file: File) -> Self {
-        Self(file)
+        Self { file, lines: OnceLock::new() }
     }
 
     /// The open file.
     pub(crate) const fn file(&self) -> &File {
-        &self.0
+        &self.file
     }
 
     /// A path that opens this very file for as long as `self` lives.
     pub(crate) fn path(&self) -> PathBuf {
-        PathBuf::from(format!("/proc/self/fd/{}", self.0.as_raw_fd()))
+        PathBuf::from(format!("/proc/self/fd/{}", self.file.as_raw_fd()))
+    }
+
+    /// Its table of source lines; one for all that load it.
+    pub(crate) fn lines(&self) -> Option<Arc<Lines>> {
+        let found = self.lines.get_or_init(|| match Lines::of(&self.file) {
+            Ok(lines) => lines.map(Arc::new),
+            Err(error) => {
+                tracing::warn!(%error, "the source lines of a module cannot be read");
+                None
+            }
+        });
+        found.clone()
     }
 }
 
@@ -73,6 +92,7 @@ impl Cache {
         // The hash covers the full version of wasmtime, which the check at loading does not.
         let mut hasher = ContentHasher(Sha256::new());
         engine.precompile_compatibility_hash().hash(&mut hasher);
+        hasher.write(lines::MAGIC);
         Ok(Self { dir, key, compatibility: hasher.0.finalize().into(), bytes_max })
     }
 
@@ -90,7 +110,7 @@ impl Cache {
         }
         // The modification time is the time of last use, which is what eviction goes by.
         file.set_modified(SystemTime::now())?;
-        Ok(Some(Artefact(file)))
+        Ok(Some(Artefact::received(file)))
     }
 
     /// Begins an artefact: an empty file that is no part of the cache yet.

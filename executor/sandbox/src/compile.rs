@@ -2,6 +2,7 @@
 
 mod child;
 mod compiler;
+mod debug_info;
 mod parent;
 
 use std::{

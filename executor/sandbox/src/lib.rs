@@ -7,6 +7,7 @@
 //! One attempt is one `Store`, dropped whole at its end. A module is compiled once per machine (`compile`, `cache`),
 //! loaded once per worker (`prepare`, `program`) and instantiated anew for every attempt (`attempt`).
 mod attempt;
+mod backtrace;
 mod cache;
 mod capture;
 mod compile;
@@ -17,6 +18,7 @@ mod fairness;
 mod grants;
 mod helper;
 mod limits;
+mod lines;
 mod prepare;
 mod process;
 mod program;

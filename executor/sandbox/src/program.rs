@@ -11,6 +11,7 @@ use wasmtime_wasi::{
 use crate::{
     cache::Artefact,
     compile::{self, Kind},
+    lines::Lines,
     state::State,
     task_host::{self, TaskPre},
 };
@@ -35,6 +36,8 @@ pub(crate) struct Needs {
 #[derive(Clone)]
 pub(crate) struct Program {
     pub(crate) needs: Needs,
+    /// The source lines of its code, where its debug information said them.
+    pub(crate) lines: Option<Arc<Lines>>,
     entry: Entry,
 }
 
@@ -88,20 +91,21 @@ impl Loader {
         let Some(precompiled) = Engine::detect_precompiled_file(&path)? else {
             wasmtime::bail!("the artefact is damaged");
         };
-        match compile::kind_of_artefact(precompiled) {
+        let program = match compile::kind_of_artefact(precompiled) {
             Kind::Module => {
                 #[expect(unsafe_code, reason = "loading native code is unsafe by nature")]
                 // SAFETY: the artefact bears the seal of this node's own compiler, and its file is never written again.
                 let module = unsafe { Module::deserialize_file(&self.engine, path) }?;
-                self.link_module(&module)
+                self.link_module(&module)?
             }
             Kind::Component => {
                 #[expect(unsafe_code, reason = "loading native code is unsafe by nature")]
                 // SAFETY: as above.
                 let component = unsafe { component::Component::deserialize_file(&self.engine, path) }?;
-                self.link_component(&component)
+                self.link_component(&component)?
             }
-        }
+        };
+        Ok(Program { lines: artefact.lines(), ..program })
     }
 
     fn link_module(&self, module: &Module) -> wasmtime::Result<Program> {
@@ -122,7 +126,7 @@ impl Loader {
             stdin: true,
         };
         let linked = self.modules.instantiate_pre(module)?;
-        Ok(Program { needs, entry: Entry::Module(Arc::new(linked), start) })
+        Ok(Program { needs, lines: None, entry: Entry::Module(Arc::new(linked), start) })
     }
 
     fn link_component(&self, component: &component::Component) -> wasmtime::Result<Program> {
@@ -137,7 +141,7 @@ impl Loader {
         } else {
             wasmtime::bail!("the component exports neither `wasi:cli/run` nor `weir:task/run`");
         };
-        Ok(Program { needs: Needs { args: true, env: true, descriptors: true, stdin: !is_task }, entry })
+        Ok(Program { needs: Needs { args: true, env: true, descriptors: true, stdin: !is_task }, lines: None, entry })
     }
 }
 

@@ -1,15 +1,17 @@
 //! Decides how an attempt ended: state, reason, message and backtrace.
 
-use wasmtime::{PoolConcurrencyLimitError, Trap, WasmBacktrace};
+use wasmtime::{PoolConcurrencyLimitError, Trap};
 use wasmtime_wasi::I32Exit;
 use weir_wire::{
-    limits::{BACKTRACE_FRAMES_MAX, MESSAGE_LEN_MAX},
+    limits::MESSAGE_LEN_MAX,
     outcome::Failure,
     task::{Reason, Source, Status},
 };
 
 use crate::{
+    backtrace,
     limits::{Denied, FUEL_SLICE},
+    lines::Lines,
     program::Returned,
 };
 
@@ -39,14 +41,16 @@ pub(crate) struct Verdict {
 
 /// What else is known at the end of an attempt.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Circumstances {
+pub(crate) struct Circumstances<'a> {
     pub(crate) denied: Option<Denied>,
     pub(crate) output_full: bool,
     pub(crate) output_max: u64,
+    /// The source lines of its code, if they are known.
+    pub(crate) lines: Option<&'a Lines>,
 }
 
 /// Judges the end of an attempt.
-pub(crate) fn judge(end: End, known: Circumstances) -> Verdict {
+pub(crate) fn judge(end: End, known: Circumstances<'_>) -> Verdict {
     match end {
         End::Cancelled(reason) => {
             let by_control =
@@ -62,7 +66,7 @@ pub(crate) fn judge(end: End, known: Circumstances) -> Verdict {
         End::Guest(Ok(Returned::Done)) => succeeded(None),
         End::Guest(Ok(Returned::Failed)) => exited(1, "the command failed".to_owned(), known.denied, false),
         End::Guest(Ok(Returned::Error { message, permanent })) => exited(1, message, known.denied, permanent),
-        End::Guest(Err(error)) => by_error(&error, known.denied),
+        End::Guest(Err(error)) => by_error(&error, known),
     }
 }
 
@@ -82,7 +86,7 @@ pub(crate) fn output_lost(error: &weir_wire::codec::Error) -> Verdict {
     failed(Status::Failed, host_error(format!("the output cannot be read: {error}")))
 }
 
-fn by_error(error: &wasmtime::Error, denied: Option<Denied>) -> Verdict {
+fn by_error(error: &wasmtime::Error, Circumstances { denied, lines, .. }: Circumstances<'_>) -> Verdict {
     if let Some(&I32Exit(code)) = error.downcast_ref() {
         return if code == 0 {
             succeeded(None)
@@ -111,7 +115,8 @@ fn by_error(error: &wasmtime::Error, denied: Option<Denied>) -> Verdict {
         ),
         (_, None) => (Reason::Trap, Source::Guest, root(error)),
     };
-    let failure = Failure { backtrace: backtrace(error), ..Failure::new(reason, source, clipped(message)) };
+    let failure =
+        Failure { backtrace: backtrace::of_error(error, lines), ..Failure::new(reason, source, clipped(message)) };
     failed(Status::Failed, failure)
 }
 
@@ -159,17 +164,6 @@ fn root(error: &wasmtime::Error) -> String {
     error.root_cause().to_string()
 }
 
-/// The names of the frames, innermost first.
-fn backtrace(error: &wasmtime::Error) -> Vec<String> {
-    let Some(backtrace) = error.downcast_ref::<WasmBacktrace>() else {
-        return Vec::new();
-    };
-    // Its text is the only place where the names come demangled: "   0:   0x2f - module!function".
-    let text = backtrace.to_string();
-    let names = text.lines().filter_map(|line| line.split_once(" - ").map(|(_, name)| name));
-    names.take(BACKTRACE_FRAMES_MAX).map(|name| clipped(name.to_owned())).collect()
-}
-
 fn clipped(mut text: String) -> String {
     text.truncate(text.floor_char_boundary(MESSAGE_LEN_MAX));
     text
@@ -179,9 +173,9 @@ fn clipped(mut text: String) -> String {
 mod tests {
     use super::*;
 
-    const QUIET: Circumstances = Circumstances { denied: None, output_full: false, output_max: 10 };
+    const QUIET: Circumstances<'_> = Circumstances { denied: None, output_full: false, output_max: 10, lines: None };
 
-    fn reason(end: End, known: Circumstances) -> Option<Reason> {
+    fn reason(end: End, known: Circumstances<'_>) -> Option<Reason> {
         judge(end, known).failure.map(|failure| failure.reason)
     }
 

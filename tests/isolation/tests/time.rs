@@ -131,6 +131,18 @@ fn a_trap_names_its_functions() {
 }
 
 #[test]
+fn a_trap_shows_lines_where_the_module_has_debug_information() {
+    let mut parser = wat::Parser::new();
+    parser.generate_dwarf(wat::GenerateDwarf::Full);
+    let wasm = parser.parse_str(Some("src/guest.wat".as_ref()), UNREACHABLE).expect("valid WAT");
+    let end = Bench::new().run_among_neighbours(&Guest::new(wasm));
+    assert_failed(&end, Reason::Trap, Source::Guest);
+    let backtrace = &end.failure().unwrap().backtrace;
+    assert!(backtrace[0].ends_with("inner (src/guest.wat:3:18)"), "{backtrace:?}");
+    assert!(backtrace[1].ends_with("(src/guest.wat:4:30)"), "{backtrace:?}");
+}
+
+#[test]
 fn a_storm_of_traps_leaves_the_worker_in_order() {
     const STORM: u64 = 2_000;
     let mut bench = Bench::new();

@@ -2,6 +2,8 @@
 
 use wasmtime::{Engine, Precompiled};
 
+use super::debug_info;
+
 /// What a guest is, as the first bytes of its binary say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -11,7 +13,7 @@ pub(crate) enum Kind {
     Component,
 }
 
-/// Validates and compiles a binary.
+/// Validates and compiles a binary; behind the artefact is a table of its source lines, if it says what they are.
 ///
 /// # Errors
 /// Why it cannot be run, in words for its author.
@@ -23,7 +25,9 @@ pub(crate) fn compile(engine: &Engine, wasm: &[u8]) -> Result<Vec<u8>, String> {
         weir_module::Kind::CommandComponent | weir_module::Kind::TaskComponent => engine.precompile_component(wasm),
         weir_module::Kind::Unrunnable(why) => return Err(why.to_string()),
     };
-    artefact.map_err(|error| format!("{error:#}"))
+    let mut artefact = artefact.map_err(|error| format!("{error:#}"))?;
+    artefact.extend(debug_info::table(wasm));
+    Ok(artefact)
 }
 
 /// The kind of an artefact.
