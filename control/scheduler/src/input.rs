@@ -1,6 +1,7 @@
 //! Everything that can happen to the scheduler.
 
 use alloc::{boxed::Box, string::String, vec::Vec};
+use core::time::Duration;
 
 use weir_wire::{
     id::{JobName, JobVersion, Namespace, NodeId, RunId, Seq, Term},
@@ -143,6 +144,16 @@ pub enum Request {
         index: u32,
         /// On or off.
         on: bool,
+    },
+    /// Have a node look into a running task, and the answer, whose token is the request's number, given as
+    /// [`crate::Output::Inspected`]. A node that does not answer is not waited for.
+    Inspect {
+        /// The run.
+        run: RunId,
+        /// The task.
+        index: u32,
+        /// Take a profile over some time instead of looking once.
+        sample_for: Option<Duration>,
     },
     /// Keep another number of tasks of a service running.
     Scale {

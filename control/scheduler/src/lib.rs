@@ -35,6 +35,7 @@ mod fence;
 mod grant;
 mod group;
 mod input;
+mod inspect;
 mod job_state;
 mod lanes;
 pub mod limits;

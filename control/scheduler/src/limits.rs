@@ -131,6 +131,8 @@ pub const WALL_CHECK_EVERY: Duration = Duration::from_secs(30);
 pub const ASSEMBLY_TRIES_MAX: u32 = 12;
 /// Delay after the first failure to make a payload; doubled for each further one.
 pub const ASSEMBLY_DELAY: Duration = Duration::from_secs(1);
+/// The wire version from which on executors look into attempts and say how fast they are.
+pub const WIRE_OF_INSIGHT: u32 = 2;
 /// Longest such delay.
 pub const ASSEMBLY_DELAY_MAX: Duration = Duration::from_secs(60);
 

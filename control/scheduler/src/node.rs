@@ -9,6 +9,7 @@ use alloc::{
 use weir_wire::{
     id::{Digest, NodeId, RunId},
     kind::Tier,
+    message::{WIRE_MAX, WIRE_MIN},
     node::{Hello, NodeRecord},
     placement::{NODE_ATTRIBUTE, POOL_ATTRIBUTE},
     resources::Resources,
@@ -130,6 +131,10 @@ pub(crate) struct Node {
     /// Given up.
     pub(crate) lost: bool,
     pub(crate) boot: u64,
+    /// The wire version of its session.
+    pub(crate) wire: u32,
+    /// Fuel for each second of CPU time of its attempts, once it has said so.
+    pub(crate) fuel_per_s: Option<u64>,
     pub(crate) version: String,
     pub(crate) attributes: Vec<(String, String)>,
     pub(crate) capacity: Resources,
@@ -179,6 +184,8 @@ impl Node {
             draining: false,
             lost: false,
             boot: 0,
+            wire: WIRE_MIN,
+            fuel_per_s: None,
             version: String::new(),
             attributes: Vec::new(),
             capacity: NOTHING,
@@ -227,6 +234,7 @@ impl Node {
         self.lost = false;
         self.ops.begin_session();
         self.boot = hello.boot;
+        self.wire = hello.wire_max.min(WIRE_MAX);
         self.version.clone_from(&hello.version);
         self.attributes.clone_from(&hello.attributes);
         self.capacity = hello.capacity;

@@ -4,6 +4,7 @@ use alloc::{boxed::Box, string::String, vec::Vec};
 
 use weir_wire::{
     id::{JobName, JobVersion, Namespace, NodeId, RunId},
+    inspect::Inspected,
     message::{self, ToExecutor},
     txn::Txn,
 };
@@ -42,6 +43,8 @@ pub enum Output {
     },
     /// A piece of output of a followed task.
     TaskOutput(Box<message::Output>),
+    /// What a node has seen of a task, for [`crate::Request::Inspect`].
+    Inspected(Box<Inspected>),
     /// Compute the next instant of a cron job, and give it back as [`crate::Input::NextInstant`].
     NextInstant {
         /// The namespace.
@@ -95,6 +98,8 @@ pub enum Reply {
     Stopping,
     /// Following is on or off; false when the task is not running.
     Following(bool),
+    /// A node was asked; what it sees comes as [`Output::Inspected`].
+    Inspecting,
     /// What was asked for is recorded.
     Done,
 }

@@ -338,6 +338,7 @@ impl Leading {
             lanes_max: node.lanes_max,
             reserved: node.reserved(),
             grants: node.grants.len(),
+            fuel_per_s: node.fuel_per_s,
             silent_ms: u64::try_from(now.mono.since(node.last_seen).as_millis()).unwrap_or(u64::MAX),
             first_seen_ms: node.record.first_seen_ms,
             gone_ms: node.record.gone_ms,

@@ -31,6 +31,7 @@ impl Scheduler {
             Request::Submit(submit) => self.submit_runs(id, submit),
             Request::Stop { run, index, reason } => self.stop(id, run, index, reason),
             Request::Follow { run, index, on } => self.follow(id, run, index, on),
+            Request::Inspect { run, index, sample_for } => self.inspect(id, (run, index), sample_for),
             Request::Scale { namespace, job, desired } => self.scale(id, namespace, job, desired),
             Request::Restart { namespace, job } => self.restart(id, namespace, job),
             Request::Pause { namespace, job, on } => self.pause(id, (namespace, job), on),

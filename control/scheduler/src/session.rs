@@ -223,6 +223,8 @@ impl Scheduler {
             ToControl::Report(report) => self.node_report(slot, report),
             ToControl::Output(output) => self.outputs.push_back(Output::TaskOutput(Box::new(output))),
             ToControl::Draining => self.node_draining(slot),
+            ToControl::Inspected(inspected) => self.outputs.push_back(Output::Inspected(Box::new(inspected))),
+            ToControl::Speed(speed) => node.fuel_per_s = Some(speed.fuel_per_s),
         }
     }
 
@@ -250,13 +252,14 @@ impl Scheduler {
     pub(crate) fn welcome(&mut self, session: SessionId, term: Term) {
         let known = self.leading.as_deref_mut().and_then(|leading| {
             let slot = leading.nodes.of_session(session)?;
-            leading.nodes.get_mut(slot).welcomed = true;
-            Some(())
+            let node = leading.nodes.get_mut(slot);
+            node.welcomed = true;
+            Some(node.wire)
         });
-        if known.is_some() {
+        if let Some(wire) = known {
             let Self { config, .. } = self;
             let (lease, renew_every) = (config.lease, config.renew_every);
-            self.send(session, ToExecutor::Welcome(Welcome { wire: WIRE_MAX, term, lease, renew_every }));
+            self.send(session, ToExecutor::Welcome(Welcome { wire, term, lease, renew_every }));
         }
     }
 }

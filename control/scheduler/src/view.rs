@@ -264,6 +264,8 @@ pub struct NodeView {
     pub reserved: Resources,
     /// Grants it holds: each runs one task at a time.
     pub grants: usize,
+    /// Fuel for each second of CPU time of its attempts, once it has said so.
+    pub fuel_per_s: Option<u64>,
     /// Since it was last heard, milliseconds.
     pub silent_ms: u64,
     /// When it was first seen, Unix milliseconds.

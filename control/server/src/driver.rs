@@ -14,6 +14,7 @@ use weir_api::schedule::Schedule;
 use weir_scheduler::{Input, Output, Reply, Request, RequestError, RequestId, Scheduler};
 use weir_wire::{
     id::{RunId, Term},
+    inspect::Seen,
     message,
     txn::CommitResult,
 };
@@ -24,6 +25,7 @@ use crate::{
     commit::{Committer, Done},
     followers::Followers,
     handle::{CALLS_MAX, Call, Question},
+    inspections::Inspections,
     leader::LeaderEvent,
     outlets::{Outlets, SessionEvent},
 };
@@ -61,6 +63,10 @@ enum Waiting {
         pieces: mpsc::Sender<message::Output>,
         reply: oneshot::Sender<Result<Reply, RequestError>>,
     },
+    Inspector {
+        seen: oneshot::Sender<Seen>,
+        reply: oneshot::Sender<Result<Reply, RequestError>>,
+    },
     /// The driver itself, which does not care.
     Nobody,
 }
@@ -73,6 +79,7 @@ pub(crate) struct Driver {
     assembler: Assembler,
     outlets: Outlets,
     followers: Followers,
+    inspections: Inspections,
     waiting: BTreeMap<RequestId, Waiting>,
     /// Questions that wait until nobody else can lead.
     held: VecDeque<Question>,
@@ -95,6 +102,7 @@ impl Driver {
             assembler,
             outlets: Outlets::default(),
             followers: Followers::default(),
+            inspections: Inspections::default(),
             waiting: BTreeMap::new(),
             held: VecDeque::new(),
             requests: 0,
@@ -191,6 +199,7 @@ impl Driver {
                 self.held.drain(..).for_each(|question| question(None));
                 self.outlets.refuse_all("this replica is no longer the leader");
                 self.followers.clear();
+                self.inspections.clear();
             }
         }
     }
@@ -233,6 +242,14 @@ impl Driver {
                     answer(reply, Err(RequestError::Busy("too many tasks are being followed")));
                 }
             }
+            Call::Inspect { run, index, sample_for, seen, reply } => {
+                if self.inspections.has_room() {
+                    let inspect = Request::Inspect { run, index, sample_for };
+                    self.request(inspect, Waiting::Inspector { seen, reply });
+                } else {
+                    answer(reply, Err(RequestError::Busy("too many tasks are being looked into")));
+                }
+            }
         }
     }
 
@@ -267,6 +284,7 @@ impl Driver {
                 Output::Close { session } => self.outlets.close(session),
                 Output::Reply { id, result } => self.reply(id, result),
                 Output::TaskOutput(output) => self.deliver(&output),
+                Output::Inspected(inspected) => self.inspections.answer(*inspected),
                 Output::AssembleInput { run, from, items } => self.assembler.begin(&self.scheduler, run, from, items),
                 Output::NextInstant { namespace, job, version, schedule, time_zone, after_ms } => {
                     let at_ms = next_instant(&schedule, &time_zone, after_ms);
@@ -283,6 +301,12 @@ impl Driver {
             Some(Waiting::Follower { run, index, pieces, reply }) => {
                 if result == Ok(Reply::Following(true)) {
                     self.followers.add(run, index, pieces);
+                }
+                answer(reply, result);
+            }
+            Some(Waiting::Inspector { seen, reply }) => {
+                if result.is_ok() {
+                    self.inspections.add(id.0, seen);
                 }
                 answer(reply, result);
             }

@@ -1,10 +1,10 @@
 //! What the HTTP API holds of the control plane: questions and requests to the driver, blobs, and the state of affairs.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use tokio::sync::{mpsc, oneshot, watch};
 use weir_scheduler::{Reply, Request, RequestError, Scheduler};
-use weir_wire::{id::RunId, message, units::Now};
+use weir_wire::{id::RunId, inspect::Seen, message, units::Now};
 
 use crate::{
     blobs::Blobs,
@@ -50,6 +50,14 @@ pub(crate) enum Call {
         run: RunId,
         index: u32,
         pieces: mpsc::Sender<message::Output>,
+        reply: oneshot::Sender<Result<Reply, RequestError>>,
+    },
+    /// Somebody wants to know what a task does; the reply says whether its node was asked.
+    Inspect {
+        run: RunId,
+        index: u32,
+        sample_for: Option<Duration>,
+        seen: oneshot::Sender<Seen>,
         reply: oneshot::Sender<Result<Reply, RequestError>>,
     },
 }
@@ -120,6 +128,25 @@ impl ControlHandle {
         self.call(Call::Follow { run, index, pieces, reply })?;
         answer.await.unwrap_or(Err(RequestError::Interrupted))?;
         Ok(output)
+    }
+
+    /// Asks the node of a running task what it does at this moment or, over some time, where its time goes. The channel
+    /// closes when leadership is lost; a node that does not answer is the caller's to give up.
+    ///
+    /// # Errors
+    /// [`RequestError::Busy`], [`RequestError::NotLeader`], that there is no such run or task, or that its node cannot be
+    /// asked.
+    pub(crate) async fn inspect(
+        &self,
+        run: RunId,
+        index: u32,
+        sample_for: Option<Duration>,
+    ) -> Result<oneshot::Receiver<Seen>, RequestError> {
+        let (waiting, seen) = oneshot::channel();
+        let (reply, answer) = oneshot::channel();
+        self.call(Call::Inspect { run, index, sample_for, seen: waiting, reply })?;
+        answer.await.unwrap_or(Err(RequestError::Interrupted))?;
+        Ok(seen)
     }
 
     /// The store's revision after the last change that people can see; wakes those who wait for one.

@@ -18,6 +18,7 @@ mod garbage;
 mod handle;
 mod https;
 mod index_set;
+mod inspections;
 mod leader;
 mod metrics;
 mod outlets;

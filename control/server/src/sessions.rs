@@ -188,7 +188,9 @@ impl Sessions {
                 | ToControl::Report(_)
                 | ToControl::Renew(_)
                 | ToControl::Output(_)
-                | ToControl::Draining,
+                | ToControl::Draining
+                | ToControl::Inspected(_)
+                | ToControl::Speed(_),
             ) => return Err(malformed("the first message is not a hello")),
             Err(error) => return Err(malformed(error.to_string())),
         };

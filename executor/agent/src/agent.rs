@@ -1,6 +1,9 @@
 //! The state machine itself: its calls, and which part handles what.
 
-use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    vec::Vec,
+};
 
 use weir_wire::{
     attempt::AttemptEvent,
@@ -12,6 +15,7 @@ use weir_wire::{
 use crate::{
     config::Config,
     input::Input,
+    inspect::Inspection,
     lease::Lease,
     ledger::Ledger,
     news::News,
@@ -19,6 +23,7 @@ use crate::{
     output::{DisconnectReason, ExitReason, Output, Reason},
     range::{ModuleEntry, Range, RangeKey, Run},
     session::Session,
+    speed::Speedometer,
     stats::{Stats, Totals},
 };
 
@@ -45,6 +50,8 @@ pub struct Agent {
     pub(crate) closed: usize,
     pub(crate) last_returned: Instant,
     pub(crate) follows: BTreeSet<TaskId>,
+    pub(crate) inspections: Vec<Inspection>,
+    pub(crate) speedometer: Speedometer,
     pub(crate) sweep_at: Option<Instant>,
     /// Some revocable attempts were throttled when that was last looked at.
     pub(crate) cpu_is_short: bool,
@@ -89,6 +96,8 @@ impl Agent {
             closed: 0,
             last_returned: Instant::default(),
             follows: BTreeSet::new(),
+            inspections: Vec::new(),
+            speedometer: Speedometer::default(),
             sweep_at: None,
             cpu_is_short: false,
             graces: BTreeSet::new(),
@@ -115,6 +124,7 @@ impl Agent {
             Input::Sandbox(AttemptEvent::Ended(ended)) => self.ended(*ended),
             Input::Sandbox(AttemptEvent::Progress(progress)) => self.progress(&progress),
             Input::Sandbox(AttemptEvent::Output(chunk)) => self.live_output(&chunk),
+            Input::Sandbox(AttemptEvent::Seen(seen)) => self.seen(seen),
             Input::Sandbox(AttemptEvent::Module(ready)) => self.module_ready(ready),
             Input::ModuleStored { digest, path } => self.module_stored(digest, path),
             Input::ModuleFailed { digest, message, retry } => self.module_failed(digest, message, retry),
@@ -184,6 +194,7 @@ impl Agent {
             outbox_bytes: self.outbox.bytes(),
             runs: self.runs.len(),
             modules: self.modules.len(),
+            fuel_per_s: self.speedometer.fuel_per_s(),
             totals: self.stats,
         }
     }
@@ -237,6 +248,7 @@ impl Agent {
             ToExecutor::Forget(run) => self.forget(run),
             ToExecutor::Present => self.present(),
             ToExecutor::Follow(follow) => self.follow(follow),
+            ToExecutor::Inspect(inspect) => self.inspect(inspect),
             ToExecutor::Welcome(_) | ToExecutor::Refuse(_) => {}
         }
     }

@@ -63,6 +63,11 @@ impl Agent {
         if !self.follows.is_empty() {
             self.follow_ended(id.task);
         }
+        if !self.inspections.is_empty() {
+            self.inspected_ended(id);
+        }
+        self.speedometer.add(&outcome.usage);
+        self.report_speed();
         bound(&mut outcome);
         if large_result.is_empty() && large_log.is_empty() {
             self.record(key, outcome);

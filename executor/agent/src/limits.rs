@@ -47,6 +47,20 @@ pub const MEASURED_INTERVAL_MIN: Duration = Duration::from_secs(1);
 pub const MEASURED_INTERVAL: Duration = Duration::from_secs(5);
 /// Part of the capacity that has to be free beyond its need before an attempt is not throttled any more.
 pub const UNTHROTTLE_PERCENT: u32 = 5;
+/// Most attempts that are looked into at a time.
+pub const INSPECTIONS_MAX: usize = 16;
+/// How long somebody waits for a look into an attempt; a profile takes its own time besides.
+pub const INSPECT_TIME: Duration = Duration::from_secs(2);
+/// The wire version from which on there are looks into attempts, and speeds.
+pub const WIRE_OF_INSIGHT: u32 = 2;
+/// CPU time after which older attempts weigh half in the speed of the node.
+pub const SPEED_WINDOW: Duration = Duration::from_mins(1);
+/// Least CPU time of attempts that says something about the speed.
+pub const SPEED_CPU_MIN: Duration = Duration::from_millis(100);
+/// A speed that differs by less than this from the one reported last is not reported.
+pub const SPEED_CHANGE_PERCENT: u64 = 5;
+/// Least time between two reported speeds.
+pub const SPEED_INTERVAL: Duration = Duration::from_secs(5);
 /// Shortest renewal interval accepted from a leader.
 pub const RENEW_EVERY_MIN: Duration = Duration::from_millis(100);
 

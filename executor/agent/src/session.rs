@@ -27,6 +27,8 @@ pub(crate) enum Session {
     Up {
         /// When the peer counts as silent.
         silent_at: Instant,
+        /// The wire version.
+        wire: u32,
     },
 }
 
@@ -38,8 +40,13 @@ impl Session {
     pub(crate) const fn silent_at(self) -> Option<Instant> {
         match self {
             Self::Down => None,
-            Self::Greeting(at) | Self::Up { silent_at: at } => Some(at),
+            Self::Greeting(at) | Self::Up { silent_at: at, .. } => Some(at),
         }
+    }
+
+    /// Whether the peer knows what this wire version brought.
+    pub(crate) const fn speaks(self, version: u32) -> bool {
+        matches!(self, Self::Up { wire, .. } if wire >= version)
     }
 }
 
@@ -74,6 +81,8 @@ impl Agent {
         self.lease.pause();
         self.news.clear();
         self.unfollow_all();
+        self.inspections.clear();
+        self.speedometer.forget_said();
         if !self.lease.holds(self.now.mono) {
             // Nothing was ever promised for it, so that no end of a lease will stop it.
             self.stop_uncovered();
@@ -121,11 +130,12 @@ impl Agent {
         self.term = welcome.term;
         let now = self.now.mono;
         self.lease.begin(now, welcome.lease, welcome.renew_every);
-        self.session = Session::Up { silent_at: now + self.silence_max() };
+        self.session = Session::Up { silent_at: now + self.silence_max(), wire: welcome.wire };
         // Before the full state, which makes the node ready for grants.
         self.say_draining();
         self.present();
         self.renew();
+        self.report_speed();
         self.ask_again();
     }
 
@@ -152,7 +162,10 @@ impl Agent {
 
     pub(crate) fn renewed(&mut self, token: u64) {
         if self.lease.renewed(self.now.mono, token) {
-            self.session = Session::Up { silent_at: self.now.mono + self.silence_max() };
+            let silence_max = self.now.mono + self.silence_max();
+            if let Session::Up { silent_at, .. } = &mut self.session {
+                *silent_at = silence_max;
+            }
             if self.ranges.values().any(|range| range.fenced) {
                 self.pass_lease_on();
             }

@@ -33,6 +33,8 @@ pub struct Stats {
     pub runs: usize,
     /// Modules known.
     pub modules: usize,
+    /// Fuel for each second of CPU time, over the attempts that ended lately.
+    pub fuel_per_s: Option<u64>,
     /// What has happened since the start.
     pub totals: Totals,
 }

@@ -81,6 +81,11 @@ fn render(stats: &Stats) -> String {
         ("outbox_bytes", "Their estimated size.", count(stats.outbox_bytes)),
         ("runs", "Runs known.", count(stats.runs)),
         ("modules", "Modules known.", count(stats.modules)),
+        (
+            "fuel_per_second",
+            "Fuel for each second of CPU time, over the attempts that ended lately; 0 if not known.",
+            stats.fuel_per_s.unwrap_or(0),
+        ),
     ];
     let counters = [
         ("grants_accepted_total", "Grants accepted.", totals.grants_accepted),

@@ -109,12 +109,12 @@ impl Uplink {
         self.accepted.store(true, Ordering::Relaxed);
     }
 
-    /// Sends a message. Live output is dropped when the queue is full; anything else waits, and ends the session when
-    /// that takes too long.
+    /// Sends a message. What people look at live is dropped when the queue is full; anything else waits, and ends the
+    /// session when that takes too long.
     pub(crate) async fn send(&mut self, message: &ToControl) {
         let Some((_, sender)) = &self.open else { return };
         let frame = message.to_bytes();
-        let sent = if matches!(message, ToControl::Output(output) if !output.last) {
+        let sent = if is_dispensable(message) {
             match sender.try_send(&frame) {
                 Ok(()) | Err(weir_link::TrySendError::Full) => Ok(()),
                 Err(weir_link::TrySendError::Failed(error)) => Err(error.to_string()),
@@ -145,6 +145,20 @@ impl Uplink {
             }
             session.close(CODE_NORMAL, "the executor ends");
         }
+    }
+}
+
+/// Whether nothing but somebody's view is lost with a message.
+fn is_dispensable(message: &ToControl) -> bool {
+    match message {
+        ToControl::Output(output) => !output.last,
+        ToControl::Inspected(_) => true,
+        ToControl::Hello(_)
+        | ToControl::State(_)
+        | ToControl::Report(_)
+        | ToControl::Renew(_)
+        | ToControl::Draining
+        | ToControl::Speed(_) => false,
     }
 }
 

@@ -18,6 +18,7 @@ use wasmtime::{Engine, Store};
 use weir_wire::{
     attempt::{AttemptEvent, AttemptSpec, EndedAttempt, LeaseSpec},
     id::AttemptId,
+    inspect::AttemptSeen,
     kind::Tier,
     limits::INLINE_CAPTURE_MAX,
     outcome::{Captured, Failure, Outcome, Usage},
@@ -29,6 +30,7 @@ use crate::{
     capture::Capture,
     fairness::{self, YieldInHostCalls},
     limits::{COMPONENT_HANDLES_MAX, FUEL_SLICE, HOSTCALL_BYTES_MAX, Limiter, SHORT_POLL, TIMEOUT_MAX},
+    probe::{Polled, Probe},
     program::{Program, Returned},
     queue::FIRST_CLASS,
     rate::Bucket,
@@ -44,6 +46,9 @@ pub(crate) struct Attempt {
     deadline: Instant,
     control: Rc<Control>,
     capture: Arc<Capture>,
+    probe: Arc<Probe>,
+    /// When the last poll ended.
+    polled: Instant,
     cpu: Duration,
     /// Where its use is counted, if others count on it.
     counters: Option<Arc<Counters>>,
@@ -196,14 +201,18 @@ impl Attempt {
         let fenced = work.spec.execution.is_fenced();
         let (tier, rate) = (work.spec.tier, work.spec.budgets.resources.cpu);
         control.bucket.set(Bucket::new(rate, started));
+        let probe = Arc::new(Probe::new(program.lines.clone(), work.spec.budgets.fuel.0));
+        let shown = (Arc::clone(&capture), Arc::clone(&probe));
         let job = Job { program, work, spec, memory_max, deadline, counters: counters.clone() };
-        let guest = run(engine.clone(), job, Arc::clone(&capture), Rc::clone(&control));
+        let guest = run(engine.clone(), job, shown, Rc::clone(&control));
         Self {
             id,
             started,
             deadline,
             control,
             capture,
+            probe,
+            polled: started,
             cpu: Duration::ZERO,
             counters,
             fenced,
@@ -243,6 +252,11 @@ impl Attempt {
         if self.fenced && boot_clock_ns() >= shared.lease.get().until_ns {
             self.control.cancel(Reason::NodeLost);
         }
+        let watched = self.probe.is_armed();
+        let ran = watched && self.control.paused_until().is_none();
+        if watched {
+            self.probe.poll_begins();
+        }
         fairness::poll_started(shared.mark());
         let guest = &mut self.guest;
         let polled = catch_unwind(AssertUnwindSafe(|| guest.as_mut().poll(cx)));
@@ -251,9 +265,13 @@ impl Attempt {
         if let Some(counters) = &self.counters {
             counters.ran(time);
         }
+        if watched {
+            self.report_seen(shared, ran, !matches!(polled, Ok(Poll::Pending)));
+        }
         let finished = match polled {
             Ok(Poll::Ready(finished)) => finished,
             Ok(Poll::Pending) => {
+                self.polled = shared.mark();
                 self.control.charge(time, shared.mark());
                 self.report_live(shared, false);
                 self.control.park(cx.waker());
@@ -263,6 +281,19 @@ impl Attempt {
         };
         self.report_live(shared, true);
         Poll::Ready(self.conclude(finished, shared.mark()))
+    }
+
+    /// Asks for a look into the guest, or for a profile over some time.
+    pub(crate) fn inspect(&self, sample_for: Option<Duration>) {
+        self.probe.ask(sample_for);
+        self.control.wake();
+    }
+
+    fn report_seen(&self, shared: &Shared, ran: bool, over: bool) {
+        let wall = shared.mark().saturating_duration_since(self.started);
+        let answers = self.probe.answers(Polled { ran, last: self.polled, over, cpu: self.cpu, wall });
+        let seen = answers.into_iter().map(|seen| AttemptEvent::Seen(AttemptSeen { id: self.id, seen }));
+        shared.events.borrow_mut().extend(seen);
     }
 
     fn report_live(&self, shared: &Shared, last: bool) {
@@ -332,18 +363,19 @@ struct Job {
     counters: Option<Arc<Counters>>,
 }
 
-async fn run(engine: Engine, mut job: Job, capture: Arc<Capture>, control: Rc<Control>) -> Finished {
+async fn run(engine: Engine, mut job: Job, shown: (Arc<Capture>, Arc<Probe>), control: Rc<Control>) -> Finished {
+    let (capture, probe) = shown;
     if let Err(message) = &job.work.mounts {
         return Finished::failed(Failure::new(Reason::CapabilityDenied, Source::Executor, message));
     }
     let budgets = job.work.spec.budgets;
-    let mut store = match store(&engine, &mut job, &capture) {
+    let mut store = match store(&engine, &mut job, &capture, &probe) {
         Ok(store) => store,
         Err(error) => return Finished::failed(verdict::host_error(format!("{error:#}"))),
     };
     let end = {
         let guest = pin!(job.program.run(&mut store, &job.spec.payload));
-        until_end(guest, &control, &capture, job.deadline).await
+        until_end(guest, &control, (&capture, &probe), job.deadline).await
     };
     let limiter = &store.data().limiter;
     let peak_memory = limiter.peak();
@@ -359,11 +391,11 @@ async fn run(engine: Engine, mut job: Job, capture: Arc<Capture>, control: Rc<Co
 }
 
 /// A fresh store with every limit in place.
-fn store(engine: &Engine, job: &mut Job, capture: &Arc<Capture>) -> wasmtime::Result<Store<State>> {
+fn store(engine: &Engine, job: &mut Job, capture: &Arc<Capture>, probe: &Arc<Probe>) -> wasmtime::Result<Store<State>> {
     let budgets = job.work.spec.budgets;
     let limiter = Limiter::new(budgets.resources.memory.0.min(job.memory_max), job.counters.clone());
-    let capture = Arc::clone(capture);
-    let state = State::new(&job.work, &mut job.spec, job.program.needs, capture, limiter, job.deadline)?;
+    let (capture, probe) = (Arc::clone(capture), Arc::clone(probe));
+    let state = State::new(&job.work, &mut job.spec, job.program.needs, capture, limiter, job.deadline, probe)?;
     let mut store = Store::new(engine, state);
     store.limiter(|state| &mut state.limiter);
     store.set_hostcall_fuel(HOSTCALL_BYTES_MAX);
@@ -375,7 +407,12 @@ fn store(engine: &Engine, job: &mut Job, capture: &Arc<Capture>) -> wasmtime::Re
 }
 
 /// Polls the guest until it ends or is ended. The future is dropped then, wherever the guest is.
-async fn until_end<G>(mut guest: Pin<&mut G>, control: &Control, capture: &Capture, deadline: Instant) -> End
+async fn until_end<G>(
+    mut guest: Pin<&mut G>,
+    control: &Control,
+    (capture, probe): (&Capture, &Probe),
+    deadline: Instant,
+) -> End
 where
     G: Future<Output = wasmtime::Result<Returned>>,
 {
@@ -395,7 +432,9 @@ where
             if capture.is_full() {
                 return Poll::Ready(End::OutputFull);
             }
-            let until = paused_until.map_or(deadline, |until| until.min(deadline)).into();
+            // A profile ends in time although the guest waits.
+            let early = [paused_until, probe.sampling_until()].into_iter().flatten().min();
+            let until = early.map_or(deadline, |until| until.min(deadline)).into();
             let timer = timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(until)));
             if timer.deadline() != until {
                 timer.as_mut().reset(until);

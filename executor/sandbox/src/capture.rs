@@ -300,7 +300,10 @@ mod tests {
             .iter()
             .filter_map(|event| match event {
                 AttemptEvent::Output(chunk) => Some((chunk.stream, &*chunk.bytes)),
-                AttemptEvent::Module(_) | AttemptEvent::Progress(_) | AttemptEvent::Ended(_) => None,
+                AttemptEvent::Module(_)
+                | AttemptEvent::Progress(_)
+                | AttemptEvent::Ended(_)
+                | AttemptEvent::Seen(_) => None,
             })
             .collect();
         assert_eq!(bytes, [(Stream::Stdout, &b"a"[..]), (Stream::Stderr, &b"b"[..])]);

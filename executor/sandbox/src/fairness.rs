@@ -1,4 +1,4 @@
-//! Keeps a guest from holding its worker by host calls alone, which burn little fuel.
+//! Keeps a guest from holding its worker by host calls alone, which burn little fuel; and has it looked into on the way.
 
 use std::{
     cell::Cell,
@@ -10,7 +10,7 @@ use std::{
 
 use wasmtime::{CallHook, CallHookHandler, StoreContextMut};
 
-use crate::{limits::TURN_TIME_MAX, state::State};
+use crate::{limits::TURN_TIME_MAX, probe, state::State};
 
 /// Host calls between two looks at the clock: a look costs as much as a short host call.
 const CALLS_PER_LOOK: u32 = 16;
@@ -37,14 +37,18 @@ type Step<'a> = Pin<Box<dyn Future<Output = wasmtime::Result<()>> + Send + 'a>>;
 impl CallHookHandler<State> for YieldInHostCalls {
     fn handle_call_event<'hook, 'store, 'step>(
         &'hook self,
-        _store: StoreContextMut<'store, State>,
+        store: StoreContextMut<'store, State>,
         event: CallHook,
     ) -> Step<'step>
     where
         'hook: 'step,
         'store: 'step,
     {
-        let long = matches!(event, CallHook::CallingHost) && is_long();
+        let calling = matches!(event, CallHook::CallingHost);
+        if calling && store.data().probe.is_armed() {
+            probe::visit(&store);
+        }
+        let long = calling && is_long();
         // Neither future has a size worth an allocation.
         if long { Box::pin(YieldOnce(false)) } else { Box::pin(Proceed) }
     }

@@ -95,6 +95,11 @@ impl Limiter {
         Self { bytes: 0, bytes_max, peak: 0, denied: None, counters }
     }
 
+    /// The sum at this moment.
+    pub(crate) const fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
     /// The highest sum so far.
     pub(crate) const fn peak(&self) -> u64 {
         self.peak

@@ -6,6 +6,7 @@
 
 mod child;
 mod frame;
+mod held;
 mod seats;
 mod supervisor;
 

@@ -14,6 +14,7 @@ use crate::{
     lines::Lines,
     state::State,
     task_host::{self, TaskPre},
+    waiting,
 };
 
 /// The engine of one worker with everything a guest can be linked to.
@@ -80,9 +81,13 @@ impl Loader {
         })?;
         modules.allow_shadowing(false);
         let mut components = component::Linker::new(&engine);
+        waiting::replace_in_modules(&mut modules)?;
         p2::add_to_linker_async(&mut components)?;
         task_host::add_to_linker(&mut components)?;
         Ok(Self { engine, modules, components })
+        components.allow_shadowing(true);
+        waiting::replace_in_components(&mut components)?;
+        components.allow_shadowing(false);
     }
 
     /// Loads an artefact and links it.

@@ -142,6 +142,7 @@ impl Sandbox {
                 | Command::Cancel(_)
                 | Command::Follow(_)
                 | Command::Throttle(_)
+                | Command::Inspect(_)
                 | Command::Lease(_) => {}
             }
         }

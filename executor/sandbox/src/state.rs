@@ -13,6 +13,7 @@ use crate::{
     capture::Capture,
     grants::Mount,
     limits::{HANDLES_MAX, Limiter, RANDOM_BYTES_MAX},
+    probe::Probe,
     program::Needs,
     stdio::Writer,
 };
@@ -34,6 +35,7 @@ pub(crate) struct State {
     pub(crate) limiter: Limiter,
     pub(crate) capture: Arc<Capture>,
     pub(crate) context: TaskContext,
+    pub(crate) probe: Arc<Probe>,
 }
 
 /// What the guest may ask about itself.
@@ -87,6 +89,7 @@ impl State {
         capture: Arc<Capture>,
         limiter: Limiter,
         deadline: Instant,
+        probe: Arc<Probe>,
     ) -> wasmtime::Result<Self> {
         let index = attempt.id.task.index;
         let mut builder = WasiCtxBuilder::new();
@@ -113,7 +116,7 @@ impl State {
         wasi.ctx().table.set_max_capacity(HANDLES_MAX);
         let context =
             TaskContext { work: Arc::clone(&work.spec), index, ordinal: attempt.ordinal, deadline, deadline_ms: None };
-        Ok(Self { wasi, limiter, capture, context })
+        Ok(Self { wasi, limiter, capture, context, probe })
     }
 }
 

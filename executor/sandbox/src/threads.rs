@@ -99,6 +99,7 @@ impl Threads {
                 Command::Cancel(cancel) => self.tell_all(&mut starting, || Message::Cancel(cancel.clone())),
                 Command::Throttle(throttle) => self.tell_all(&mut starting, || Message::Throttle(throttle.clone())),
                 Command::Lease(lease) => self.tell_all(&mut starting, || Message::Lease(lease)),
+                Command::Inspect(inspect) => self.tell_all(&mut starting, || Message::Inspect(inspect.clone())),
                 Command::Follow(follow) => self.tell_all(&mut starting, || Message::Follow(follow.clone())),
             }
         }

@@ -18,6 +18,7 @@ use wasmtime::Engine;
 use weir_wire::{
     attempt::{AttemptEvent, AttemptSpec, CancelSpec, EndedAttempt, FollowSpec, LeaseSpec, ThrottleSpec},
     id::{AttemptId, Digest, RunId},
+    inspect::InspectSpec,
     outcome::Failure,
     task::{Reason, Source, Status},
     work::WorkSpec,
@@ -45,6 +46,7 @@ pub(crate) enum Message {
     Cancel(CancelSpec),
     Follow(FollowSpec),
     Throttle(ThrottleSpec),
+    Inspect(InspectSpec),
     /// Fenced attempts may run until then.
     Lease(LeaseSpec),
     Stop,
@@ -99,6 +101,8 @@ struct Worker {
     followed: HashSet<AttemptId>,
     /// Those in `waiting` that may run only while nobody else wants to.
     throttled: HashSet<AttemptId>,
+    /// Those in `waiting` that are to be looked into.
+    inspected: Vec<InspectSpec>,
     /// Which of `running` comes next.
     queue: Queue,
     /// By their places in the queue.
@@ -128,6 +132,7 @@ impl Worker {
             waiting: VecDeque::new(),
             followed: HashSet::new(),
             throttled: HashSet::new(),
+            inspected: Vec::new(),
             queue: Queue::default(),
             running: Vec::new(),
             places: HashMap::new(),
@@ -176,6 +181,7 @@ impl Worker {
             Message::Cancel(CancelSpec { id, reason }) => self.cancel(id, reason),
             Message::Follow(FollowSpec { id, on }) => self.follow(id, on),
             Message::Throttle(ThrottleSpec { id, on }) => self.throttle(id, on),
+            Message::Inspect(inspect) => self.inspect(inspect),
             Message::Lease(lease) => self.shared.lease(lease),
             Message::Stop => self.stopped = true,
         }
@@ -192,6 +198,7 @@ impl Worker {
             let weight = self.waiting.remove(at).map_or(0, |placed| placed.weight);
             self.followed.remove(&id);
             self.throttled.remove(&id);
+            self.inspected.retain(|inspect| inspect.id != id);
             let failure = Failure::new(reason, Source::Executor, "ended before it was started");
             self.end(not_run(id, Status::Killed, failure), weight);
         }
@@ -204,6 +211,15 @@ impl Worker {
             self.followed.insert(id);
         } else {
             self.followed.remove(&id);
+        }
+    }
+
+    /// Has an attempt looked into, at once or when it starts. One that has ended has said so already.
+    fn inspect(&mut self, inspect: InspectSpec) {
+        if let Some(running) = self.running(inspect.id) {
+            running.attempt.inspect(inspect.sample_for);
+        } else if self.waiting.iter().any(|placed| placed.spec.id == inspect.id) {
+            self.inspected.push(inspect);
         }
     }
 
@@ -252,6 +268,9 @@ impl Worker {
         let (engine, memory_max) = (&self.setup.engine, self.setup.memory_max);
         let mut attempt = Attempt::new(engine, program, work, spec, memory_max, Rc::clone(&control), &self.shared);
         let throttled = !self.throttled.is_empty() && self.throttled.remove(&id);
+        for inspect in self.inspected.extract_if(.., |inspect| inspect.id == id) {
+            attempt.inspect(inspect.sample_for);
+        }
         // A short attempt ends here, without a place among the running ones.
         match attempt.poll(cx, &self.shared) {
             Poll::Ready(ended) => self.end(ended, weight),

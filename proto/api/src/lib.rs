@@ -4,6 +4,7 @@
 //! no input or output.
 
 pub mod nearest;
+pub mod profile;
 pub mod routes;
 pub mod schedule;
 pub mod spec;

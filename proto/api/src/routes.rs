@@ -85,6 +85,10 @@ routes! {
     TASK_RESULT, task_result(ns, run, index) = "/v1/namespaces/{ns}/runs/{run}/tasks/{index}/result";
     /// `GET`: a task's log as NDJSON.
     TASK_LOGS, task_logs(ns, run, index) = "/v1/namespaces/{ns}/runs/{run}/tasks/{index}/logs";
+    /// `GET`: what a running task does at this moment.
+    TASK_LIVE, task_live(ns, run, index) = "/v1/namespaces/{ns}/runs/{run}/tasks/{index}/live";
+    /// `GET`: where the time of a running task goes, sampled over some time.
+    TASK_PROFILE, task_profile(ns, run, index) = "/v1/namespaces/{ns}/runs/{run}/tasks/{index}/profile";
     /// `GET`: why a task is pending.
     TASK_WHY, task_why(ns, run, index) = "/v1/namespaces/{ns}/runs/{run}/tasks/{index}/why";
     /// `POST`: stops a task.

@@ -6,6 +6,7 @@ use core::time::Duration;
 use crate::{
     codec::{Document, Error, Reader, Wire, put_bytes},
     id::{AttemptId, Digest, RunId},
+    inspect::{AttemptSeen, InspectSpec},
     limits::BLOB_LEN_MAX,
     log::Stream,
     outcome::Outcome,
@@ -32,10 +33,12 @@ pub enum Command {
     Throttle(ThrottleSpec),
     /// Fenced attempts may run until then; without any such command they always may.
     Lease(LeaseSpec),
+    /// Say what a running attempt does. Answered by an [`AttemptEvent::Seen`], unless it ends first.
+    Inspect(InspectSpec),
 }
 wire_enum!(Command {
     1 => Define(work), 2 => Forget(run), 3 => Prepare(module), 4 => Start(attempt), 5 => Cancel(cancel), 6 => Follow(follow),
-    7 => Throttle(throttle), 8 => Lease(lease),
+    7 => Throttle(throttle), 8 => Lease(lease), 9 => Inspect(inspect),
 });
 impl Document for Command {
     const NAME: &'static str = "sandbox command";
@@ -122,8 +125,10 @@ pub enum AttemptEvent {
     Progress(Progress),
     /// The attempt is over. Large captures are still in memory here: see [`EndedAttempt`].
     Ended(Box<EndedAttempt>),
+    /// What was seen of a running attempt that was asked for.
+    Seen(AttemptSeen),
 }
-wire_enum!(AttemptEvent { 1 => Module(ready), 2 => Output(chunk), 3 => Progress(progress), 4 => Ended(ended) });
+wire_enum!(AttemptEvent { 1 => Module(ready), 2 => Output(chunk), 3 => Progress(progress), 4 => Ended(ended), 5 => Seen(seen) });
 impl Document for AttemptEvent {
     const NAME: &'static str = "attempt event";
     const FORMAT: u8 = 1;

@@ -14,6 +14,7 @@ pub mod codec;
 pub mod ended;
 pub mod exceptions;
 pub mod id;
+pub mod inspect;
 pub mod items;
 pub mod key;
 pub mod kind;

@@ -6,6 +6,7 @@ use core::time::Duration;
 use crate::{
     codec::Document,
     id::{AttemptId, Digest, GrantSeq, RunId, Term},
+    inspect::{Inspect, Inspected},
     log::Stream,
     node::Hello,
     outcome::Outcome,
@@ -18,7 +19,7 @@ use crate::{
 /// The wire versions that this build speaks.
 pub const WIRE_MIN: u32 = 1;
 /// See [`WIRE_MIN`].
-pub const WIRE_MAX: u32 = 1;
+pub const WIRE_MAX: u32 = 2;
 
 /// Control plane → executor.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,10 +45,13 @@ pub enum ToExecutor {
     Present,
     /// Send the output of a running attempt, or stop doing so.
     Follow(Follow),
+    /// Look into a running attempt. From wire version 2 on.
+    Inspect(Inspect),
 }
 wire_enum!(ToExecutor {
     1 => Welcome(welcome), 2 => Refuse(refuse), 3 => Define(work), 4 => Grant(grant), 5 => Stop(stop), 6 => Ack(ack),
     7 => Renewed(renewed), 8 => Forget(run), 9 => Present, 10 => Follow(follow),
+    13 => Inspect(inspect),
 });
 impl Document for ToExecutor {
     const NAME: &'static str = "message to an executor";
@@ -69,9 +73,14 @@ pub enum ToControl {
     Output(Output),
     /// The executor is to end: it takes no more grants, and what it runs may finish. Holds until the session ends.
     Draining,
+    /// What was seen of an attempt. From wire version 2 on.
+    Inspected(Inspected),
+    /// How fast attempts here are. From wire version 2 on.
+    Speed(Speed),
 }
 wire_enum!(ToControl {
     1 => Hello(hello), 2 => State(state), 3 => Report(report), 4 => Renew(renew), 5 => Output(output), 6 => Draining,
+    7 => Inspected(inspected), 8 => Speed(speed),
 });
 impl Document for ToControl {
     const NAME: &'static str = "message to the control plane";
@@ -310,6 +319,14 @@ pub struct Output {
     pub last: bool,
 }
 wire_struct!(Output { run, index, stream, at_ms, bytes, last });
+
+/// See [`ToControl::Speed`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Speed {
+    /// Fuel used for each second of CPU time, over the attempts that ended lately.
+    pub fuel_per_s: u64,
+}
+wire_struct!(Speed { fuel_per_s });
 
 /// The head of a blob stream, executor → control plane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

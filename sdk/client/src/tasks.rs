@@ -1,6 +1,11 @@
-use weir_api::{LogRecord, LogsQuery, Page, StopRequest, Task, TasksQuery, routes, spec::limits};
+use weir_api::{
+    LogRecord, LogsQuery, Page, ProfileQuery, StopRequest, Task, TaskLive, TasksQuery, routes, spec::limits,
+};
 
 use crate::{Client, Lines, Result, transport::Call};
+
+/// Bytes of the largest profile: the rows of its tables are some dozens of bytes each.
+const PROFILE_BYTES_MAX: usize = 16 << 20;
 
 impl Client {
     /// Lists the tasks of a run by index.
@@ -17,6 +22,23 @@ impl Client {
     /// Fails with `not_found` when there is none.
     pub async fn task(&self, namespace: &str, run: &str, index: u32) -> Result<Task> {
         self.object(Call::get(routes::task(namespace, run, &index.to_string()))).await
+    }
+
+    /// Looks at what a running task does at this moment.
+    ///
+    /// # Errors
+    /// Fails with `not_found` when there is no such task, and `conflict` when it does not execute or its node cannot say.
+    pub async fn task_live(&self, namespace: &str, run: &str, index: u32) -> Result<TaskLive> {
+        self.object(Call::get(routes::task_live(namespace, run, &index.to_string()))).await
+    }
+
+    /// Samples a running task, and returns a profile for the Firefox profiler.
+    ///
+    /// # Errors
+    /// As for [`Client::task_live`].
+    pub async fn task_profile(&self, namespace: &str, run: &str, index: u32, query: &ProfileQuery) -> Result<Vec<u8>> {
+        let call = Call::get(routes::task_profile(namespace, run, &index.to_string())).query(query);
+        Ok(self.bytes(call, PROFILE_BYTES_MAX).await?.1)
     }
 
     /// Reads the result of a task that succeeded.

@@ -50,7 +50,9 @@ impl Bare {
         sandbox.send(Command::Prepare(ModuleFile { digest, path }));
         let ready = events.blocking_recv().into_iter().flatten().find_map(|event| match event {
             AttemptEvent::Module(ready) => Some(ready),
-            AttemptEvent::Output(_) | AttemptEvent::Progress(_) | AttemptEvent::Ended(_) => None,
+            AttemptEvent::Output(_) | AttemptEvent::Progress(_) | AttemptEvent::Ended(_) | AttemptEvent::Seen(_) => {
+                None
+            }
         });
         match ready.context("the sandbox says nothing about the module")?.refused {
             None => Ok(Self { sandbox, events, grant: 0 }),

@@ -16,6 +16,7 @@ use weir_sandbox::{Helper, Isolation, Sandbox, SandboxConfig, Used};
 use weir_wire::{
     attempt::{AttemptEvent, AttemptSpec, CancelSpec, Command, EndedAttempt, FollowSpec, ModuleFile, ModuleReady},
     id::{AttemptId, Digest, GrantSeq, RunId, TaskId, Term},
+    inspect::{InspectSpec, Seen},
     kind::{Execution, Tier},
     log,
     outcome::{Captured, Failure},
@@ -309,9 +310,11 @@ impl Bench {
     pub fn ready(&mut self, digest: Digest) -> ModuleReady {
         self.wait(|event| match event {
             AttemptEvent::Module(ready) if ready.digest == digest => Some(ready.clone()),
-            AttemptEvent::Module(_) | AttemptEvent::Output(_) | AttemptEvent::Progress(_) | AttemptEvent::Ended(_) => {
-                None
-            }
+            AttemptEvent::Module(_)
+            | AttemptEvent::Output(_)
+            | AttemptEvent::Progress(_)
+            | AttemptEvent::Ended(_)
+            | AttemptEvent::Seen(_) => None,
         })
     }
 
@@ -355,9 +358,11 @@ impl Bench {
     pub fn end(&mut self, id: AttemptId) -> End {
         let ended = self.wait(|event| match event {
             AttemptEvent::Ended(ended) if ended.id == id => Some((**ended).clone()),
-            AttemptEvent::Ended(_) | AttemptEvent::Module(_) | AttemptEvent::Output(_) | AttemptEvent::Progress(_) => {
-                None
-            }
+            AttemptEvent::Ended(_)
+            | AttemptEvent::Module(_)
+            | AttemptEvent::Output(_)
+            | AttemptEvent::Progress(_)
+            | AttemptEvent::Seen(_) => None,
         });
         End::of(ended)
     }
@@ -366,7 +371,9 @@ impl Bench {
     pub fn any_end(&mut self) -> End {
         End::of(self.wait(|event| match event {
             AttemptEvent::Ended(ended) => Some((**ended).clone()),
-            AttemptEvent::Module(_) | AttemptEvent::Output(_) | AttemptEvent::Progress(_) => None,
+            AttemptEvent::Module(_) | AttemptEvent::Output(_) | AttemptEvent::Progress(_) | AttemptEvent::Seen(_) => {
+                None
+            }
         }))
     }
 
@@ -376,13 +383,28 @@ impl Bench {
         let end = self.wait(|event| match event {
             AttemptEvent::Output(chunk) if chunk.id == id => Some(None),
             AttemptEvent::Ended(ended) if ended.id == id => Some(Some(event.clone())),
-            AttemptEvent::Ended(_) | AttemptEvent::Module(_) | AttemptEvent::Output(_) | AttemptEvent::Progress(_) => {
-                None
-            }
+            AttemptEvent::Ended(_)
+            | AttemptEvent::Module(_)
+            | AttemptEvent::Output(_)
+            | AttemptEvent::Progress(_)
+            | AttemptEvent::Seen(_) => None,
         });
         let wrote = end.is_none();
         self.seen.extend(end);
         wrote
+    }
+
+    /// Has a running attempt looked into, once or for some time, and waits for what was seen.
+    pub fn inspect(&mut self, id: AttemptId, sample_for: Option<Duration>) -> Seen {
+        self.send(vec![Command::Inspect(InspectSpec { id, sample_for })]);
+        self.wait(|event| match event {
+            AttemptEvent::Seen(seen) if seen.id == id => Some(seen.seen.clone()),
+            AttemptEvent::Seen(_)
+            | AttemptEvent::Ended(_)
+            | AttemptEvent::Module(_)
+            | AttemptEvent::Output(_)
+            | AttemptEvent::Progress(_) => None,
+        })
     }
 
     /// Whether no attempt has ended that was not asked for.
@@ -422,9 +444,11 @@ impl Bench {
         self.send(vec![Command::Follow(FollowSpec { id, on: true })]);
         self.wait(|event| match event {
             AttemptEvent::Output(chunk) if chunk.id == id => Some(chunk.bytes.to_vec()),
-            AttemptEvent::Ended(_) | AttemptEvent::Module(_) | AttemptEvent::Output(_) | AttemptEvent::Progress(_) => {
-                None
-            }
+            AttemptEvent::Ended(_)
+            | AttemptEvent::Module(_)
+            | AttemptEvent::Output(_)
+            | AttemptEvent::Progress(_)
+            | AttemptEvent::Seen(_) => None,
         })
     }
 

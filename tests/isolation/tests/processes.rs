@@ -10,6 +10,8 @@ mod components;
 mod cpu;
 #[path = "files.rs"]
 mod files;
+#[path = "inspect.rs"]
+mod inspect;
 #[path = "leases.rs"]
 mod leases;
 #[path = "memory.rs"]

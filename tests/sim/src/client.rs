@@ -205,7 +205,9 @@ impl World {
             Ok(Reply::Runs { runs, .. }) => self.runs_promised(at, runs),
             Ok(Reply::Stopping) => self.stop_promised(at),
             Ok(Reply::Done) if operates => self.operated(at),
-            Ok(Reply::Following(_) | Reply::Done) => broken(Property::Crash, "nobody asked for that"),
+            Ok(Reply::Following(_) | Reply::Inspecting | Reply::Done) => {
+                broken(Property::Crash, "nobody asked for that")
+            }
             Err(RequestError::NotLeader | RequestError::Busy(_)) => {
                 self.wish_later(at);
                 Ok(())

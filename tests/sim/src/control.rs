@@ -213,7 +213,7 @@ impl World {
                 self.events.push(due, Kind::Assembled { replica: at, epoch, run, well });
                 Ok(())
             }
-            Output::TaskOutput(_) | Output::Changed { .. } => Ok(()),
+            Output::TaskOutput(_) | Output::Inspected(_) | Output::Changed { .. } => Ok(()),
         }
     }
 
@@ -291,6 +291,7 @@ impl World {
             | ToExecutor::Stop(_)
             | ToExecutor::Forget(_)
             | ToExecutor::Present
+            | ToExecutor::Inspect(_)
             | ToExecutor::Follow(_) => {}
         }
         Ok(())

@@ -113,7 +113,9 @@ fn request(request: &Request, out: &mut Vec<u8>) {
             index.encode(out);
             on.encode(out);
         }
-        Request::Scale { .. }
+        // Nothing in the simulator asks for it.
+        Request::Inspect { .. }
+        | Request::Scale { .. }
         | Request::Restart { .. }
         | Request::Pause { .. }
         | Request::Cordon { .. }
@@ -174,7 +176,11 @@ fn operation(request: &Request, out: &mut Vec<u8>) {
             namespace.encode(out);
         }
         Request::ReleaseBrake => out.push(14),
-        Request::PutJob(_) | Request::Submit(_) | Request::Stop { .. } | Request::Follow { .. } => {}
+        Request::PutJob(_)
+        | Request::Submit(_)
+        | Request::Stop { .. }
+        | Request::Follow { .. }
+        | Request::Inspect { .. } => {}
     }
 }
 
@@ -217,6 +223,10 @@ pub(crate) fn control_output(output: &Output, out: &mut Vec<u8>) {
                 Ok(answer) => reply(answer, out),
                 Err(error) => refusal(error, out),
             }
+        }
+        Output::Inspected(inspected) => {
+            out.push(9);
+            inspected.encode(out);
         }
         Output::TaskOutput(output) => {
             out.push(5);
@@ -262,6 +272,7 @@ fn reply(reply: &Reply, out: &mut Vec<u8>) {
             on.encode(out);
         }
         Reply::Done => out.push(5),
+        Reply::Inspecting => out.push(6),
     }
 }
 

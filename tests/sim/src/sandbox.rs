@@ -83,7 +83,7 @@ impl World {
                     running.throttled = throttle.on;
                 }
             }
-            Command::Follow(_) | Command::Lease(_) => {}
+            Command::Follow(_) | Command::Inspect(_) | Command::Lease(_) => {}
         }
         Ok(())
     }

@@ -95,6 +95,7 @@ impl Executor {
             | ToExecutor::Ack(_)
             | ToExecutor::Renewed(_)
             | ToExecutor::Forget(_)
+            | ToExecutor::Inspect(_)
             | ToExecutor::Follow(_) => Vec::new(),
         }
     }

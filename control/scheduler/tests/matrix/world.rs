@@ -161,7 +161,7 @@ impl World {
                 let at_ms = Some((after_ms / 60_000 + 1) * 60_000);
                 self.inputs.push_back(Input::NextInstant { namespace, job, version, after_ms, at_ms });
             }
-            Output::AssembleInput { .. } | Output::TaskOutput(_) | Output::Changed { .. } => {}
+            Output::AssembleInput { .. } | Output::TaskOutput(_) | Output::Inspected(_) | Output::Changed { .. } => {}
         }
     }
 

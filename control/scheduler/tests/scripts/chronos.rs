@@ -94,6 +94,7 @@ impl World {
                 | Output::Close { .. }
                 | Output::Reply { .. }
                 | Output::TaskOutput(_)
+                | Output::Inspected(_)
                 | Output::AssembleInput { .. }
                 | Output::Changed { .. } => {}
             }

@@ -5,8 +5,9 @@ use std::{collections::BTreeMap, time::Duration};
 use weir_scheduler::{Config, Input, Output, PutJob, Request, RequestId, RunView, Scheduler, SessionId, Submit};
 use weir_wire::{
     id::{Digest, GrantSeq, Incarnation, JobVersion, NodeId, RunId, TaskId, Term},
+    inspect::{Inspected, Seen},
     kind::{Execution, Kind, Tier},
-    message::{FullState, Grant, HeldGrant, OutcomeGroup, Renew, Report, Returned, ToControl},
+    message::{FullState, Grant, HeldGrant, OutcomeGroup, Renew, Report, Returned, Speed, ToControl},
     node::{Drain, Hello},
     outcome::{Captured, Failure, Outcome, Usage},
     placement::Placement,
@@ -147,6 +148,20 @@ impl Cluster {
             "returned" => self.returned(&words),
             "renew" => self.message(words.plain[1], ToControl::Renew(Renew { token: words.number("token", 1) })),
             "draining" => self.message(words.plain[1], ToControl::Draining),
+            "inspect" => {
+                let run = self.names.find(words.plain[1]);
+                let index = u32::try_from(number(words.plain[2])).expect("small");
+                self.request(Request::Inspect { run, index, sample_for: None });
+            }
+            "seen" => {
+                let seen = Seen::Nothing("it has ended".to_owned());
+                let inspected = Inspected { token: words.number("token", 1), seen };
+                self.message(words.plain[1], ToControl::Inspected(inspected));
+            }
+            "speed" => {
+                let fuel_per_s = words.number("fuel", 1);
+                self.message(words.plain[1], ToControl::Speed(Speed { fuel_per_s }));
+            }
             "gone" => self.input(Input::NodeDisconnected { session: session(words.plain[1]) }),
             "job" => self.job(&words),
             "submit" => self.submit(&words),

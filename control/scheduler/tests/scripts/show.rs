@@ -49,9 +49,11 @@ impl Names {
                 }
                 Ok(Reply::Stopping) => format!("reply {}: stopping", id.0),
                 Ok(Reply::Following(on)) => format!("reply {}: following {on}", id.0),
+                Ok(Reply::Inspecting) => format!("reply {}: inspecting", id.0),
                 Ok(Reply::Done) => format!("reply {}: done", id.0),
                 Err(error) => format!("reply {}: error: {error}", id.0),
             },
+            Output::Inspected(inspected) => format!("seen for {}: {:?}", inspected.token, inspected.seen),
             Output::TaskOutput(output) => format!("output of {}.{}", self.of(output.run), output.index),
             Output::NextInstant { job, version, after_ms, .. } => {
                 format!("next instant of {job} version {version} after {after_ms}")
@@ -155,6 +157,9 @@ impl Names {
             ToExecutor::Renewed(renewed) => format!("renewed {}", renewed.token),
             ToExecutor::Forget(run) => format!("forget {}", self.of(*run)),
             ToExecutor::Present => "present".to_owned(),
+            ToExecutor::Inspect(inspect) => {
+                format!("inspect {}.{} for {}", self.of(inspect.run), inspect.index, inspect.token)
+            }
             ToExecutor::Follow(follow) => format!("follow {}.{} {}", self.of(follow.run), follow.index, follow.on),
         }
     }
@@ -181,6 +186,9 @@ fn registration(record: &NodeRecord) -> String {
 /// One line for a node.
 pub(crate) fn node(node: &NodeView) -> String {
     let mut text = format!("{} {}, {} of {} grants", node.node, node.state.as_str(), node.grants, node.lanes_max);
+    if let Some(fuel) = node.fuel_per_s {
+        text.push_str(&format!(", {fuel} fuel/s"));
+    }
     if node.cordoned {
         text.push_str(", cordoned");
     }

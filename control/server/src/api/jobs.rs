@@ -130,7 +130,7 @@ pub(super) async fn put(
 pub(super) async fn put_record(api: &Api, put: PutJob) -> Result<(id::JobVersion, bool), Refusal> {
     match api.request(Request::PutJob(Box::new(put))).await? {
         Done::Job { version, created } => Ok((version, created)),
-        other @ (Done::Runs { .. } | Done::Stopping | Done::Following(_) | Done::Done) => {
+        other @ (Done::Runs { .. } | Done::Stopping | Done::Following(_) | Done::Inspecting | Done::Done) => {
             Err(Refusal::internal("store a job", &format!("{other:?} came back")))
         }
     }

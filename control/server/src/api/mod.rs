@@ -18,6 +18,7 @@ mod items;
 mod jobs;
 mod leader;
 mod lines;
+mod live;
 mod logs;
 mod modules;
 mod namespaces;
@@ -123,6 +124,8 @@ pub(crate) fn router(handle: ControlHandle, auth: Auth, forwarder: Forwarder, cl
         .route(routes::TASK, get(tasks::read))
         .route(routes::TASK_RESULT, get(tasks::result))
         .route(routes::TASK_LOGS, get(logs::read))
+        .route(routes::TASK_LIVE, get(live::read))
+        .route(routes::TASK_PROFILE, get(live::profile))
         .route(routes::TASK_WHY, get(tasks::why))
         .route(routes::TASK_STOP, post(tasks::stop))
         .route(routes::NODES, get(nodes::list))

@@ -11,7 +11,7 @@ use utoipa::{
 use weir_api::{FoundKind, LogRecord, Problem, Until, routes, spec::Document};
 
 use super::{
-    blobs, cluster, dispatch, gc, graph, health, jobs, logs, modules, namespaces, nodes, operate, plan, quotas,
+    blobs, cluster, dispatch, gc, graph, health, jobs, live, logs, modules, namespaces, nodes, operate, plan, quotas,
     refusal::Refusal, reply::Reply, results, runs, search, snapshot, submit, tasks, versions,
 };
 
@@ -28,7 +28,7 @@ use super::{
         plan::plan,
         operate::scale, operate::pause, operate::resume, operate::restart, dispatch::dispatch,
         runs::list, submit::one, submit::batch, runs::read, runs::stop, runs::why, results::read,
-        tasks::list, tasks::read, tasks::result, tasks::why, tasks::stop, logs::read,
+        tasks::list, tasks::read, tasks::result, tasks::why, tasks::stop, logs::read, live::read, live::profile,
         nodes::list, nodes::read, nodes::cordon, nodes::uncordon, nodes::drain, nodes::labels, nodes::remove,
         namespaces::list, quotas::list, quotas::read, quotas::put, quotas::remove, cluster::read, cluster::release_brake, gc::collect, snapshot::read, search::read,
         read, health::alive, health::leader, health::metrics,

@@ -99,7 +99,7 @@ impl Api {
     pub(super) async fn change(&self, request: Request) -> Result<(), Refusal> {
         match self.request(request).await? {
             Done::Done | Done::Stopping | Done::Runs { .. } => Ok(()),
-            other @ (Done::Job { .. } | Done::Following(_)) => {
+            other @ (Done::Job { .. } | Done::Following(_) | Done::Inspecting) => {
                 Err(Refusal::internal("make a change", &format!("{other:?} came back")))
             }
         }

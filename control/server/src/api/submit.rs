@@ -169,7 +169,7 @@ async fn submit_part(
 pub(super) async fn submitted(api: &Api, submit: Submit) -> Result<(Vec<RunId>, bool), Refusal> {
     match api.request(Request::Submit(submit)).await? {
         Done::Runs { runs, repeated } => Ok((runs, repeated)),
-        other @ (Done::Job { .. } | Done::Stopping | Done::Following(_) | Done::Done) => {
+        other @ (Done::Job { .. } | Done::Stopping | Done::Following(_) | Done::Inspecting | Done::Done) => {
             Err(Refusal::internal("start a run", &format!("{other:?} came back")))
         }
     }

@@ -42,6 +42,9 @@ pub(crate) struct RunArgs {
     #[cfg(feature = "dev")]
     #[arg(long, conflicts_with_all = ["detach", "wait_timeout", "idempotency_key", "meta", "message"])]
     pub(crate) local: bool,
+    /// With --local: sample the first task, for a minute at most, and write a profile for https://profiler.firefox.com
+    #[arg(long, value_name = "FILE", requires = "local")]
+    pub(crate) profile: Option<PathBuf>,
     /// With --local: publish a directory to the task (repeatable)
     #[cfg(feature = "dev")]
     #[arg(long, value_name = "NAME=DIR", requires = "local")]

@@ -144,7 +144,7 @@ pub(crate) enum TaskCommand {
         #[arg(long, value_name = "N", default_value_t = 100)]
         limit: u32,
     },
-    /// Show one task
+    /// Show one task and, while it runs, what it does at this moment
     Inspect {
         /// The task: RUN.INDEX, or a run or job of one task
         task: String,
@@ -153,6 +153,17 @@ pub(crate) enum TaskCommand {
     Why {
         /// The task: RUN.INDEX, or a run or job of one task
         task: String,
+    },
+    /// Sample a running task, and write a profile for https://profiler.firefox.com to stdout
+    Profile {
+        /// The task: RUN.INDEX, or a run or job of one task
+        task: String,
+        /// How long to sample it, at most a minute
+        #[arg(long = "for", value_name = "DURATION", default_value = "5s")]
+        time: String,
+        /// Write it to this file
+        #[arg(long, value_name = "FILE")]
+        output: Option<PathBuf>,
     },
     /// Write the result of a task to stdout
     Result {

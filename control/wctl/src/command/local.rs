@@ -1,35 +1,41 @@
 //! `wctl run --local`: the executor's sandbox in this process, with the limits of the spec and without a cluster.
 
-use std::{collections::BTreeMap, fs, io, os::unix::fs::DirBuilderExt as _, path::PathBuf, thread, time::Duration};
+mod cache;
+mod outcome;
+
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    os::unix::fs::DirBuilderExt as _,
+    path::{Path, PathBuf},
+    thread,
+    time::Duration,
+};
 
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use weir_api::{
-    LogLevel, LogRecord, LogStream, ModuleKind,
+    ModuleKind, profile,
     spec::{DirGrant, JobSpec, Kind, Tier},
 };
 use weir_sandbox::{Helper, Sandbox, SandboxConfig};
 use weir_wire::{
     attempt::{AttemptEvent, AttemptSpec, Command, EndedAttempt, ModuleFile},
     id::{AttemptId, Digest, GrantSeq, RunId, TaskId, Term},
+    inspect::{AttemptSeen, InspectSpec, PROFILE_TIME_MAX, Profile, Seen},
     kind,
-    log::{self, Stream},
-    outcome::Captured,
     resources::Resources,
     task::Status,
     units::{CpuMillis, Fuel, MemBytes},
     work::{self, Budgets, Input, WorkSpec},
 };
 
-use super::{
-    logs::ToStderr,
-    run::{check_writable, save, show_result},
-};
+use super::{run::check_writable, task::save_profile};
 use crate::{
     args::RunArgs,
     exit::Exit,
     failure::{Failure, Result},
     input, module_file,
-    output::{terminal, text, write_stdout},
+    output::{terminal, text},
     spec::{self, ModuleSource},
     upload::{self, Prepared},
 };
@@ -41,7 +47,7 @@ const RUN: RunId = RunId(1);
 
 /// Runs a module as its spec says; each task is attempted once.
 pub(crate) fn run(args: &RunArgs) -> Result<Exit> {
-    if let Some(file) = &args.output {
+    for file in args.output.iter().chain(&args.profile) {
         check_writable(file)?;
     }
     let mut resolved = spec::resolve(&args.source, &args.spec)?;
@@ -65,9 +71,12 @@ pub(crate) fn run(args: &RunArgs) -> Result<Exit> {
     local.stdout_is_result = module_file::inspect(wasm)?.kind != ModuleKind::Task;
     let digest = local.prepare(wasm)?;
     let work = work_spec(&resolved.spec, digest, count)?;
-    let ended = local.execute(work, &payloads, count)?;
+    let (ended, profile) = local.execute(args, work, &payloads, count)?;
     local.sandbox.shutdown();
-    conclude(args, ended)
+    if let Some(file) = &args.profile {
+        write_profile(file, &resolved.spec.name, profile)?;
+    }
+    outcome::conclude(args, &ended, local.stdout_is_result)
 }
 
 /// A sandbox of this process.
@@ -81,11 +90,11 @@ struct Local {
 
 impl Local {
     fn start(args: &RunArgs, count: u32) -> Result<Self> {
-        let dir = directory()?;
+        let dir = cache::directory()?;
         let failed =
             |error: io::Error| Failure::new(Exit::Failed, format!("failed to use {}", dir.display())).because(error);
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir).map_err(failed)?;
-        let cache_key = key(&dir).map_err(failed)?;
+        let cache_key = cache::key(&dir).map_err(failed)?;
         let published = directories("publish", &args.publish)?;
         let published_writable = directories("publish-writable", &args.publish_writable)?;
         let threads = thread::available_parallelism().map_or(1, usize::from);
@@ -123,7 +132,10 @@ impl Local {
         let ready = loop {
             let module = self.next()?.into_iter().find_map(|event| match event {
                 AttemptEvent::Module(ready) => Some(ready),
-                AttemptEvent::Output(_) | AttemptEvent::Progress(_) | AttemptEvent::Ended(_) => None,
+                AttemptEvent::Output(_)
+                | AttemptEvent::Progress(_)
+                | AttemptEvent::Ended(_)
+                | AttemptEvent::Seen(_) => None,
             });
             if let Some(ready) = module {
                 break ready;
@@ -137,25 +149,56 @@ impl Local {
         }
     }
 
-    /// Runs all tasks, some at a time, and returns their ends by index. What they log goes to stderr as they end.
-    fn execute(&mut self, work: WorkSpec, payloads: &Prepared, count: u32) -> Result<Vec<EndedAttempt>> {
+    /// Runs all tasks, some at a time, and returns their ends by index, and the profile of the first if it is wanted. What
+    /// they log goes to stderr as they end.
+    fn execute(
+        &mut self,
+        args: &RunArgs,
+        work: WorkSpec,
+        payloads: &Prepared,
+        count: u32,
+    ) -> Result<(Vec<EndedAttempt>, Option<Profile>)> {
         self.sandbox.send(Command::Define(Box::new(work)));
         let mut ended = BTreeMap::new();
-        let mut started = 0;
+        let (mut started, mut profile) = (0, None);
         while ended.len() < count as usize {
             while started < count && started as usize - ended.len() < STARTED_MAX as usize {
-                self.sandbox.send(Command::Start(attempt(started, payloads)?));
+                let attempt = attempt(started, payloads)?;
+                let id = attempt.id;
+                let mut commands = vec![Command::Start(attempt)];
+                if started == 0 && args.profile.is_some() {
+                    commands.push(Command::Inspect(InspectSpec { id, sample_for: Some(PROFILE_TIME_MAX) }));
+                }
+                self.sandbox.send_many(commands);
                 started += 1;
             }
             for event in self.next()? {
-                if let AttemptEvent::Ended(end) = event {
-                    show_log(&end, self.stdout_is_result);
-                    ended.insert(end.id.task.index, *end);
+                match event {
+                    AttemptEvent::Ended(end) => {
+                        let succeeded = end.outcome.status == Status::Succeeded;
+                        let is_result = self.stdout_is_result && outcome::is_result(args, count, succeeded);
+                        outcome::show_log(&end, is_result);
+                        ended.insert(end.id.task.index, *end);
+                    }
+                    AttemptEvent::Seen(AttemptSeen { seen: Seen::Profile(seen), .. }) => profile = Some(*seen),
+                    AttemptEvent::Seen(_)
+                    | AttemptEvent::Module(_)
+                    | AttemptEvent::Output(_)
+                    | AttemptEvent::Progress(_) => {}
                 }
             }
         }
-        Ok(ended.into_values().collect())
+        Ok((ended.into_values().collect(), profile))
     }
+}
+
+/// Writes the profile of the first task.
+fn write_profile(file: &Path, name: &str, profile: Option<Profile>) -> Result<()> {
+    let Some(profile) = profile else {
+        terminal::note("there is no profile: the task had ended before it could be sampled");
+        return Ok(());
+    };
+    save_profile(file, profile::firefox(name, &profile, text::now_ms()).to_string().as_bytes())
 }
 
 fn directories(flag: &str, pairs: &[String]) -> Result<BTreeMap<String, PathBuf>> {
@@ -208,108 +251,4 @@ fn work_spec(spec: &JobSpec, module: Digest, count: u32) -> Result<WorkSpec> {
         dirs: spec.dirs.iter().map(dir).collect(),
         input: Input::None,
     })
-}
-
-/// Where compiled modules are kept: `$XDG_CACHE_HOME/weir` or `~/.cache/weir`.
-fn directory() -> Result<PathBuf> {
-    let named = |variable: &str| std::env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let cache = named("XDG_CACHE_HOME").or_else(|| named("HOME").map(|home| home.join(".cache")));
-    let cache = cache.ok_or_else(|| Failure::usage("neither XDG_CACHE_HOME nor HOME is set, so there is no cache"))?;
-    Ok(cache.join("weir"))
-}
-
-/// The key that seals compiled modules, drawn when it is first needed.
-fn key(dir: &std::path::Path) -> io::Result<[u8; 32]> {
-    let path = dir.join("key");
-    if let Ok(found) = fs::read(&path)
-        && let Ok(key) = found.try_into()
-    {
-        return Ok(key);
-    }
-    let mut key = [0; 32];
-    io::Read::read_exact(&mut fs::File::open("/dev/urandom")?, &mut key)?;
-    fs::write(&path, key)?;
-    Ok(key)
-}
-
-/// Shows what a task wrote beside its result.
-fn show_log(end: &EndedAttempt, stdout_is_result: bool) {
-    let mut shown = ToStderr::new();
-    for log::Record { stream, at_ms, bytes } in
-        log::records(captured(&end.outcome.log, &end.large_log)).unwrap_or_default()
-    {
-        let (stream, level) = match stream {
-            Stream::Stdout if stdout_is_result => continue,
-            Stream::Stdout => (LogStream::Stdout, None),
-            Stream::Stderr => (LogStream::Stderr, None),
-            Stream::Log(level) => (LogStream::Log, Some(self::level(level))),
-        };
-        shown.show(&LogRecord::new(at_ms, stream, level, &bytes));
-    }
-}
-
-const fn level(level: log::Level) -> LogLevel {
-    match level {
-        log::Level::Trace => LogLevel::Trace,
-        log::Level::Debug => LogLevel::Debug,
-        log::Level::Info => LogLevel::Info,
-        log::Level::Warn => LogLevel::Warn,
-        log::Level::Error => LogLevel::Error,
-    }
-}
-
-fn captured<'a>(placed: &'a Captured, large: &'a [u8]) -> &'a [u8] {
-    match placed {
-        Captured::Inline(bytes) => bytes,
-        Captured::Empty | Captured::Blob(_) => large,
-    }
-}
-
-fn result(end: &EndedAttempt) -> &[u8] {
-    captured(&end.outcome.result, &end.large_result)
-}
-
-/// Writes results as `wctl run` does, and says what was used.
-fn conclude(args: &RunArgs, ended: Vec<EndedAttempt>) -> Result<Exit> {
-    let bad: Vec<_> = ended.iter().filter(|end| end.outcome.status != Status::Succeeded).collect();
-    let (mut fuel, mut cpu_us, mut memory) = (0u64, 0u64, 0u64);
-    for usage in ended.iter().map(|end| end.outcome.usage) {
-        fuel = fuel.saturating_add(usage.fuel.0);
-        cpu_us = cpu_us.saturating_add(usage.cpu_us);
-        memory = memory.max(usage.peak_memory.0);
-    }
-    if bad.is_empty() {
-        let mut all = Vec::new();
-        for end in &ended {
-            all.extend_from_slice(result(end));
-            if ended.len() > 1 && all.last() != Some(&b'\n') {
-                all.push(b'\n');
-            }
-        }
-        match &args.output {
-            Some(file) => save(file, &all)?,
-            None if ended.len() == 1 => show_result(&all)?,
-            None => write_stdout(&all)?,
-        }
-    }
-    let tasks = text::of_things(ended.len() as u64, "task");
-    let (fuel, cpu, memory) = (text::count(fuel), text::micros(cpu_us), text::bytes(memory));
-    terminal::note(&format!("{tasks}: fuel {fuel}, cpu {cpu}, peak memory {memory}"));
-    let Some(first) = bad.first() else { return Ok(Exit::Ok) };
-    let failure = first.outcome.failure.as_deref();
-    if args.propagate_exit
-        && let Some(code) = failure.and_then(|failure| failure.exit_code)
-    {
-        return Ok(Exit::Guest(u8::try_from(code & 0xff).unwrap_or(u8::MAX)));
-    }
-    let message = format!("{} of {tasks} did not succeed", bad.len());
-    let mut report = Failure::new(Exit::TasksFailed, message);
-    if let Some(failure) = failure {
-        let mut hint = format!("task {}: {}: {}", first.id.task.index, failure.reason, failure.message);
-        for frame in &failure.backtrace {
-            hint.push_str(&format!("\n  at {frame}"));
-        }
-        report = report.hint(hint);
-    }
-    Err(report)
 }

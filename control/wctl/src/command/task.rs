@@ -1,11 +1,13 @@
-use weir_api::{Task, TaskState, TasksQuery};
+use std::path::Path;
+
+use weir_api::{ProfileQuery, Task, TaskState, TasksQuery, units::parse_duration_ms};
 
 use super::run::save;
 use crate::{
     args::TaskCommand,
     exit::Exit,
-    failure::Result,
-    output::{terminal, text::one_line},
+    failure::{Failure, Result},
+    output::{live::InspectedTask, terminal, text::one_line},
     resolve,
     session::Session,
 };
@@ -21,7 +23,18 @@ pub(crate) async fn task(session: &Session, command: &TaskCommand) -> Result<Exi
         TaskCommand::List { target, state, limit } => list(session, target, *state, *limit).await?,
         TaskCommand::Inspect { task } => {
             let (run, index) = resolve::task(session, task).await?;
-            session.out.object(&session.client.task(&session.namespace, &run, index).await?)?;
+            session.out.object(&inspected(session, &run, index).await?)?;
+        }
+        TaskCommand::Profile { task, time, output } => {
+            let (run, index) = resolve::task(session, task).await?;
+            let for_ms = parse_duration_ms(time).map_err(|error| Failure::usage(format!("--for {time}: {error}")))?;
+            let for_ms = u32::try_from(for_ms).unwrap_or(u32::MAX);
+            let query = ProfileQuery { for_ms: Some(for_ms) };
+            let profile = session.client.task_profile(&session.namespace, &run, index, &query).await?;
+            match output {
+                Some(file) => save_profile(file, &profile)?,
+                None => session.out.bytes(&profile)?,
+            }
         }
         TaskCommand::Why { task } => {
             let (run, index) = resolve::task(session, task).await?;
@@ -37,6 +50,30 @@ pub(crate) async fn task(session: &Session, command: &TaskCommand) -> Result<Exi
         }
     }
     Ok(Exit::Ok)
+}
+
+/// A task and, while it executes, what it does.
+async fn inspected(session: &Session, run: &str, index: u32) -> Result<InspectedTask> {
+    let task = session.client.task(&session.namespace, run, index).await?;
+    if !matches!(task.state, TaskState::Running | TaskState::Stopping) {
+        return Ok(InspectedTask { task, live: None });
+    }
+    match session.client.task_live(&session.namespace, run, index).await {
+        Ok(live) => Ok(InspectedTask { task, live: Some(live) }),
+        Err(error) => {
+            terminal::note(&error.to_string());
+            // It may have ended meanwhile, and how is more than was known before.
+            let task = session.client.task(&session.namespace, run, index).await?;
+            Ok(InspectedTask { task, live: None })
+        }
+    }
+}
+
+/// Writes a profile into a file, and says what to do with it.
+pub(crate) fn save_profile(file: &Path, profile: &[u8]) -> Result<()> {
+    save(file, profile)?;
+    terminal::note(&format!("open {} at https://profiler.firefox.com", file.display()));
+    Ok(())
 }
 
 async fn list(session: &Session, target: &str, state: Option<TaskState>, limit: u32) -> Result<()> {

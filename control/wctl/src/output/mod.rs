@@ -1,5 +1,6 @@
 //! Data on stdout, in the format that was asked for.
 
+pub(crate) mod live;
 mod module;
 mod storage;
 pub(crate) mod table;

@@ -66,7 +66,8 @@ pub(crate) fn ahead(ms: u64) -> String {
     format!("in {}", span(ms.saturating_sub(now_ms())))
 }
 
-fn now_ms() -> u64 {
+/// Unix milliseconds.
+pub(crate) fn now_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

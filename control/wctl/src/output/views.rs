@@ -301,6 +301,7 @@ impl View for Node {
         let names = ["state", "running", "cpu", "memory", "slots", "last seen", "version", "incarnation"];
         let mut fields = vec![("node", self.id.clone())];
         fields.extend(names.into_iter().zip(cells.by_ref()));
+        fields.extend(self.fuel_per_s.map(|fuel| ("speed", speed(fuel))));
         if let Some(drain) = &self.drain {
             fields.push(("drain", drain_text(drain)));
         }
@@ -310,6 +311,14 @@ impl View for Node {
         fields.push(("attributes", attributes.join("\n")));
         fields
     }
+}
+
+/// How fast a node is, and what that means for a budget of usual size.
+fn speed(fuel_per_s: u64) -> String {
+    let budget = 10_000_000_000_u64;
+    let lasts_us = u128::from(budget) * 1_000_000 / u128::from(fuel_per_s.max(1));
+    let lasts = micros(u64::try_from(lasts_us).unwrap_or(u64::MAX));
+    format!("{} fuel/s of CPU time, so that a budget of {} lasts about {lasts}", count(fuel_per_s), count(budget))
 }
 
 /// What a node is, and what its operator has decided about it.

@@ -3,6 +3,7 @@
 mod books;
 mod capacity;
 mod fencing;
+mod inspect;
 mod node;
 mod session;
 mod stop;

@@ -24,6 +24,7 @@ use weir_wire::{
     worker::{ToWorker, WorkerSetup, WorkerUsage},
 };
 
+use super::held::Held;
 use crate::{
     attempt::not_run, cache::Artefact, grants::Published, prepare::Order, sandbox::Events, usage::Counters, verdict,
 };
@@ -80,13 +81,6 @@ pub(super) struct Link {
     pub(super) pid: u32,
 }
 
-#[derive(Debug, Clone, Copy)]
-struct Held {
-    weight: u32,
-    /// The process was told of it.
-    sent: bool,
-}
-
 impl Seats {
     pub(super) fn new(
         setups: Vec<WorkerSetup>,
@@ -120,16 +114,24 @@ impl Seats {
         for command in commands {
             match command {
                 Command::Start(ref spec) => {
-                    let weight = books.runs.get(&spec.id.task.run).map_or(1, |work| work.budgets.resources.cpu.0);
+                    let budgets = books.runs.get(&spec.id.task.run).map(|work| work.budgets);
+                    let weight = budgets.map_or(1, |budgets| budgets.resources.cpu.0);
+                    let output = budgets.map_or(0, |budgets| budgets.output);
                     let index = books.choose();
                     let seat = &mut books.seats[index];
                     seat.load = seat.load.saturating_add(u64::from(weight));
-                    seat.attempts.insert(spec.id, Held { weight, sent: seat.ready });
+                    seat.attempts.insert(spec.id, Held::new(weight, output, seat.ready));
                     seat.pass_on(command, &mut out[index]);
                 }
                 Command::Cancel(ref cancel) => books.pass_on(cancel.id, command, &mut out),
-                Command::Follow(ref follow) => books.pass_on(follow.id, command, &mut out),
+                Command::Follow(ref follow) => {
+                    if let Some(held) = books.held(follow.id).filter(|_| follow.on) {
+                        held.is_followed();
+                    }
+                    books.pass_on(follow.id, command, &mut out);
+                }
                 Command::Throttle(ref throttle) => books.pass_on(throttle.id, command, &mut out),
+                Command::Inspect(ref inspect) => books.inspect(inspect.id, command, &mut out),
                 Command::Define(work) => {
                     let work = Arc::<WorkSpec>::from(work);
                     books.tell_all(&mut out, || Command::Define(Box::new((*work).clone())));
@@ -223,30 +225,24 @@ impl Seats {
     ///
     /// # Errors
     /// It is about something that the process does not have.
-    pub(super) fn reported(&self, index: usize, usage: WorkerUsage, events: Vec<AttemptEvent>) -> Result<(), String> {
+    pub(super) fn reported(&self, index: usize, usage: WorkerUsage, mut events: Vec<AttemptEvent>) -> Result<(), String> {
         let mut books = self.books();
         let seat = &mut books.seats[index];
         seat.cpu_ns = usage.cpu_ns;
         self.counters[index].set(usage.memory.0, seat.cpu_before_ns.saturating_add(usage.cpu_ns));
-        for event in &events {
-            let known = match event {
-                AttemptEvent::Ended(ended) => seat.attempts.remove(&ended.id).inspect(|held| {
-                    seat.load = seat.load.saturating_sub(u64::from(held.weight));
-                }),
-                AttemptEvent::Output(chunk) => seat.attempts.get(&chunk.id).copied(),
-                AttemptEvent::Progress(progress) => seat.attempts.get(&progress.id).copied(),
-                AttemptEvent::Module(_) => None,
-            };
-            if known.is_none() {
-                return Err("it reported about what it does not have".to_owned());
-            }
-        }
+        let mut refused = None;
+        let good = events.iter().position(|event| {
+            refused = seat.take_in(event).err();
+            refused.is_some()
+        });
+        // An attempt whose end was taken in does not end again with the process.
+        events.truncate(good.unwrap_or(events.len()));
         drop(books);
         if !events.is_empty() {
             // A receiver that is gone has no use for events.
             let _nobody_listens = self.events.send(events);
         }
-        Ok(())
+        refused.map_or(Ok(()), Err)
     }
 
     /// Has a module loaded by the processes that run; which ones.
@@ -312,6 +308,18 @@ impl Books {
         }
     }
 
+    fn held(&mut self, id: AttemptId) -> Option<&mut Held> {
+        self.seats.iter_mut().find_map(|seat| seat.attempts.get_mut(&id))
+    }
+
+    /// Has an attempt looked into that the process has already: what it is told later, nobody waits for.
+    fn inspect(&mut self, id: AttemptId, command: Command, out: &mut [Vec<ToWorker>]) {
+        if let Some(held) = self.held(id).filter(|held| held.sent) {
+            held.is_inspected();
+            self.pass_on(id, command, out);
+        }
+    }
+
     fn tell_all(&self, out: &mut [Vec<ToWorker>], command: impl Fn() -> Command) {
         for (seat, out) in self.seats.iter().zip(out) {
             if seat.link.is_some() {
@@ -322,6 +330,26 @@ impl Books {
 }
 
 impl Seat {
+    /// Takes in what the process reports about an attempt.
+    ///
+    /// # Errors
+    /// The process does not have it, or says more about it than it may.
+    fn take_in(&mut self, event: &AttemptEvent) -> Result<(), String> {
+        let unknown = || "it reported about what it does not have".to_owned();
+        let allowed = match event {
+            AttemptEvent::Ended(ended) => {
+                let held = self.attempts.remove(&ended.id).ok_or_else(unknown)?;
+                self.load = self.load.saturating_sub(u64::from(held.weight));
+                true
+            }
+            AttemptEvent::Output(chunk) => self.attempts.get_mut(&chunk.id).ok_or_else(unknown)?.wrote(chunk),
+            AttemptEvent::Progress(progress) => self.attempts.get_mut(&progress.id).ok_or_else(unknown)?.progressed(),
+            AttemptEvent::Seen(seen) => self.attempts.get_mut(&seen.id).ok_or_else(unknown)?.seen(&seen.seen),
+            AttemptEvent::Module(_) => return Err(unknown()),
+        };
+        if allowed { Ok(()) } else { Err("it reported more about an attempt than it may".to_owned()) }
+    }
+
     /// Passes on a command about an attempt, at once or when the process is ready.
     fn pass_on(&mut self, command: Command, out: &mut Vec<ToWorker>) {
         if self.ready {

@@ -7,6 +7,7 @@ mod change;
 mod cluster;
 mod graph;
 mod job;
+mod live;
 mod log;
 mod module;
 mod node;
@@ -26,6 +27,7 @@ pub use change::{ChangeRequest, DrainRequest, LabelsRequest, RevertRequest, Scal
 pub use cluster::{ClusterInfo, ClusterTotals, GcReport, GcRequest, SnapshotQuery, StoreInfo, StoreKind, StoreStatus};
 pub use graph::{GraphEdge, GraphJob, JobGraph};
 pub use job::{Job, JobDiff, JobVersion};
+pub use live::{LiveCall, ProfileQuery, TaskLive};
 pub use log::{LogLevel, LogRecord, LogStream};
 pub use module::{Blob, Import, Module, ModuleKind, ModuleMemory, ModuleParts, ModuleTable};
 pub use node::{Node, NodeDrain, NodeState, NodeTotals};

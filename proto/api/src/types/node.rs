@@ -50,6 +50,9 @@ pub struct Node {
     pub allocated: NodeTotals,
     /// Tasks that execute.
     pub running: u64,
+    /// Fuel for each second of CPU time of its attempts, over those that ended lately; missing until enough have.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fuel_per_s: Option<u64>,
     /// When it was heard last, in milliseconds since 1970.
     pub last_seen_ms: u64,
     /// The version of its daemon.

@@ -8,11 +8,15 @@ use weir_wire::{
         OutputChunk, Progress, ThrottleSpec,
     },
     id::{AttemptId, Digest, GrantSeq, Incarnation, RunId, TaskId, Term},
+    inspect::{
+        AttemptSeen, HostCall, Inspect, InspectSpec, Inspected, Moment, Profile, ProfileFrame, ProfileSample,
+        ProfileStack, Seen,
+    },
     kind::{Execution, Tier},
     log::{Level, Stream},
     message::{
         Ack, BlobReply, BlobRequest, Follow, FullState, Grant, HeldGrant, OutcomeGroup, Output, Refuse, RefuseCode,
-        Renew, Renewed, Report, Returned, Started, Stop, TaskProgress, ToControl, ToExecutor, Welcome,
+        Renew, Renewed, Report, Returned, Speed, Started, Stop, TaskProgress, ToControl, ToExecutor, Welcome,
     },
     node::Hello,
     outcome::{BlobRef, Captured, Failure, Outcome, Usage},
@@ -166,6 +170,7 @@ fn to_executor() -> Vec<Case> {
         reason: Reason::Cancelled,
         grace: Duration::from_secs(5),
     };
+    let inspect = Inspect { token: 77, run: RUN, index: 17, sample_for: Some(Duration::from_secs(5)) };
     vec![
         document("to_executor_welcome", ToExecutor::Welcome(welcome)),
         document("to_executor_refuse_not_leader", refuse(RefuseCode::NotLeader, "try another")),
@@ -182,6 +187,8 @@ fn to_executor() -> Vec<Case> {
         document("to_executor_forget", ToExecutor::Forget(RUN)),
         document("to_executor_present", ToExecutor::Present),
         document("to_executor_follow", ToExecutor::Follow(Follow { run: RUN, index: 17, on: true })),
+        document("to_executor_inspect", ToExecutor::Inspect(Inspect { sample_for: None, ..inspect })),
+        document("to_executor_inspect_profile", ToExecutor::Inspect(inspect)),
     ]
 }
 
@@ -192,6 +199,7 @@ fn to_control() -> Vec<Case> {
         let bytes = Box::from(&b"line\n"[..]);
         ToControl::Output(Output { run: RUN, index: 17, stream, at_ms: 250, bytes, last: true })
     };
+    let inspected = |seen| ToControl::Inspected(Inspected { token: 77, seen });
     vec![
         document("to_control_hello", ToControl::Hello(Box::new(hello()))),
         document("to_control_state", ToControl::State(state)),
@@ -201,7 +209,33 @@ fn to_control() -> Vec<Case> {
         document("to_control_output_stderr", output(Stream::Stderr)),
         document("to_control_output_log", output(Stream::Log(Level::Warn))),
         document("to_control_draining", ToControl::Draining),
+        document("to_control_inspected_moment", inspected(moment())),
+        document("to_control_inspected_profile", inspected(Seen::Profile(Box::new(profile())))),
+        document("to_control_inspected_nothing", inspected(Seen::Nothing(text("it has ended")))),
+        document("to_control_speed", ToControl::Speed(Speed { fuel_per_s: 9_000_000_000 })),
     ]
+}
+
+fn moment() -> Seen {
+    Seen::Moment(Box::new(Moment {
+        fuel: Some(Fuel(1_000_000)),
+        cpu_us: 700,
+        wall_us: 9_000,
+        memory: Some(MemBytes(65_536)),
+        host_call: Some(HostCall { name: Some(text("wasi_snapshot_preview1.poll_oneoff")), for_us: 8_000 }),
+        backtrace: vec![text("inner (src/main.rs:3:5)"), text("outer")],
+    }))
+}
+
+fn profile() -> Profile {
+    Profile {
+        wall_us: 5_000_000,
+        interval_us: 1_000,
+        lost: 2,
+        frames: vec![ProfileFrame { function: text("inner"), place: text("src/main.rs:3:5") }],
+        stacks: vec![ProfileStack { caller: 0, frame: 0 }, ProfileStack { caller: 1, frame: 0 }],
+        samples: vec![ProfileSample { after_us: 1_100, cpu_us: 900, stack: 1 }],
+    }
 }
 
 fn sandbox() -> Vec<Case> {
@@ -229,6 +263,8 @@ fn sandbox() -> Vec<Case> {
         document("command_start", Command::Start(spec)),
         document("command_cancel", Command::Cancel(cancel)),
         document("command_follow", Command::Follow(FollowSpec { id: attempt(), on: true })),
+        document("command_inspect", Command::Inspect(InspectSpec { id: attempt(), sample_for: None })),
+        document("attempt_event_seen", AttemptEvent::Seen(AttemptSeen { id: attempt(), seen: moment() })),
         document("command_lease", Command::Lease(LeaseSpec { until_ns: 77_000 })),
         document("command_throttle", Command::Throttle(ThrottleSpec { id: attempt(), on: true })),
         document("attempt_event_module", AttemptEvent::Module(ready)),

@@ -122,7 +122,12 @@ impl Engine<'_> {
             Output::Sandbox(Command::Cancel(cancel)) => self.attempt_cancelled(at, cancel.id, cancel.reason),
             Output::Sandbox(Command::Throttle(throttle)) => self.throttle(at, throttle.id, throttle.on),
             Output::Sandbox(
-                Command::Define(_) | Command::Forget(_) | Command::Follow(_) | Command::Lease(_) | Command::Start(_),
+                Command::Define(_)
+                | Command::Forget(_)
+                | Command::Follow(_)
+                | Command::Inspect(_)
+                | Command::Lease(_)
+                | Command::Start(_),
             )
             | Output::Upload { .. } => {}
             // Nothing fails here: the scheduler's side of a closed session is an error already.

@@ -118,6 +118,7 @@ impl Engine<'_> {
                 Output::NextInstant { .. }
                 | Output::AssembleInput { .. }
                 | Output::TaskOutput(_)
+                | Output::Inspected(_)
                 | Output::Changed { .. } => {}
             }
         }

@@ -23,6 +23,7 @@ pub(crate) fn node(now: Now, view: &NodeView) -> Node {
         capacity: totals(&view.capacity, view.lanes_max.into()),
         allocated: totals(&view.reserved, view.grants as u64),
         running: view.grants as u64,
+        fuel_per_s: view.fuel_per_s,
         last_seen_ms: now.wall_ms.saturating_sub(view.silent_ms),
         version: Some(view.version.clone()).filter(|version| !version.is_empty()),
     }

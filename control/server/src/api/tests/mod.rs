@@ -2,6 +2,7 @@
 
 mod contract;
 mod kinds;
+mod live;
 mod logs;
 mod refusals;
 mod runs;

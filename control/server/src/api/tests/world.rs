@@ -22,6 +22,7 @@ use weir_api::StoreKind;
 use weir_scheduler::{Config, Input, Loaded, Output, Reply, RequestError, RequestId, Scheduler, SessionId};
 use weir_wire::{
     id::{AttemptId, Digest, GrantSeq, Incarnation, TaskId, Term},
+    inspect::{Inspect, Inspected, Moment, Seen},
     message::{self, FullState, Grant, OutcomeGroup, Report, Started, ToControl, ToExecutor, WIRE_MAX, WIRE_MIN},
     node::Hello,
     outcome::{Captured, Failure, Outcome, Usage},
@@ -37,6 +38,7 @@ use crate::{
     clock,
     followers::Followers,
     handle::{Call, ControlHandle, Shared},
+    inspections::Inspections,
     metrics::Metrics,
     status::{ClusterStatus, Health, StatusBoard},
     store::{EmbeddedStore, Store},
@@ -213,6 +215,7 @@ struct Core {
     waiting: BTreeMap<RequestId, Waiter>,
     requests: u64,
     followers: Followers,
+    inspections: Inspections,
     executor: Option<Executor>,
     hang: bool,
 }
@@ -220,6 +223,7 @@ struct Core {
 enum Waiter {
     Call(oneshot::Sender<Result<Reply, RequestError>>),
     Follow(TaskId, mpsc::Sender<message::Output>, oneshot::Sender<Result<Reply, RequestError>>),
+    Inspect(oneshot::Sender<Seen>, oneshot::Sender<Result<Reply, RequestError>>),
 }
 
 struct Executor {
@@ -239,6 +243,7 @@ impl Core {
             waiting: BTreeMap::new(),
             requests: 0,
             followers: Followers::default(),
+            inspections: Inspections::default(),
             executor: None,
             hang: false,
         }
@@ -282,6 +287,10 @@ impl Core {
                 let follow = weir_scheduler::Request::Follow { run, index, on: true };
                 self.request(follow, Waiter::Follow(TaskId { run, index }, pieces, reply));
             }
+            Call::Inspect { run, index, sample_for, seen, reply } => {
+                let inspect = weir_scheduler::Request::Inspect { run, index, sample_for };
+                self.request(inspect, Waiter::Inspect(seen, reply));
+            }
         }
     }
 
@@ -320,6 +329,7 @@ impl Core {
                 Output::Close { .. } => {}
                 Output::Reply { id, result } => self.reply(id, result),
                 Output::TaskOutput(output) => drop(self.followers.deliver(&output)),
+                Output::Inspected(inspected) => self.inspections.answer(*inspected),
                 Output::NextInstant { .. } | Output::AssembleInput { .. } => panic!("no test asks for it"),
                 Output::Changed { revision } => drop(self.revision.send_replace(revision)),
             }
@@ -328,6 +338,12 @@ impl Core {
 
     fn reply(&mut self, id: RequestId, result: Result<Reply, RequestError>) {
         let reply = match self.waiting.remove(&id).expect("each request is answered once") {
+            Waiter::Inspect(seen, reply) => {
+                if result.is_ok() {
+                    self.inspections.add(id.0, seen);
+                }
+                reply
+            }
             Waiter::Call(reply) => reply,
             Waiter::Follow(task, pieces, reply) => {
                 if result == Ok(Reply::Following(true)) {
@@ -356,6 +372,7 @@ impl Core {
                     self.end(task, Outcome::not_run(Status::Killed, failure));
                 }
             }
+            ToExecutor::Inspect(inspect) => self.inspected(inspect),
             ToExecutor::Follow(_)
             | ToExecutor::Define(_)
             | ToExecutor::Ack(_)
@@ -364,6 +381,18 @@ impl Core {
             | ToExecutor::Refuse(_)
             | ToExecutor::Present => {}
         }
+    }
+
+    /// The last task is not looked into: its node does not answer.
+    fn inspected(&mut self, inspect: Inspect) {
+        let moment = Moment { fuel: Some(Fuel(7)), backtrace: vec!["guest::work".to_owned()], ..Moment::default() };
+        let seen = match inspect.index {
+            0 if inspect.sample_for.is_some() => Seen::Profile(Box::default()),
+            0 => Seen::Moment(Box::new(moment)),
+            1 => Seen::Nothing("it has ended".to_owned()),
+            _ => return,
+        };
+        self.message(ToControl::Inspected(Inspected { token: inspect.token, seen }));
     }
 
     fn granted(&mut self, grant: Grant) {

@@ -255,6 +255,7 @@ impl Cluster {
             Output::Reply { result, .. } => assert!(result.is_ok(), "refused: {result:?}"),
             Output::Close { .. }
             | Output::TaskOutput(_)
+            | Output::Inspected(_)
             | Output::NextInstant { .. }
             | Output::AssembleInput { .. }
             | Output::Changed { .. } => {}
