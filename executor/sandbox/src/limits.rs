@@ -72,9 +72,9 @@ const TABLE_ELEMENT_BYTES: u64 = size_of::<usize>() as u64;
 /// What a guest asked for and did not get.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Denied {
-    /// Growth of a memory.
+    /// Growth of a memory or table beyond what all of them may take.
     Memory,
-    /// Growth of a table.
+    /// Growth of a table beyond what one may have.
     Table,
 }
 
@@ -105,10 +105,10 @@ impl Limiter {
         self.peak
     }
 
-    fn grow(&mut self, current: u64, desired: u64, maximum: Option<u64>, kind: Denied) -> bool {
+    fn grow(&mut self, current: u64, desired: u64, maximum: Option<u64>) -> bool {
         let sum = self.bytes.saturating_sub(current).saturating_add(desired);
         if sum > self.bytes_max {
-            self.denied = Some(kind);
+            self.denied = Some(Denied::Memory);
             return false;
         }
         // A maximum that the module itself declares is no limit of ours.
@@ -135,7 +135,7 @@ impl Drop for Limiter {
 impl ResourceLimiter for Limiter {
     fn memory_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
         let maximum = maximum.map(|bytes| bytes as u64);
-        Ok(self.grow(current as u64, desired as u64, maximum, Denied::Memory))
+        Ok(self.grow(current as u64, desired as u64, maximum))
     }
 
     fn memory_grow_failed(&mut self, _error: wasmtime::Error) -> wasmtime::Result<()> {
@@ -149,7 +149,7 @@ impl ResourceLimiter for Limiter {
             self.denied = Some(Denied::Table);
             return Ok(false);
         }
-        Ok(self.grow(bytes(current), bytes(desired), maximum.map(bytes), Denied::Table))
+        Ok(self.grow(bytes(current), bytes(desired), maximum.map(bytes)))
     }
 
     fn table_grow_failed(&mut self, _error: wasmtime::Error) -> wasmtime::Result<()> {
@@ -181,6 +181,8 @@ mod tests {
         assert!(limiter.memory_growing(0, 1 << 16, None).unwrap());
         assert!(limiter.table_growing(0, 8192, None).unwrap());
         assert!(!limiter.table_growing(8192, 8193, None).unwrap());
+        assert_eq!(limiter.denied, Some(Denied::Memory), "it is the sum that is too large");
+        assert!(!limiter.table_growing(0, 200_001, None).unwrap());
         assert_eq!(limiter.denied, Some(Denied::Table));
         assert!(!limiter.memory_growing(1 << 16, 2 << 16, None).unwrap());
         assert_eq!(limiter.denied, Some(Denied::Memory));

@@ -20,6 +20,8 @@ use crate::{
 /// The engine of one worker with everything a guest can be linked to.
 pub(crate) struct Loader {
     pub(crate) engine: Engine,
+    /// Largest linear memory of any guest, bytes.
+    memory_max: usize,
     modules: Linker<State>,
     components: component::Linker<State>,
 }
@@ -71,7 +73,7 @@ pub(crate) enum Returned {
 }
 
 impl Loader {
-    pub(crate) fn new(engine: Engine) -> wasmtime::Result<Self> {
+    pub(crate) fn new(engine: Engine, memory_max: usize) -> wasmtime::Result<Self> {
         let mut modules = Linker::new(&engine);
         p1::add_to_linker_async(&mut modules, |state: &mut State| &mut state.wasi)?;
         // The one that comes with wasmtime-wasi traps on codes of 126 and more.
@@ -79,15 +81,15 @@ impl Loader {
         modules.func_wrap("wasi_snapshot_preview1", "proc_exit", |code: i32| -> wasmtime::Result<()> {
             Err(wasmtime::Error::new(I32Exit(code)))
         })?;
+        waiting::replace_in_modules(&mut modules)?;
         modules.allow_shadowing(false);
         let mut components = component::Linker::new(&engine);
-        waiting::replace_in_modules(&mut modules)?;
         p2::add_to_linker_async(&mut components)?;
-        task_host::add_to_linker(&mut components)?;
-        Ok(Self { engine, modules, components })
         components.allow_shadowing(true);
         waiting::replace_in_components(&mut components)?;
         components.allow_shadowing(false);
+        task_host::add_to_linker(&mut components)?;
+        Ok(Self { engine, memory_max, modules, components })
     }
 
     /// Loads an artefact and links it.
@@ -100,17 +102,29 @@ impl Loader {
             Kind::Module => {
                 #[expect(unsafe_code, reason = "loading native code is unsafe by nature")]
                 // SAFETY: the artefact bears the seal of this node's own compiler, and its file is never written again.
-                let module = unsafe { Module::deserialize_file(&self.engine, path) }?;
-                self.link_module(&module)?
+                let module = unsafe { Module::deserialize_file(&self.engine, path) };
+                self.link_module(&module.map_err(|error| self.unloadable(&error))?)?
             }
             Kind::Component => {
                 #[expect(unsafe_code, reason = "loading native code is unsafe by nature")]
                 // SAFETY: as above.
-                let component = unsafe { component::Component::deserialize_file(&self.engine, path) }?;
-                self.link_component(&component)?
+                let component = unsafe { component::Component::deserialize_file(&self.engine, path) };
+                self.link_component(&component.map_err(|error| self.unloadable(&error))?)?
             }
         };
         Ok(Program { lines: artefact.lines(), ..program })
+    }
+
+    /// Why an artefact cannot be loaded, for the author of the module: without the path of a file that he does not know.
+    fn unloadable(&self, error: &wasmtime::Error) -> wasmtime::Error {
+        let cause = error.root_cause().to_string();
+        let asked = cause.strip_prefix("memory has a minimum byte size of ").and_then(|rest| rest.split(' ').next());
+        let Some(asked) = asked else { return wasmtime::Error::msg(cause) };
+        wasmtime::format_err!(
+            "its initial memory is {asked} bytes, and a memory on this node has at most {} (the node's `memory`, and 4 GiB): \
+             build it with a smaller initial memory, or run it on a node that offers more",
+            self.memory_max
+        )
     }
 
     fn link_module(&self, module: &Module) -> wasmtime::Result<Program> {

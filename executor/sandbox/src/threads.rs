@@ -55,7 +55,7 @@ impl Threads {
         let (mut workers, mut targets) = (Vec::new(), Vec::new());
         for index in 0..setup.threads {
             let running = engine::running(setup.lanes, setup.memory_max).map_err(engine)?;
-            let loader = Loader::new(running.clone()).map_err(engine)?;
+            let loader = Loader::new(running.clone(), setup.memory_max).map_err(engine)?;
             let (mailbox, inbox) = unbounded_channel();
             let (load, counters) = (Arc::<AtomicU64>::default(), Arc::<Counters>::default());
             let worker = worker::Setup {

@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 
 use weir_isolation::{Bench, Guest};
-use weir_wire::task::{Reason, Source, Status};
+use weir_wire::{
+    task::{Reason, Source, Status},
+    units::MemBytes,
+};
 
 const MIB: u64 = 1 << 20;
 
@@ -90,7 +93,7 @@ fn tables_count_and_have_a_limit_of_their_own() {
     assert_eq!(end.reason(), Some(Reason::TableLimit), "{end:?}");
     assert_eq!(end.ended.outcome.usage.peak_memory.0, (1 << 16) + 200_000 * 8);
     let end = bench.run_among_neighbours(&Guest::new(GROW_TABLE).memory(1 << 17));
-    assert_eq!(end.reason(), Some(Reason::TableLimit), "{end:?}");
+    assert_eq!(end.reason(), Some(Reason::MemoryLimit), "{end:?}");
     assert!(end.ended.outcome.usage.peak_memory.0 <= 1 << 17);
 }
 
@@ -107,6 +110,15 @@ fn what_no_slot_can_hold_is_refused_before_it_runs() {
         let refused = bench.prepare(guest.as_bytes()).refused.unwrap();
         assert!(refused.contains(words), "{refused}");
     }
+}
+
+#[test]
+fn an_initial_memory_beyond_what_the_node_has_is_refused_by_name() {
+    let mut bench = Bench::configured(|config| config.memory_max = MemBytes(1 << 20));
+    let guest = r#"(module (memory (export "memory") 17) (func (export "_start")))"#;
+    let refused = bench.prepare(guest.as_bytes()).refused.unwrap();
+    assert!(refused.contains("1114112 bytes") && refused.contains("at most 1048576"), "{refused}");
+    assert!(!refused.contains("/proc"), "{refused}");
 }
 
 #[test]
