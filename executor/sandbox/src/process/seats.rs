@@ -225,7 +225,12 @@ impl Seats {
     ///
     /// # Errors
     /// It is about something that the process does not have.
-    pub(super) fn reported(&self, index: usize, usage: WorkerUsage, mut events: Vec<AttemptEvent>) -> Result<(), String> {
+    pub(super) fn reported(
+        &self,
+        index: usize,
+        usage: WorkerUsage,
+        mut events: Vec<AttemptEvent>,
+    ) -> Result<(), String> {
         let mut books = self.books();
         let seat = &mut books.seats[index];
         seat.cpu_ns = usage.cpu_ns;
