@@ -16,7 +16,7 @@ use std::{
 /// Ends every artefact that has a table, and tells it from other versions of this format.
 pub(crate) const MAGIC: &[u8; 8] = b"weirlin1";
 /// Bytes of one row: two numbers.
-const ROW_BYTES: u64 = 8;
+const ROW_BYTES: usize = 8;
 /// Bytes of the footer: the length of the texts, the number of rows, and [`MAGIC`].
 const FOOTER_BYTES: usize = 16;
 /// Bytes of one text with the lines of all functions that were inlined at a place.
@@ -120,7 +120,7 @@ impl Lines {
         if !footer.ends_with(MAGIC) {
             return Ok(None);
         }
-        let rows_at = footer_at.checked_sub(rows * ROW_BYTES);
+        let rows_at = footer_at.checked_sub(rows * ROW_BYTES as u64);
         let texts_at = rows_at.and_then(|rows_at| rows_at.checked_sub(texts));
         let (Some(texts_at), Some(rows_at)) = (texts_at, rows_at) else {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "the table of lines is longer than its file"));
@@ -142,8 +142,8 @@ impl Lines {
     }
 
     fn row(&self, index: u64) -> Option<(u32, u32)> {
-        let mut row = [0; ROW_BYTES as usize];
-        self.file.read_exact_at(&mut row, self.rows_at + index * ROW_BYTES).ok()?;
+        let mut row = [0; ROW_BYTES];
+        self.file.read_exact_at(&mut row, self.rows_at + index * ROW_BYTES as u64).ok()?;
         Some((number(&row, 0), number(&row, 4)))
     }
 

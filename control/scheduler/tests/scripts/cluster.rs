@@ -120,7 +120,7 @@ impl Cluster {
     /// Carries out one line of a script.
     pub(crate) fn command(&mut self, line: &str) {
         let words = Words::new(line);
-        if self.kind_command(&words) || self.place_command(&words) {
+        if self.kind_command(&words) || self.place_command(&words) || self.insight_command(&words) {
             return;
         }
         match words.plain[0] {
@@ -148,20 +148,6 @@ impl Cluster {
             "returned" => self.returned(&words),
             "renew" => self.message(words.plain[1], ToControl::Renew(Renew { token: words.number("token", 1) })),
             "draining" => self.message(words.plain[1], ToControl::Draining),
-            "inspect" => {
-                let run = self.names.find(words.plain[1]);
-                let index = u32::try_from(number(words.plain[2])).expect("small");
-                self.request(Request::Inspect { run, index, sample_for: None });
-            }
-            "seen" => {
-                let seen = Seen::Nothing("it has ended".to_owned());
-                let inspected = Inspected { token: words.number("token", 1), seen };
-                self.message(words.plain[1], ToControl::Inspected(inspected));
-            }
-            "speed" => {
-                let fuel_per_s = words.number("fuel", 1);
-                self.message(words.plain[1], ToControl::Speed(Speed { fuel_per_s }));
-            }
             "gone" => self.input(Input::NodeDisconnected { session: session(words.plain[1]) }),
             "job" => self.job(&words),
             "submit" => self.submit(&words),
@@ -193,6 +179,28 @@ impl Cluster {
             }
             other => panic!("unknown command {other}"),
         }
+    }
+
+    /// Looks into tasks, and what nodes say of them; whether it was one of these.
+    fn insight_command(&mut self, words: &Words<'_>) -> bool {
+        match words.plain[0] {
+            "inspect" => {
+                let run = self.names.find(words.plain[1]);
+                let index = u32::try_from(number(words.plain[2])).expect("small");
+                self.request(Request::Inspect { run, index, sample_for: None });
+            }
+            "seen" => {
+                let seen = Seen::Nothing("it has ended".to_owned());
+                let inspected = Inspected { token: words.number("token", 1), seen };
+                self.message(words.plain[1], ToControl::Inspected(inspected));
+            }
+            "speed" => {
+                let fuel_per_s = words.number("fuel", 1);
+                self.message(words.plain[1], ToControl::Speed(Speed { fuel_per_s }));
+            }
+            _ => return false,
+        }
+        true
     }
 
     /// What operators do.

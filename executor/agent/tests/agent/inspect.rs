@@ -6,7 +6,7 @@ use weir_agent::{Input, Output, limits};
 use weir_wire::{
     attempt::{AttemptEvent, Command},
     id::AttemptId,
-    inspect::{AttemptSeen, Inspect, InspectSpec, Moment, Profile, Seen},
+    inspect::{AttemptSeen, Inspect, InspectSpec, Moment, Seen},
     message::{ToControl, ToExecutor, Welcome},
     outcome::{Captured, Outcome, Usage},
     units::Fuel,
@@ -38,17 +38,15 @@ fn moment() -> Seen {
 fn said(node: &mut Node) -> (Vec<InspectSpec>, Vec<(u64, &'static str)>) {
     let (mut asked, mut answered) = (vec![], vec![]);
     for output in node.take() {
-        match output {
-            Output::Sandbox(Command::Inspect(spec)) => asked.push(spec),
-            Output::Send(ToControl::Inspected(inspected)) => answered.push((
-                inspected.token,
-                match inspected.seen {
-                    Seen::Moment(_) => "moment",
-                    Seen::Profile(_) => "profile",
-                    Seen::Nothing(_) => "nothing",
-                },
-            )),
-            _ => {}
+        if let Output::Sandbox(Command::Inspect(spec)) = output {
+            asked.push(spec);
+        } else if let Output::Send(ToControl::Inspected(inspected)) = output {
+            let kind = match inspected.seen {
+                Seen::Moment(_) => "moment",
+                Seen::Profile(_) => "profile",
+                Seen::Nothing(_) => "nothing",
+            };
+            answered.push((inspected.token, kind));
         }
     }
     (asked, answered)
@@ -67,7 +65,7 @@ fn those_who_ask_at_a_time_share_an_answer_and_profiles_are_told_from_looks() {
     assert_eq!(said(&mut node), (specs, vec![(4, "nothing")]), "a second profile is not taken");
     node.input(seen(id, moment()));
     assert_eq!(said(&mut node), (vec![], vec![(1, "moment"), (2, "moment")]));
-    node.input(seen(id, Seen::Profile(Box::new(Profile::default()))));
+    node.input(seen(id, Seen::Profile(Box::default())));
     node.input(seen(id, moment()));
     assert_eq!(said(&mut node), (vec![], vec![(3, "profile")]), "and what nobody asked for goes nowhere");
 }
