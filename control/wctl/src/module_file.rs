@@ -1,7 +1,7 @@
 //! Wasm files, read locally before anything is sent.
 
-use weir_api::{Import, Module, ModuleKind, ModuleMemory, ModuleParts, ModuleTable};
-use weir_module::{Kind, Limits, Report, Unrunnable};
+use weir_api::Module;
+use weir_module::Limits;
 
 use crate::{
     exit::Exit,
@@ -17,66 +17,17 @@ pub(crate) fn check(bytes: &[u8]) -> Result<()> {
 /// Reads what a module is, whether or not it would be accepted.
 pub(crate) fn inspect(bytes: &[u8]) -> Result<Module> {
     let report = weir_module::inspect(bytes).map_err(refusal)?;
-    Ok(module(bytes, report))
+    Ok(Module::described(input::digest(bytes), &report))
 }
 
 fn refusal(error: weir_module::Error) -> Failure {
     Failure::new(Exit::Invalid, format!("the module is refused: {error}"))
 }
 
-fn module(bytes: &[u8], report: Report) -> Module {
-    let import = |import: weir_module::Import| Import {
-        module: import.interface,
-        name: Some(import.item).filter(|item| !item.is_empty()),
-    };
-    Module {
-        parts: Some(parts(&report)),
-        digest: input::digest(bytes),
-        size: bytes.len() as u64,
-        kind: kind(report.kind),
-        imports: report.imports.into_iter().map(import).collect(),
-        exports: report.exports.into_iter().map(|export| export.name).collect(),
-        sdk: report.task_interface,
-        made_with: report.producers.iter().map(ToString::to_string).collect(),
-    }
-}
-
-fn parts(report: &Report) -> ModuleParts {
-    let memory = |memory: &weir_module::Memory| ModuleMemory {
-        initial_bytes: memory.initial_bytes,
-        maximum_bytes: memory.maximum_bytes,
-    };
-    let table = |table: &weir_module::Table| ModuleTable { initial: table.initial, maximum: table.maximum };
-    ModuleParts {
-        memories: report.memories.iter().filter(|memory| !memory.imported).map(memory).collect(),
-        tables: report.tables.iter().filter(|table| !table.imported).map(table).collect(),
-        functions: report.functions,
-        code_bytes: report.code_bytes,
-        data_bytes: report.data_bytes,
-        memory_min_bytes: report.memory_min_bytes(),
-        memory_max_bytes: report.memory_max_bytes(),
-    }
-}
-
-const fn kind(kind: Kind) -> ModuleKind {
-    match kind {
-        Kind::CoreCommandP1 => ModuleKind::WasiP1Command,
-        Kind::CommandComponent => ModuleKind::WasiP2Command,
-        Kind::TaskComponent => ModuleKind::Task,
-        Kind::Unrunnable(
-            Unrunnable::NoStart
-            | Unrunnable::Reactor
-            | Unrunnable::StartNotACommand
-            | Unrunnable::HttpService
-            | Unrunnable::OtherWasiVersion
-            | Unrunnable::OtherTaskVersion
-            | Unrunnable::NoRun,
-        ) => ModuleKind::Unknown,
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use weir_api::ModuleKind;
+
     use super::*;
 
     /// A core module with an empty `_start`.

@@ -33,7 +33,7 @@ const VOCABULARY: &str = "weir-wire";
 /// Which of our own crates each one may use, beside the vocabulary.
 const GRAPH: [(&str, &[&str]); 17] = [
     ("weir-wire", &[]),
-    ("weir-api", &[]),
+    ("weir-api", &["weir-module"]),
     ("weir-module", &[]),
     ("weir-link", &[]),
     ("weir-scheduler", &[]),

@@ -8,11 +8,8 @@ use axum::{
 };
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
-use weir_api::{
-    Code, Detail, Import, Module, ModuleKind, ModuleMemory, ModuleParts, ModuleTable, Page, PageQuery, Problem,
-    Versioned, routes,
-};
-use weir_module::{Kind, Limits, Report};
+use weir_api::{Code, Detail, Module, Page, PageQuery, Problem, Versioned, routes};
+use weir_module::Limits;
 use weir_wire::{id::Digest, limits};
 
 use super::{
@@ -114,7 +111,7 @@ async fn examine(digest: Digest, bytes: Bytes) -> Result<Module, Refusal> {
             return Err(Refusal::new(Code::DigestMismatch, detail));
         }
         let report = weir_module::validate(&bytes, &Limits::default()).map_err(|error| refuse(&error))?;
-        Ok(show(&digest, &report))
+        Ok(Module::described(digest.to_string(), &report))
     });
     work.await.map_err(|error| Refusal::internal("validate a module", &error))?
 }
@@ -130,43 +127,4 @@ fn refuse(error: &weir_module::Error) -> Refusal {
         refusal.problem.details = unknown.iter().take(DETAILS_MAX).map(detail).collect();
     }
     refusal
-}
-
-fn show(digest: &Digest, report: &Report) -> Module {
-    let import = |import: &weir_module::Import| Import {
-        module: import.interface.clone(),
-        name: Some(import.item.clone()).filter(|item| !item.is_empty()),
-    };
-    Module {
-        digest: digest.to_string(),
-        size: report.size_bytes,
-        kind: match report.kind {
-            Kind::CoreCommandP1 => ModuleKind::WasiP1Command,
-            Kind::CommandComponent => ModuleKind::WasiP2Command,
-            Kind::TaskComponent => ModuleKind::Task,
-            Kind::Unrunnable(_) => ModuleKind::Unknown,
-        },
-        imports: report.imports.iter().map(import).collect(),
-        exports: report.exports.iter().map(|export| export.name.clone()).collect(),
-        sdk: report.task_interface.clone(),
-        made_with: report.producers.iter().map(ToString::to_string).collect(),
-        parts: Some(parts(report)),
-    }
-}
-
-fn parts(report: &Report) -> ModuleParts {
-    let memory = |memory: &weir_module::Memory| ModuleMemory {
-        initial_bytes: memory.initial_bytes,
-        maximum_bytes: memory.maximum_bytes,
-    };
-    let table = |table: &weir_module::Table| ModuleTable { initial: table.initial, maximum: table.maximum };
-    ModuleParts {
-        memories: report.memories.iter().filter(|memory| !memory.imported).map(memory).collect(),
-        tables: report.tables.iter().filter(|table| !table.imported).map(table).collect(),
-        functions: report.functions,
-        code_bytes: report.code_bytes,
-        data_bytes: report.data_bytes,
-        memory_min_bytes: report.memory_min_bytes(),
-        memory_max_bytes: report.memory_max_bytes(),
-    }
 }

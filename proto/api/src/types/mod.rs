@@ -5,6 +5,8 @@
 
 mod change;
 mod cluster;
+#[cfg(feature = "module")]
+mod described;
 mod graph;
 mod job;
 mod live;
