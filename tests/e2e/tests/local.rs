@@ -6,6 +6,17 @@ use anyhow::{Result, ensure};
 use tempfile::TempDir;
 use weir_e2e::{binaries, guests, wctl::Answer};
 
+/// Writes a line, and ends with code 3.
+const WRITE_AND_FAIL: &str = r#"(module
+  (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+  (memory (export "memory") 1)
+  (data (i32.const 0) "\10\00\00\00\04\00\00\00")
+  (data (i32.const 16) "why\n")
+  (func (export "_start")
+    (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8)))
+    (call $exit (i32.const 3))))"#;
+
 fn local(home: &TempDir, arguments: &[&str]) -> Result<Answer> {
     let mut command = Command::new(binaries::program("wctl")?);
     command.env("HOME", home.path()).env_remove("XDG_CACHE_HOME").env_remove("WCTL_ADDR");
@@ -32,9 +43,16 @@ fn runs() -> Result<()> {
     local(&home, &[&fail, "--propagate-exit"])?.expect(3)?;
     let failed = local(&home, &[&fail])?.expect(11)?;
     ensure!(failed.stderr.contains("exit_nonzero"), "{}", failed.stderr);
+    let words = guests::write(home.path(), "words", WRITE_AND_FAIL)?;
+    ensure!(local(&home, &[&words])?.expect(11)?.stdout == b"why\n", "what a failing task wrote is lost");
+    let aside = local(&home, &[&words, "--output", "results"])?.expect(11)?;
+    ensure!(aside.stdout.is_empty() && aside.stderr.contains("why"), "{aside:?}");
     let sleep = guests::write(home.path(), "sleep", guests::SLEEP)?;
     let late = local(&home, &[&sleep, "--timeout", "200ms"])?.expect(11)?;
     ensure!(late.stderr.contains("wall_timeout"), "{}", late.stderr);
+    local(&home, &[&sleep, "--timeout", "200ms", "--profile", "profile.json"])?.expect(11)?;
+    let profile: serde_json::Value = serde_json::from_slice(&std::fs::read(home.path().join("profile.json"))?)?;
+    ensure!(profile["threads"][0]["name"] == "sleep", "{profile}");
     let service = local(&home, &[&cat, "--kind", "service"])?.expect(2)?;
     ensure!(service.stderr.contains("wctl dev"), "{}", service.stderr);
     Ok(())
