@@ -94,11 +94,11 @@ mod tests {
         let live = TaskLive { fuel_max: Some(10_000_000), ..live };
         assert_eq!(
             fuel_left(&live).as_deref(),
-            Some("8 M of 10 M (80 %), about 6.0 ms of CPU time at its pace so far")
+            Some("8 M of 10 M (80 %), about 6 ms of CPU time at its pace so far")
         );
         let host_call = Some(LiveCall { name: None, for_us: 2_000_000 });
         let live = TaskLive { host_call, ..TaskLive::default() };
-        assert_eq!(doing(&live), "waits in a host call, most likely of a file, for 2.0 s");
+        assert_eq!(doing(&live), "waits in a host call, most likely of a file, for 2 s");
         assert!(!so_far(&live).contains("fuel"));
     }
 }
