@@ -32,6 +32,7 @@ pub(crate) fn spec(job: &JobRecord) -> Result<(), RequestError> {
     ];
     first_broken(&rules)?;
     check_execution(job)?;
+    check_capabilities(job)?;
     if let Some(from) = &job.input_from {
         let holds = job.after.iter().any(|dep| dep.job == *from && dep.condition == Condition::Success);
         if !holds {
@@ -99,6 +100,15 @@ fn check_execution(spec: &JobRecord) -> Result<(), RequestError> {
         return Ok(());
     };
     Err(invalid_spec(why.into()))
+}
+
+/// Refuses capabilities that take each other's meaning.
+fn check_capabilities(spec: &JobRecord) -> Result<(), RequestError> {
+    let deterministic = spec.capabilities.deterministic;
+    first_broken(&[
+        (deterministic && spec.kind.is_long_running(), "tasks that are started again for ever are not deterministic"),
+        (deterministic && spec.dirs.iter().any(|dir| dir.writable), "a deterministic job changes no directory"),
+    ])
 }
 
 impl Leading {
@@ -251,7 +261,7 @@ mod tests {
         placement::Placement,
         resources::Resources,
         units::{CpuMillis, Fuel, MemBytes},
-        work::{Budgets, RetryPolicy},
+        work::{Budgets, Capabilities, DirGrant, RetryPolicy},
     };
 
     use super::*;
@@ -268,6 +278,7 @@ mod tests {
             env: Vec::new(),
             budgets: Budgets { resources, fuel: Fuel(1), timeout: None, output: 1 },
             dirs: Vec::new(),
+            capabilities: Capabilities::NONE,
             count: 1,
             max_running: 0,
             priority: 50,
@@ -329,7 +340,12 @@ mod tests {
 
     #[test]
     fn contradictions_are_refused() {
-        let changes: [(Kind, Change); 20] = [
+        let changes: [(Kind, Change); 22] = [
+            (service(), |job| job.capabilities.deterministic = true),
+            (Kind::Batch, |job| {
+                job.capabilities.deterministic = true;
+                job.dirs.push(DirGrant { name: "d".into(), guest_path: "/d".into(), writable: true });
+            }),
             (Kind::Batch, |job| job.priority = 101),
             (Kind::Batch, |job| job.retry.attempts = 0),
             (Kind::Batch, |job| job.count = 0),

@@ -79,6 +79,9 @@ fn rules(run: &Run, node: &Node) -> Result<(), &'static str> {
     if value(node, "pool") != placement.pool.as_deref() {
         return Err("the node and the job are not of the same pool");
     }
+    if run.job.capabilities.wire_min() > node.wire {
+        return Err("the node's session cannot carry the run");
+    }
     if placement.constraints.iter().any(|constraint| !met(constraint, value(node, &constraint.attribute))) {
         return Err("a constraint is not met");
     }
@@ -88,6 +91,9 @@ fn rules(run: &Run, node: &Node) -> Result<(), &'static str> {
 fn value<'a>(node: &'a Node, attribute: &str) -> Option<&'a str> {
     if attribute == "node" {
         return Some(node.record.node.as_str());
+    }
+    if attribute == "wire" {
+        return node.attributes.iter().find(|own| own.0 == attribute).map(|own| own.1.as_str());
     }
     let label = node.record.labels.iter().find(|label| label.0 == attribute);
     let own = node.attributes.iter().find(|own| own.0 == attribute);

@@ -9,9 +9,10 @@ use alloc::{
 use weir_wire::{
     id::RunId,
     kind::{Kind, Tier},
-    placement::{NODE_ATTRIBUTE, Operator, Placement},
+    message::WIRE_MIN,
+    placement::{Comparison, Constraint, NODE_ATTRIBUTE, Operator, Placement, WIRE_ATTRIBUTE},
     resources::Resources,
-    work::JobRecord,
+    work::{Capabilities, JobRecord},
 };
 
 use crate::{
@@ -44,6 +45,7 @@ impl ClassKey {
     /// The class of a run.
     pub(crate) fn new(run: RunId, job: &JobRecord) -> Self {
         let mut placement = job.placement.clone();
+        placement.constraints.extend(implied(&job.capabilities));
         placement.constraints.sort();
         placement.affinities.sort();
         if placement.spread.is_none() && matches!(job.kind, Kind::Service(_)) {
@@ -61,6 +63,17 @@ impl ClassKey {
     pub(crate) const fn want(&self) -> Room {
         Room { cpu: self.resources.cpu.0, lanes: 1, memory: self.resources.memory.0 }
     }
+}
+
+/// What capabilities ask of a node; conditions like any other, so that `why` names them.
+fn implied(capabilities: &Capabilities) -> Vec<Constraint> {
+    let wire = capabilities.wire_min();
+    let version = || Constraint {
+        attribute: WIRE_ATTRIBUTE.into(),
+        operator: Operator::Version(Comparison::GreaterOrEqual),
+        values: alloc::vec![alloc::format!("{wire}")],
+    };
+    (wire > WIRE_MIN).then(version).into_iter().collect()
 }
 
 /// The book into which a task of a tier is entered.

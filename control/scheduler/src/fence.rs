@@ -210,7 +210,7 @@ impl Scheduler {
         let define = definition::tell(run, node, slot).then(|| run.work());
         let ordinal = run.ordinal(index);
         if let Some(work) = define {
-            self.send(session, ToExecutor::Define(work));
+            self.send(session, ToExecutor::define(work));
         }
         let GrantKey { term, grant } = key;
         self.send(session, ToExecutor::Grant(message::Grant { run: id, term, grant, first: index, len: 1, ordinal }));

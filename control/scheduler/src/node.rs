@@ -11,7 +11,7 @@ use weir_wire::{
     kind::Tier,
     message::{WIRE_MAX, WIRE_MIN},
     node::{Hello, NodeRecord},
-    placement::{NODE_ATTRIBUTE, POOL_ATTRIBUTE},
+    placement::{NODE_ATTRIBUTE, POOL_ATTRIBUTE, WIRE_ATTRIBUTE},
     resources::Resources,
     units::{CpuMillis, Instant, MemBytes},
 };
@@ -136,6 +136,8 @@ pub(crate) struct Node {
     /// Fuel for each second of CPU time of its attempts, once it has said so.
     pub(crate) fuel_per_s: Option<u64>,
     pub(crate) version: String,
+    /// The wire version of its session.
+    pub(crate) wire: u32,
     pub(crate) attributes: Vec<(String, String)>,
     pub(crate) capacity: Resources,
     pub(crate) lanes_max: u32,
@@ -187,6 +189,7 @@ impl Node {
             wire: WIRE_MIN,
             fuel_per_s: None,
             version: String::new(),
+            wire: 0,
             attributes: Vec::new(),
             capacity: NOTHING,
             lanes_max: 0,
@@ -237,6 +240,11 @@ impl Node {
         self.wire = hello.wire_max.min(WIRE_MAX);
         self.version.clone_from(&hello.version);
         self.attributes.clone_from(&hello.attributes);
+        self.wire = hello.wire_max.min(WIRE_MAX);
+        self.attributes.retain(|(name, _)| name != WIRE_ATTRIBUTE);
+        if self.wire > WIRE_MIN {
+            self.attributes.push((WIRE_ATTRIBUTE.into(), alloc::format!("{}", self.wire)));
+        }
         self.capacity = hello.capacity;
         self.lanes_max = hello.lanes_max;
         self.books.measured = None;
@@ -305,7 +313,9 @@ impl Node {
         if name == NODE_ATTRIBUTE {
             return Some(self.id().as_str());
         }
-        let given = self.record.labels.iter().chain(&self.attributes);
+        // What its session can carry is no opinion of an operator.
+        let labels = if name == WIRE_ATTRIBUTE { &[][..] } else { &self.record.labels[..] };
+        let given = labels.iter().chain(&self.attributes);
         given.into_iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 

@@ -6,7 +6,7 @@ use weir_wire::{
     id::NodeId,
     limits::{LABEL_NAME_LEN_MAX, LABEL_VALUE_LEN_MAX, NODE_LABELS_MAX},
     node::NodeRecord,
-    placement::NODE_ATTRIBUTE,
+    placement::{NODE_ATTRIBUTE, WIRE_ATTRIBUTE},
     task::Reason,
     units::Instant,
 };
@@ -247,6 +247,10 @@ fn check_label(name: &str, value: Option<&str>) -> Result<(), RequestError> {
     let named = name.bytes().all(|c| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'_' | b'.' | b'/'));
     if name.is_empty() || name.len() > LABEL_NAME_LEN_MAX || !named {
         return Err(RequestError::Limit("the name of a label has 1 to 128 letters, digits, and - _ . /"));
+    }
+    if name == WIRE_ATTRIBUTE {
+        let why = "`wire` is the version of the node's session, and cannot be a label";
+        return Err(RequestError::Invalid(why.into()));
     }
     if name == NODE_ATTRIBUTE {
         return Err(RequestError::Invalid("`node` is the name of the node, and cannot be a label".into()));

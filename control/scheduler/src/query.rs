@@ -5,6 +5,7 @@ use alloc::{string::ToString, vec::Vec};
 use weir_wire::{
     id::{Digest, JobName, JobVersion, Namespace, NodeId, RunId},
     kind::Kind,
+    placement::WIRE_ATTRIBUTE,
     record::{JobState, Quota},
     segment::{self, Entry},
     task::TaskState,
@@ -319,7 +320,8 @@ impl Leading {
     fn node_view(&self, slot: usize, now: Now) -> NodeView {
         let node = self.nodes.get(slot);
         let labels = node.record.labels.clone();
-        let mut attributes: Vec<_> = labels.iter().chain(&node.attributes).cloned().collect();
+        let shown = labels.iter().filter(|(name, _)| name != WIRE_ATTRIBUTE);
+        let mut attributes: Vec<_> = shown.chain(&node.attributes).cloned().collect();
         // The sort is stable and keeps the label in front of the attribute of its name.
         attributes.sort_by(|one, other| one.0.cmp(&other.0));
         attributes.dedup_by(|later, earlier| later.0 == earlier.0);

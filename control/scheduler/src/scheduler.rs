@@ -410,7 +410,7 @@ impl Scheduler {
             return leading.stage_fenced(plan.run, first, key, plan.slot);
         }
         if let Some(work) = define {
-            self.send(session, ToExecutor::Define(work));
+            self.send(session, ToExecutor::define(work));
         }
         let grant = weir_wire::message::Grant { run: plan.run, term: key.term, grant: key.grant, first, len, ordinal };
         self.send(session, ToExecutor::Grant(grant));

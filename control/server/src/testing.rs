@@ -20,7 +20,7 @@ use weir_wire::{
     placement::Placement,
     resources::Resources,
     units::{CpuMillis, Fuel, MemBytes},
-    work::{Budgets, JobRecord, RetryPolicy, RunRecord},
+    work::{Budgets, Capabilities, JobRecord, RetryPolicy, RunRecord},
 };
 
 use crate::status::{ClusterStatus, Health, StatusBoard};
@@ -187,6 +187,7 @@ pub(crate) fn job(name: &str) -> JobRecord {
             output: 1 << 20,
         },
         dirs: Vec::new(),
+        capabilities: Capabilities::NONE,
         count: 3,
         max_running: 0,
         priority: 50,

@@ -149,6 +149,9 @@ fn overlay_texts(value: &mut Value, flags: &SpecArgs) -> Result<()> {
             set(value, section, key, text.as_str().into())?;
         }
     }
+    if flags.deterministic {
+        set(value, "execution", "deterministic", true.into())?;
+    }
     if let Some(retries) = flags.retries {
         set(value, "retry", "attempts", (u64::from(retries) + 1).into())?;
     }

@@ -8,7 +8,7 @@ use alloc::{
 use weir_wire::{
     attempt::AttemptEvent,
     id::{Digest, RunId, TaskId, Term},
-    message::ToExecutor,
+    message::{Extended, ToExecutor},
     units::{Instant, Now},
 };
 
@@ -240,7 +240,7 @@ impl Agent {
             return;
         }
         match message {
-            ToExecutor::Define(spec) => self.define(spec),
+            ToExecutor::Define(spec) | ToExecutor::DefineMore(Extended(spec)) => self.define(spec),
             ToExecutor::Grant(grant) => self.grant(grant),
             ToExecutor::Stop(stop) => self.stop(&stop),
             ToExecutor::Ack(ack) => self.acknowledged(ack.through),

@@ -29,7 +29,7 @@ use weir_wire::{
     resources::Resources,
     task::{Reason, Status},
     units::{CpuMillis, Fuel, MemBytes},
-    work::{Budgets, Input, WorkSpec},
+    work::{Budgets, Capabilities, Input, WorkSpec},
 };
 
 const RUN: RunId = RunId(42);
@@ -233,6 +233,7 @@ fn spec(module: Digest, input: Input) -> ToExecutor {
         env: vec![],
         budgets,
         dirs: vec![],
+        capabilities: Capabilities::NONE,
         input,
     }))
 }

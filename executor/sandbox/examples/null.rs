@@ -15,7 +15,7 @@ use weir_wire::{
     resources::Resources,
     task::Status,
     units::{CpuMillis, Fuel, MemBytes},
-    work::{Budgets, Input, WorkSpec},
+    work::{Budgets, Capabilities, Input, WorkSpec},
 };
 
 /// Returns at once; imports what a Rust program imports.
@@ -163,6 +163,7 @@ fn work(count: u32) -> anyhow::Result<WorkSpec> {
         env: Vec::new(),
         budgets: Budgets { resources, fuel: Fuel(1_000_000_000), timeout: Some(timeout), output: 1 << 20 },
         dirs: Vec::new(),
+        capabilities: Capabilities::NONE,
         input: Input::None,
     })
 }

@@ -37,6 +37,7 @@ use crate::{
     state::{State, Work},
     usage::Counters,
     verdict::{self, Circumstances, End, Verdict},
+    virtual_time::VirtualClock,
 };
 
 /// A running attempt.
@@ -374,8 +375,9 @@ async fn run(engine: Engine, mut job: Job, shown: (Arc<Capture>, Arc<Probe>), co
         Err(error) => return Finished::failed(verdict::host_error(format!("{error:#}"))),
     };
     let end = {
+        let clock = store.data().clock.clone();
         let guest = pin!(job.program.run(&mut store, &job.spec.payload));
-        until_end(guest, &control, (&capture, &probe), job.deadline).await
+        until_end(guest, &control, (&capture, &probe, clock.as_deref()), job.deadline).await
     };
     let limiter = &store.data().limiter;
     let peak_memory = limiter.peak();
@@ -410,7 +412,7 @@ fn store(engine: &Engine, job: &mut Job, capture: &Arc<Capture>, probe: &Arc<Pro
 async fn until_end<G>(
     mut guest: Pin<&mut G>,
     control: &Control,
-    (capture, probe): (&Capture, &Probe),
+    (capture, probe, clock): (&Capture, &Probe, Option<&VirtualClock>),
     deadline: Instant,
 ) -> End
 where
@@ -431,6 +433,9 @@ where
             }
             if capture.is_full() {
                 return Poll::Ready(End::OutputFull);
+            }
+            if clock.is_some_and(VirtualClock::is_over) {
+                return Poll::Ready(End::TimedOut);
             }
             // A profile ends in time although the guest waits.
             let early = [paused_until, probe.sampling_until()].into_iter().flatten().min();

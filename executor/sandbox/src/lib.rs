@@ -33,6 +33,8 @@ mod task_host;
 mod threads;
 mod usage;
 mod verdict;
+mod virtual_poll;
+mod virtual_time;
 mod waiting;
 mod walls;
 mod worker;

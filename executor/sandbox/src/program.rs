@@ -14,7 +14,7 @@ use crate::{
     lines::Lines,
     state::State,
     task_host::{self, TaskPre},
-    waiting,
+    virtual_poll, waiting,
 };
 
 /// The engine of one worker with everything a guest can be linked to.
@@ -23,6 +23,8 @@ pub(crate) struct Loader {
     /// Largest linear memory of any guest, bytes.
     memory_max: usize,
     modules: Linker<State>,
+    /// For preview 1 modules whose clock is not that of the machine.
+    deterministic: Linker<State>,
     components: component::Linker<State>,
 }
 
@@ -46,8 +48,8 @@ pub(crate) struct Program {
 
 #[derive(Clone)]
 enum Entry {
-    /// A WASI preview 1 command.
-    Module(Arc<InstancePre<State>>, ModuleExport),
+    /// A WASI preview 1 command, linked to the machine's clock and to one of its own.
+    Module { linked: Arc<InstancePre<State>>, deterministic: Arc<InstancePre<State>>, start: ModuleExport },
     /// A WASI preview 2 command.
     Command(Arc<CommandPre<State>>),
     /// A component made with the SDK.
@@ -82,14 +84,17 @@ impl Loader {
             Err(wasmtime::Error::new(I32Exit(code)))
         })?;
         waiting::replace_in_modules(&mut modules)?;
+        let mut deterministic = modules.clone();
+        virtual_poll::add_to_modules(&mut deterministic)?;
         modules.allow_shadowing(false);
         let mut components = component::Linker::new(&engine);
         p2::add_to_linker_async(&mut components)?;
         components.allow_shadowing(true);
         waiting::replace_in_components(&mut components)?;
         components.allow_shadowing(false);
+        virtual_poll::add_to_components(&mut components)?;
         task_host::add_to_linker(&mut components)?;
-        Ok(Self { engine, memory_max, modules, components })
+        Ok(Self { engine, memory_max, modules, deterministic, components })
     }
 
     /// Loads an artefact and links it.
@@ -144,8 +149,10 @@ impl Loader {
             descriptors: imports("fd_") || imports("path_") || imports("poll_"),
             stdin: true,
         };
-        let linked = self.modules.instantiate_pre(module)?;
-        Ok(Program { needs, lines: None, entry: Entry::Module(Arc::new(linked), start) })
+        let linked = Arc::new(self.modules.instantiate_pre(module)?);
+        let deterministic =
+            if imports("poll_") { Arc::new(self.deterministic.instantiate_pre(module)?) } else { Arc::clone(&linked) };
+        Ok(Program { needs, lines: None, entry: Entry::Module { linked, deterministic, start } })
     }
 
     fn link_component(&self, component: &component::Component) -> wasmtime::Result<Program> {
@@ -168,7 +175,8 @@ impl Program {
     /// Instantiates the program and runs it to its end.
     pub(crate) async fn run(&self, store: &mut Store<State>, payload: &[u8]) -> wasmtime::Result<Returned> {
         match &self.entry {
-            Entry::Module(linked, start) => {
+            Entry::Module { linked, deterministic, start } => {
+                let linked = if store.data().clock.is_some() { deterministic } else { linked };
                 let instance = linked.instantiate_async(&mut *store).await?;
                 let Some(start) = instance.get_module_export(&mut *store, start).and_then(wasmtime::Extern::into_func)
                 else {

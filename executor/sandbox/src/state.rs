@@ -7,7 +7,7 @@ use std::{
 
 use bytes::Bytes;
 use wasmtime_wasi::{WasiCtxBuilder, WasiCtxView, WasiView, p1::WasiP1Ctx, p2::pipe::MemoryInputPipe};
-use weir_wire::{attempt::AttemptSpec, log::Stream, work::WorkSpec};
+use weir_wire::{attempt::AttemptSpec, id::RunId, log::Stream, work::WorkSpec};
 
 use crate::{
     capture::Capture,
@@ -16,6 +16,7 @@ use crate::{
     probe::Probe,
     program::Needs,
     stdio::Writer,
+    virtual_time::{self, VirtualClock},
 };
 
 /// A run that attempts belong to.
@@ -36,12 +37,16 @@ pub(crate) struct State {
     pub(crate) capture: Arc<Capture>,
     pub(crate) context: TaskContext,
     pub(crate) probe: Arc<Probe>,
+    /// The clock of a deterministic guest.
+    pub(crate) clock: Option<Arc<VirtualClock>>,
 }
 
 /// What the guest may ask about itself.
 #[derive(Debug, Clone)]
 pub(crate) struct TaskContext {
     pub(crate) work: Arc<WorkSpec>,
+    /// Its run as the guest sees it.
+    pub(crate) run: RunId,
     pub(crate) index: u32,
     pub(crate) ordinal: u32,
     deadline: Instant,
@@ -67,13 +72,18 @@ impl Work {
         let own = [
             ("WEIR_NAMESPACE", spec.namespace.to_string()),
             ("WEIR_JOB", spec.job.to_string()),
-            ("WEIR_RUN", spec.run.to_string()),
+            ("WEIR_RUN", shown_run(&spec).to_string()),
             ("WEIR_TASK_COUNT", spec.count.to_string()),
         ];
         env.retain(|(name, _)| !RESERVED.contains(&name.as_str()));
         env.extend(own.map(|(name, value)| (name.to_owned(), value)));
         Self { spec, mounts, env }
     }
+}
+
+/// The run as its guests see it: a deterministic one sees the same in every run.
+fn shown_run(spec: &WorkSpec) -> RunId {
+    if spec.capabilities.deterministic { RunId(0) } else { spec.run }
 }
 
 /// Names that no job's environment can take.
@@ -92,14 +102,20 @@ impl State {
         probe: Arc<Probe>,
     ) -> wasmtime::Result<Self> {
         let index = attempt.id.task.index;
+        let deterministic = work.spec.capabilities.deterministic;
+        let ordinal = if deterministic { 1 } else { attempt.ordinal };
+        let clock = deterministic.then(|| Arc::new(VirtualClock::new(work.spec.budgets.timeout)));
         let mut builder = WasiCtxBuilder::new();
         builder.max_random_size(RANDOM_BYTES_MAX);
+        if let Some(clock) = &clock {
+            virtual_time::add_to(&mut builder, clock, &work.spec, index);
+        }
         if needs.args {
             builder.arg(work.spec.job.as_str()).args(&work.spec.args);
         }
         if needs.env {
             builder.envs(&work.env);
-            builder.env("WEIR_TASK_INDEX", index.to_string()).env("WEIR_ATTEMPT", attempt.ordinal.to_string());
+            builder.env("WEIR_TASK_INDEX", index.to_string()).env("WEIR_ATTEMPT", ordinal.to_string());
         }
         if needs.descriptors {
             let writer = |stream| Writer { capture: Arc::clone(&capture), stream };
@@ -114,9 +130,10 @@ impl State {
         }
         let mut wasi = builder.build_p1();
         wasi.ctx().table.set_max_capacity(HANDLES_MAX);
-        let context =
-            TaskContext { work: Arc::clone(&work.spec), index, ordinal: attempt.ordinal, deadline, deadline_ms: None };
-        Ok(Self { wasi, limiter, capture, context, probe })
+        let deadline_ms = clock.as_ref().and_then(|clock| u64::try_from(clock.end().as_millis()).ok());
+        let (run, work) = (shown_run(&work.spec), Arc::clone(&work.spec));
+        let context = TaskContext { work, run, index, ordinal, deadline, deadline_ms };
+        Ok(Self { wasi, limiter, capture, context, probe, clock })
     }
 }
 

@@ -29,7 +29,7 @@ impl host::Host for State {
         Ok(Context {
             namespace: context.work.namespace.to_string(),
             job: context.work.job.to_string(),
-            run: context.work.run.to_string(),
+            run: context.run.to_string(),
             index: context.index,
             count: context.work.count,
             attempt: context.ordinal,

@@ -42,7 +42,7 @@ wire_enum!(Command {
 });
 impl Document for Command {
     const NAME: &'static str = "sandbox command";
-    const FORMAT: u8 = 1;
+    const FORMAT: u8 = 2;
 }
 
 /// A module in a local file.

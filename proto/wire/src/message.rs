@@ -45,17 +45,27 @@ pub enum ToExecutor {
     Present,
     /// Send the output of a running attempt, or stop doing so.
     Follow(Follow),
+    /// The same as [`Self::Define`] for a run whose guests may use more; in sessions of wire version 2 or later.
+    DefineMore(Extended),
     /// Look into a running attempt. From wire version 2 on.
     Inspect(Inspect),
 }
 wire_enum!(ToExecutor {
     1 => Welcome(welcome), 2 => Refuse(refuse), 3 => Define(work), 4 => Grant(grant), 5 => Stop(stop), 6 => Ack(ack),
     7 => Renewed(renewed), 8 => Forget(run), 9 => Present, 10 => Follow(follow),
-    13 => Inspect(inspect),
+    11 => DefineMore(work), 13 => Inspect(inspect),
 });
 impl Document for ToExecutor {
     const NAME: &'static str = "message to an executor";
     const FORMAT: u8 = 1;
+}
+
+impl ToExecutor {
+    /// The definition of a run, as a message that sessions of [`crate::work::Capabilities::wire_min`] have.
+    #[must_use]
+    pub fn define(work: Arc<WorkSpec>) -> Self {
+        if work.capabilities.wire_min() > 1 { Self::DefineMore(Extended(work)) } else { Self::Define(work) }
+    }
 }
 
 /// Executor → control plane.
@@ -360,13 +370,26 @@ impl Document for BlobReply {
     const FORMAT: u8 = 1;
 }
 
-// Shared: a run is defined on thousands of nodes, and its definition is made once.
+/// See [`ToExecutor::DefineMore`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Extended(pub Arc<WorkSpec>);
+
+// Shared: a run is defined on thousands of nodes, and its definition is made once. In the form of wire version 1, which
+// knows no capabilities.
 impl crate::codec::Wire for Arc<WorkSpec> {
     fn encode(&self, out: &mut Vec<u8>) {
-        (**self).encode(out);
+        self.encode_without_capabilities(out);
     }
     fn decode(input: &mut crate::codec::Reader<'_>) -> Result<Self, crate::codec::Error> {
-        WorkSpec::decode(input).map(Self::new)
+        WorkSpec::decode_without_capabilities(input).map(Self::new)
+    }
+}
+impl crate::codec::Wire for Extended {
+    fn encode(&self, out: &mut Vec<u8>) {
+        (*self.0).encode(out);
+    }
+    fn decode(input: &mut crate::codec::Reader<'_>) -> Result<Self, crate::codec::Error> {
+        WorkSpec::decode(input).map(|work| Self(Arc::new(work)))
     }
 }
 impl crate::codec::Wire for Box<Hello> {

@@ -8,6 +8,8 @@ use crate::{wire_enum, wire_struct};
 pub const NODE_ATTRIBUTE: &str = "node";
 /// The attribute that names the pool that a node is dedicated to.
 pub const POOL_ATTRIBUTE: &str = "pool";
+/// The attribute that has the wire version of a node's session, where it is above the lowest one.
+pub const WIRE_ATTRIBUTE: &str = "wire";
 
 /// One condition on a node's attributes.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

@@ -19,7 +19,11 @@ use crate::{
 
 impl Document for JobRecord {
     const NAME: &'static str = "job record";
-    const FORMAT: u8 = 1;
+    const FORMAT: u8 = 2;
+
+    fn decode_earlier(format: u8, input: &mut Reader<'_>) -> Result<Option<Self>, Error> {
+        if format == 1 { previous::job_record(input).map(Some) } else { Ok(None) }
+    }
 }
 
 impl Document for NodeRecord {

@@ -4,6 +4,7 @@ use alloc::{boxed::Box, format, string::String, vec::Vec};
 use core::time::Duration;
 
 use crate::{
+    codec::{Error, Reader, Wire},
     id::{Digest, JobName, JobVersion, Namespace, RunId},
     kind::{Dependency, Execution, Kind, Pairs, RunDependency, Tier},
     outcome::BlobRef,
@@ -38,6 +39,25 @@ pub struct DirGrant {
     pub writable: bool,
 }
 wire_struct!(DirGrant { name, guest_path, writable });
+
+/// What a guest may use beyond its budgets and directories, or does without. All of it needs a session of wire version 2.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct Capabilities {
+    /// Clocks and random numbers are the same at every attempt of a task.
+    pub deterministic: bool,
+}
+wire_struct!(Capabilities { deterministic });
+
+impl Capabilities {
+    /// Those of a guest that asks for nothing of it.
+    pub const NONE: Self = Self { deterministic: false };
+
+    /// The lowest wire version of a session in which a run with them can be defined.
+    #[must_use]
+    pub fn wire_min(&self) -> u32 {
+        if *self == Self::NONE { 1 } else { 2 }
+    }
+}
 
 /// How failed attempts are repeated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,6 +94,8 @@ pub struct JobRecord {
     pub budgets: Budgets,
     /// Directories.
     pub dirs: Vec<DirGrant>,
+    /// What else its guests may use.
+    pub capabilities: Capabilities,
     /// Tasks of a run unless the run says otherwise; of a service, how many are kept running.
     pub count: u32,
     /// Most tasks of a run at the same time; 0 means no limit.
@@ -111,6 +133,7 @@ wire_struct!(JobRecord {
     env,
     budgets,
     dirs,
+    capabilities,
     count,
     max_running,
     priority,
@@ -212,23 +235,60 @@ pub struct WorkSpec {
     pub dirs: Vec<DirGrant>,
     /// The payload.
     pub input: Input,
+    /// What else its guests may use.
+    pub capabilities: Capabilities,
 }
-wire_struct!(WorkSpec {
-    run,
-    namespace,
-    job,
-    count,
-    long_running,
-    tier,
-    priority,
-    execution,
-    module,
-    args,
-    env,
-    budgets,
-    dirs,
-    input
-});
+impl Wire for WorkSpec {
+    fn encode(&self, out: &mut Vec<u8>) {
+        self.encode_without_capabilities(out);
+        self.capabilities.encode(out);
+    }
+    fn decode(input: &mut Reader<'_>) -> Result<Self, Error> {
+        let work = Self::decode_without_capabilities(input)?;
+        Ok(Self { capabilities: Wire::decode(input)?, ..work })
+    }
+}
+
+impl WorkSpec {
+    /// Appends the form of wire version 1.
+    pub(crate) fn encode_without_capabilities(&self, out: &mut Vec<u8>) {
+        self.run.encode(out);
+        self.namespace.encode(out);
+        self.job.encode(out);
+        self.count.encode(out);
+        self.long_running.encode(out);
+        self.tier.encode(out);
+        self.priority.encode(out);
+        self.execution.encode(out);
+        self.module.encode(out);
+        self.args.encode(out);
+        self.env.encode(out);
+        self.budgets.encode(out);
+        self.dirs.encode(out);
+        self.input.encode(out);
+    }
+
+    /// Reads the form of wire version 1.
+    pub(crate) fn decode_without_capabilities(input: &mut Reader<'_>) -> Result<Self, Error> {
+        Ok(Self {
+            run: Wire::decode(input)?,
+            namespace: Wire::decode(input)?,
+            job: Wire::decode(input)?,
+            count: Wire::decode(input)?,
+            long_running: Wire::decode(input)?,
+            tier: Wire::decode(input)?,
+            priority: Wire::decode(input)?,
+            execution: Wire::decode(input)?,
+            module: Wire::decode(input)?,
+            args: Wire::decode(input)?,
+            env: Wire::decode(input)?,
+            budgets: Wire::decode(input)?,
+            dirs: Wire::decode(input)?,
+            input: Wire::decode(input)?,
+            capabilities: Capabilities::NONE,
+        })
+    }
+}
 
 impl WorkSpec {
     /// Joins a run with its job's spec; the run's metadata becomes `WEIR_META_…` in the environment.
@@ -250,6 +310,7 @@ impl WorkSpec {
             budgets: job.budgets,
             dirs: job.dirs.clone(),
             input: record.input.clone(),
+            capabilities: job.capabilities.clone(),
         }
     }
 }

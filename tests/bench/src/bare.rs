@@ -13,7 +13,7 @@ use weir_wire::{
     resources::Resources,
     task::Status,
     units::{CpuMillis, Fuel, MemBytes},
-    work::{Budgets, Input, WorkSpec},
+    work::{Budgets, Capabilities, Input, WorkSpec},
 };
 
 use crate::null;
@@ -128,6 +128,7 @@ fn work(module: Digest) -> Result<WorkSpec> {
             output: 1 << 20,
         },
         dirs: Vec::new(),
+        capabilities: Capabilities::NONE,
         input: Input::None,
     })
 }

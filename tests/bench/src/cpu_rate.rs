@@ -12,7 +12,7 @@ use weir_wire::{
     resources::Resources,
     task::Reason,
     units::{CpuMillis, Fuel, MemBytes},
-    work::{Budgets, Input, WorkSpec},
+    work::{Budgets, Capabilities, Input, WorkSpec},
 };
 
 use crate::report::Report;
@@ -126,6 +126,7 @@ fn work(run: RunId, module: Digest, rate: u32, timeout: Duration) -> Result<Work
             output: 1 << 20,
         },
         dirs: Vec::new(),
+        capabilities: Capabilities::NONE,
         input: Input::None,
     })
 }

@@ -390,6 +390,11 @@ impl Cluster {
         Ok(command)
     }
 
+    /// Gives executors that are started from here on other further arguments.
+    pub fn set_executor_args(&mut self, args: &[&str]) {
+        self.options.executor_args = args.iter().map(ToString::to_string).collect();
+    }
+
     /// Starts an executor, or starts it again, and waits until it has joined.
     ///
     /// # Errors

@@ -23,7 +23,7 @@ use weir_wire::{
     resources::Resources,
     task::{Reason, Status},
     units::{CpuMillis, Fuel, MemBytes},
-    work::{Budgets, DirGrant, Input, WorkSpec},
+    work::{Budgets, Capabilities, DirGrant, Input, WorkSpec},
 };
 
 /// Long enough for any machine; what is not there by then is a hang.
@@ -67,6 +67,8 @@ pub struct Guest {
     pub payload: Vec<u8>,
     /// Directories.
     pub dirs: Vec<DirGrant>,
+    /// What else it may use.
+    pub capabilities: Capabilities,
     /// Budgets.
     pub budgets: Budgets,
     /// How firmly it holds its place.
@@ -97,6 +99,7 @@ impl Guest {
             env: Vec::new(),
             payload: Vec::new(),
             dirs: Vec::new(),
+            capabilities: Capabilities::NONE,
             budgets: Budgets {
                 resources,
                 fuel: Fuel(10_000_000_000),
@@ -161,6 +164,13 @@ impl Guest {
     #[must_use]
     pub fn payload(mut self, payload: &[u8]) -> Self {
         self.payload = payload.to_vec();
+        self
+    }
+
+    /// With clocks and random numbers that are the same each time.
+    #[must_use]
+    pub const fn deterministic(mut self) -> Self {
+        self.capabilities.deterministic = true;
         self
     }
 
@@ -347,6 +357,7 @@ impl Bench {
             budgets: guest.budgets,
             dirs: guest.dirs.clone(),
             input: Input::None,
+            capabilities: guest.capabilities.clone(),
         };
         let id = AttemptId { task: TaskId { run, index: 4 }, term: Term(1), grant: GrantSeq(1) };
         let attempt = AttemptSpec { id, ordinal: 2, payload: guest.payload.clone().into_boxed_slice() };

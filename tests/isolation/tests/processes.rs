@@ -8,6 +8,8 @@ mod commands;
 mod components;
 #[path = "cpu.rs"]
 mod cpu;
+#[path = "deterministic.rs"]
+mod deterministic;
 #[path = "files.rs"]
 mod files;
 #[path = "inspect.rs"]

@@ -288,6 +288,7 @@ impl World {
             | ToExecutor::Renewed(_)
             | ToExecutor::Refuse(_)
             | ToExecutor::Define(_)
+            | ToExecutor::DefineMore(_)
             | ToExecutor::Stop(_)
             | ToExecutor::Forget(_)
             | ToExecutor::Present

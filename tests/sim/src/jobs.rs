@@ -9,7 +9,7 @@ use weir_wire::{
     placement::{Affinity, Constraint, Placement},
     resources::Resources,
     units::{CpuMillis, Fuel, MemBytes},
-    work::{Budgets, Input, JobRecord, RetryPolicy},
+    work::{Budgets, Capabilities, Input, JobRecord, RetryPolicy},
 };
 
 use crate::{
@@ -89,6 +89,7 @@ pub(crate) fn draw(options: &Options, rng: &mut Rng, at: usize, earlier: &[JobRe
         env: Vec::new(),
         budgets: Budgets { resources, fuel: Fuel(1_000_000), timeout: Some(SPIN_TIMEOUT), output: 1 << 20 },
         dirs: Vec::new(),
+        capabilities: Capabilities::NONE,
         count: 1,
         max_running: if rng.chance(300_000) { rng.range_u32(1, 6) } else { 0 },
         priority: priority(options, rng),

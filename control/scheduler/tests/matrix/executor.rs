@@ -92,6 +92,7 @@ impl Executor {
             }
             ToExecutor::Refuse(_)
             | ToExecutor::Define(_)
+            | ToExecutor::DefineMore(_)
             | ToExecutor::Ack(_)
             | ToExecutor::Renewed(_)
             | ToExecutor::Forget(_)

@@ -15,7 +15,7 @@ use weir_wire::{
     task::{Reason, TaskState},
     txn::CommitResult,
     units::{CpuMillis, Fuel, Instant, MemBytes, Now},
-    work::{Budgets, Input as RunInput, JobRecord, RetryPolicy, RunRecord},
+    work::{Budgets, Capabilities, Input as RunInput, JobRecord, RetryPolicy, RunRecord},
 };
 
 use crate::{executor::Executor, store::Store};
@@ -322,6 +322,7 @@ pub(crate) fn spec(kind: Kind) -> JobRecord {
             output: 1000,
         },
         dirs: Vec::new(),
+        capabilities: Capabilities::NONE,
         count: 1,
         max_running: 0,
         priority: 50,

@@ -15,7 +15,7 @@ use weir_wire::{
     task::{Reason, Source, Status},
     txn::{CommitResult, Txn},
     units::{CpuMillis, Fuel, Instant, MemBytes, Now},
-    work::{Budgets, Input as RunInput, JobRecord, RetryPolicy, RunRecord},
+    work::{Budgets, Capabilities, Input as RunInput, JobRecord, RetryPolicy, RunRecord},
 };
 
 use crate::{
@@ -460,6 +460,7 @@ fn job_record(words: &Words<'_>) -> JobRecord {
         env: Vec::new(),
         budgets: Budgets { resources, fuel: Fuel(1), timeout: Some(Duration::from_secs(60)), output: 1000 },
         dirs: Vec::new(),
+        capabilities: Capabilities { deterministic: words.named.contains_key("deterministic") },
         count: 1,
         max_running: words.small("max_running", 0),
         priority: u8::try_from(words.number("priority", 50)).expect("small"),

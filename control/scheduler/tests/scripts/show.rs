@@ -7,7 +7,7 @@ use weir_wire::{
     codec::Document,
     id::RunId,
     key,
-    message::ToExecutor,
+    message::{Extended, ToExecutor},
     node::NodeRecord,
     record::{Block, Delta, JobState, Quota, RunDelta, RunMeta, SubmissionSegment},
     txn::Txn,
@@ -144,6 +144,7 @@ impl Names {
             ToExecutor::Welcome(welcome) => format!("welcome to term {}", welcome.term),
             ToExecutor::Refuse(refuse) => format!("refuse {:?}", refuse.code),
             ToExecutor::Define(work) => format!("define {}", self.of(work.run)),
+            ToExecutor::DefineMore(Extended(work)) => format!("define more {}", self.of(work.run)),
             ToExecutor::Grant(grant) => {
                 let (first, len, ordinal) = (grant.first, grant.len, grant.ordinal);
                 format!("grant {}/{} {}.{first}+{len} attempt {ordinal}", grant.term, grant.grant, self.of(grant.run))

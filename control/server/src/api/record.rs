@@ -36,6 +36,7 @@ pub(super) fn record(
         env: spec.env.clone().into_iter().collect(),
         budgets: budgets_record(&spec.resources),
         dirs: spec.dirs.iter().map(dir_record).collect(),
+        capabilities: work::Capabilities { deterministic: spec.execution.deterministic },
         count: spec.count,
         max_running: spec.max_running.unwrap_or(0),
         priority: spec.priority,
@@ -88,7 +89,7 @@ pub(super) fn spec(record: &JobRecord) -> JobSpec {
             output_bytes: record.budgets.output,
         },
         dirs: record.dirs.iter().map(dir_spec).collect(),
-        execution: execution_spec(record.execution),
+        execution: execution_spec(record.execution, &record.capabilities),
         retry: spec::Retry {
             attempts: (!kind.restarts()).then_some(record.retry.attempts),
             backoff_min_ms: ms(record.retry.backoff_min),
@@ -188,7 +189,7 @@ pub(super) const fn when_spec(condition: kind::Condition) -> spec::When {
     }
 }
 
-fn execution_spec(execution: kind::Execution) -> spec::Execution {
+fn execution_spec(execution: kind::Execution, capabilities: &work::Capabilities) -> spec::Execution {
     spec::Execution {
         mode: if execution.at_most_once { spec::Mode::AtMostOnce } else { spec::Mode::AtLeastOnce },
         on_disconnect: if execution.stops_on_disconnect() {
@@ -197,6 +198,7 @@ fn execution_spec(execution: kind::Execution) -> spec::Execution {
             spec::OnDisconnect::Keep
         },
         fenced: execution.is_fenced(),
+        deterministic: capabilities.deterministic,
     }
 }
 
@@ -267,6 +269,7 @@ mod tests {
         [execution]\nmode = \"at_most_once\"",
         "tier = \"revocable\"\n[execution]\non_disconnect = \"stop\"",
         "[execution]\nfenced = true\n[retry]\nattempts = 100",
+        "[execution]\ndeterministic = true",
         "kind = \"service\"\ncount = 3\n[update]\nhealthy_after = \"0ms\"\n[retry]\nbackoff = \"2s..5m\"
         [execution]\nfenced = true\n[placement]\nspread = \"zone\"\nmax_per_node = 1",
         "kind = \"service\"\n[resources]\ntimeout = \"1d\"",

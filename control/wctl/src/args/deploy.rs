@@ -155,6 +155,9 @@ pub(crate) struct SpecArgs {
     /// How often an attempt may execute: at_least_once or at_most_once
     #[arg(long)]
     pub(crate) mode: Option<String>,
+    /// Give every attempt of a task the same clocks and random numbers
+    #[arg(long)]
+    pub(crate) deterministic: bool,
 }
 
 /// Where the tasks' input comes from.

@@ -250,5 +250,6 @@ fn work_spec(spec: &JobSpec, module: Digest, count: u32) -> Result<WorkSpec> {
         },
         dirs: spec.dirs.iter().map(dir).collect(),
         input: Input::None,
+        capabilities: work::Capabilities { deterministic: spec.execution.deterministic },
     })
 }

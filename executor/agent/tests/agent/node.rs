@@ -12,7 +12,7 @@ use weir_wire::{
     resources::Resources,
     task::{Reason, Source, Status},
     units::{CpuMillis, Fuel, Instant, MemBytes, Now},
-    work::{Budgets, Input as RunInput, WorkSpec},
+    work::{Budgets, Capabilities, Input as RunInput, WorkSpec},
 };
 
 pub(crate) const TERM: Term = Term(5);
@@ -55,6 +55,7 @@ pub(crate) fn spec(run: RunId, resources: Resources, input: RunInput) -> Arc<Wor
         env: vec![],
         budgets: Budgets { resources, fuel: Fuel(1), timeout: Some(ms(1000)), output: 1 },
         dirs: vec![],
+        capabilities: Capabilities::NONE,
         input,
     })
 }

@@ -144,6 +144,9 @@ pub struct ExecutionDocument {
     pub on_disconnect: String,
     /// Whether two copies must never run at once.
     pub fenced: bool,
+    /// Whether clocks and random numbers are the same at every attempt of a task.
+    #[serde(default)]
+    pub deterministic: bool,
 }
 
 /// The section `retry`.
@@ -204,6 +207,7 @@ impl From<&JobSpec> for Document {
                 mode: spec.execution.mode.to_string(),
                 on_disconnect: spec.execution.on_disconnect.to_string(),
                 fenced: spec.execution.fenced,
+                deterministic: spec.execution.deterministic,
             },
             retry: RetryDocument {
                 attempts: spec.retry.attempts,

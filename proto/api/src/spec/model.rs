@@ -168,6 +168,8 @@ pub struct Execution {
     pub on_disconnect: OnDisconnect,
     /// Whether two copies must never run at once; at most once implies it.
     pub fenced: bool,
+    /// Whether clocks and random numbers are the same at every attempt of a task; default no.
+    pub deterministic: bool,
 }
 
 /// When and how often an ended attempt is tried again.

@@ -12,7 +12,12 @@ mod stored;
 use std::{collections::BTreeSet, fs, path::PathBuf};
 
 use cases::Case;
-use weir_wire::{codec::Document as _, record::Delta};
+use weir_wire::{
+    codec::Document as _,
+    kind::Kind,
+    record::Delta,
+    work::{Capabilities, JobRecord},
+};
 
 #[global_allocator]
 static METER: alloc_meter::Meter = alloc_meter::Meter;
@@ -51,6 +56,18 @@ fn a_delta_of_the_previous_format_is_read_and_written_as_one_of_today() {
     assert_eq!((bytes[0], delta.to_bytes()[0]), (1, 2));
     for len in 0..bytes.len() {
         assert!(Delta::from_bytes(&bytes[..len]).is_err(), "{len} bytes of it are read");
+    }
+}
+
+#[test]
+fn a_job_record_of_the_previous_format_is_read_as_one_without_capabilities() {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("testdata/previous/job_record_v1.hex");
+    let bytes = from_hex(&fs::read_to_string(path).unwrap());
+    let job = JobRecord::from_bytes(&bytes).unwrap();
+    assert_eq!(job, JobRecord { capabilities: Capabilities::NONE, ..stored::job(Kind::Batch) });
+    assert_eq!((bytes[0], job.to_bytes()[0]), (1, 2));
+    for len in 0..bytes.len() {
+        assert!(JobRecord::from_bytes(&bytes[..len]).is_err(), "{len} bytes of it are read");
     }
 }
 

@@ -23,7 +23,7 @@ use weir_wire::{
     resources::Resources,
     task::{Reason, Source, Status},
     units::{CpuMillis, Fuel, MemBytes},
-    work::{Budgets, DirGrant, Input, WorkSpec},
+    work::{Budgets, Capabilities, DirGrant, Input, WorkSpec},
 };
 
 use crate::cases::{Case, document};
@@ -76,6 +76,10 @@ pub(crate) fn dirs() -> Vec<DirGrant> {
     vec![DirGrant { name: text("corpus"), guest_path: text("/data"), writable: true }]
 }
 
+pub(crate) const fn capabilities() -> Capabilities {
+    Capabilities { deterministic: true }
+}
+
 fn work() -> WorkSpec {
     WorkSpec {
         run: RUN,
@@ -92,7 +96,12 @@ fn work() -> WorkSpec {
         budgets: budgets(),
         dirs: dirs(),
         input: Input::Inline(Box::from(&b"payload"[..])),
+        capabilities: Capabilities::NONE,
     }
+}
+
+fn extended() -> WorkSpec {
+    WorkSpec { capabilities: capabilities(), ..work() }
 }
 
 const fn attempt() -> AttemptId {
@@ -186,6 +195,7 @@ fn to_executor() -> Vec<Case> {
         document("to_executor_renewed", ToExecutor::Renewed(Renewed { token: 77 })),
         document("to_executor_forget", ToExecutor::Forget(RUN)),
         document("to_executor_present", ToExecutor::Present),
+        document("to_executor_define_more", ToExecutor::define(extended().into())),
         document("to_executor_follow", ToExecutor::Follow(Follow { run: RUN, index: 17, on: true })),
         document("to_executor_inspect", ToExecutor::Inspect(Inspect { sample_for: None, ..inspect })),
         document("to_executor_inspect_profile", ToExecutor::Inspect(inspect)),
@@ -257,7 +267,7 @@ fn sandbox() -> Vec<Case> {
     };
     let cancel = CancelSpec { id: attempt(), reason: Reason::Drained };
     vec![
-        document("command_define", Command::Define(Box::new(work()))),
+        document("command_define", Command::Define(Box::new(extended()))),
         document("command_forget", Command::Forget(RUN)),
         document("command_prepare", Command::Prepare(module)),
         document("command_start", Command::Start(spec)),

@@ -24,7 +24,7 @@ use weir_wire::{
 
 use crate::{
     cases::{Case, document},
-    messages::{RUN, blob, budgets, digest, dirs, execution, failure, text, usage},
+    messages::{RUN, blob, budgets, capabilities, digest, dirs, execution, failure, text, usage},
 };
 
 fn node_id() -> NodeId {
@@ -60,7 +60,7 @@ fn placement() -> Placement {
     }
 }
 
-fn job(kind: Kind) -> JobRecord {
+pub(crate) fn job(kind: Kind) -> JobRecord {
     JobRecord {
         namespace: "team-a".parse().expect("a valid sample"),
         job: "word-count".parse().expect("a valid sample"),
@@ -71,6 +71,7 @@ fn job(kind: Kind) -> JobRecord {
         env: vec![(text("LANG"), text("C"))],
         budgets: budgets(),
         dirs: dirs(),
+        capabilities: capabilities(),
         count: 300,
         max_running: 20,
         priority: 60,

@@ -10,7 +10,7 @@ use weir_wire::{
     kind::{Condition, Dependency, Execution, RunDependency, Upstream},
     task::Reason,
     units::Fuel,
-    work::{Budgets, Input as Payload, JobRecord, RetryPolicy, RunRecord},
+    work::{Budgets, Capabilities, Input as Payload, JobRecord, RetryPolicy, RunRecord},
 };
 
 use super::{
@@ -254,6 +254,7 @@ fn job(item: &Item) -> JobRecord {
         env: Vec::new(),
         budgets: Budgets { resources: item.resources, fuel: Fuel(u64::MAX), timeout: None, output: 1 << 20 },
         dirs: Vec::new(),
+        capabilities: Capabilities::NONE,
         count: item.count,
         max_running: item.max_running,
         priority: item.priority,

@@ -375,6 +375,7 @@ impl Core {
             ToExecutor::Inspect(inspect) => self.inspected(inspect),
             ToExecutor::Follow(_)
             | ToExecutor::Define(_)
+            | ToExecutor::DefineMore(_)
             | ToExecutor::Ack(_)
             | ToExecutor::Renewed(_)
             | ToExecutor::Forget(_)

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::narrow;
 use crate::{
     spec::{
-        Execution, Kind, Mode, OnDisconnect, Problem, Retry, defaults, limits,
+        DirGrant, Execution, Kind, Mode, OnDisconnect, Problem, Retry, defaults, limits,
         section::{NUMBER, Section},
     },
     units,
@@ -30,9 +30,23 @@ pub(super) fn read(value: Option<Value>, kind: Option<Kind>, problems: &mut Vec<
     if fenced && on_disconnect == Some(OnDisconnect::Keep) {
         section.refuse("on_disconnect", "`keep` would let a second copy of a fenced task run", "stop");
     }
+    let deterministic = section.boolean("deterministic").unwrap_or(false);
+    if let Some(kind) = kind.filter(|kind| deterministic && kind.restarts()) {
+        let reason = format!("does not apply to a {kind} job, whose tasks are always started again");
+        section.refuse("deterministic", reason, "false");
+    }
     section.finish();
     let default = if fenced { OnDisconnect::Stop } else { OnDisconnect::Keep };
-    Execution { mode, on_disconnect: on_disconnect.unwrap_or(default), fenced }
+    Execution { mode, on_disconnect: on_disconnect.unwrap_or(default), fenced, deterministic }
+}
+
+/// Refuses what would let a guest see more than its inputs.
+pub(super) fn check_deterministic(dirs: &[DirGrant], problems: &mut Vec<Problem>) {
+    const KEY: &str = "execution.deterministic";
+    if let Some((at, dir)) = dirs.iter().enumerate().find(|(_, dir)| dir.writable) {
+        let reason = format!("is true, but grants.dir[{at}] lets `{}` be changed, and so seen changed", dir.host);
+        problems.push(Problem::new(KEY, reason, Some("directories with `mode = \"ro\"`".to_owned())));
+    }
 }
 
 pub(super) fn read_retry(value: Option<Value>, kind: Option<Kind>, mode: Mode, problems: &mut Vec<Problem>) -> Retry {

@@ -36,6 +36,9 @@ pub(super) fn job_spec(value: &Value) -> Result<JobSpec, Invalid> {
     let resources = read_resources(resources, kind, &mut problems);
     let dirs = read_grants(grants, &mut problems);
     let execution = execution::read(execution, kind, &mut problems);
+    if execution.deterministic {
+        execution::check_deterministic(&dirs, &mut problems);
+    }
     let retry = execution::read_retry(retry, kind, execution.mode, &mut problems);
     let placement = placement::read(placement, kind, &mut problems);
     match job {

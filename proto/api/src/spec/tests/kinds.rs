@@ -43,7 +43,7 @@ fn execution_follows_the_fence() {
         ("[execution]\nmode = \"at_most_once\"\nfenced = true\n[retry]\nattempts = 1", AtMostOnce, Stop, true, 1),
     ] {
         let spec = read(extra);
-        assert_eq!(spec.execution, Execution { mode, on_disconnect, fenced }, "{extra}");
+        assert_eq!(spec.execution, Execution { mode, on_disconnect, fenced, deterministic: false }, "{extra}");
         assert_eq!(spec.retry.attempts, Some(attempts), "{extra}");
     }
 }
@@ -110,6 +110,8 @@ constraints = ["gpu exists"]
     r#"
 kind = "function"
 start_deadline = "1s"
+[execution]
+deterministic = true
 [resources]
 timeout = "none"
 [retry]
@@ -184,6 +186,12 @@ const CONTRADICTIONS: &[(&str, &str, &str)] = &[
     ("kind = \"service\"\n[execution]\nmode = \"at_most_once\"", "execution.mode", "does not apply to a service"),
     ("kind = \"system\"\n[execution]\nmode = \"at_most_once\"", "execution.mode", "does not apply to a system"),
     ("[execution]\nmode = \"at_most_once\"\n[retry]\nattempts = 2", "retry.attempts", "has one attempt"),
+    ("kind = \"system\"\n[execution]\ndeterministic = true", "execution.deterministic", "does not apply to a system"),
+    (
+        "[execution]\ndeterministic = true\n[[grants.dir]]\nhost = \"c\"\nguest = \"/c\"\nmode = \"rw\"",
+        "execution.deterministic",
+        "grants.dir[0] lets `c` be changed",
+    ),
     ("kind = \"service\"\n[retry]\nattempts = 2", "retry.attempts", "does not apply to a service job"),
     ("kind = \"system\"\n[retry]\nattempts = 1", "retry.attempts", "does not apply to a system job"),
     ("[placement]\nconstraints = [\"zone\"]", "placement.constraints[0]", "has no operator"),

@@ -9,7 +9,7 @@ use weir_wire::{
     placement::{Affinity, Comparison, Constraint, Operator, Placement},
     resources::Resources,
     units::{CpuMillis, Fuel, MemBytes},
-    work::{Budgets, JobRecord, RetryPolicy},
+    work::{Budgets, Capabilities, JobRecord, RetryPolicy},
 };
 
 /// Lanes of a node.
@@ -87,6 +87,7 @@ pub(crate) fn job(namespace: &str, name: &str, kind: u32) -> JobRecord {
         env: vec![("MODE".to_owned(), "bench".to_owned())],
         budgets: Budgets { resources, fuel: Fuel(1 << 30), timeout: Some(Duration::from_secs(60)), output: 1 << 16 },
         dirs: Vec::new(),
+        capabilities: Capabilities::NONE,
         count: 1,
         max_running: 0,
         priority: 50,
