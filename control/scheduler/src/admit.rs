@@ -10,7 +10,7 @@ use alloc::{
 use weir_wire::{
     id::JobName,
     kind::{Condition, Kind, Upstream},
-    work::{Input, JobRecord, RunRecord},
+    work::{Capabilities, Input, JobRecord, RunRecord},
 };
 
 use crate::{input::Submit, job_state::Name, limits, output::RequestError, scheduler::Leading};
@@ -104,8 +104,10 @@ fn check_execution(spec: &JobRecord) -> Result<(), RequestError> {
 
 /// Refuses capabilities that take each other's meaning.
 fn check_capabilities(spec: &JobRecord) -> Result<(), RequestError> {
-    let deterministic = spec.capabilities.deterministic;
+    let Capabilities { deterministic, scratch } = spec.capabilities;
     first_broken(&[
+        (deterministic && scratch > 0, "a deterministic job has no scratch directory, whose files have real times"),
+        (scratch >= spec.budgets.resources.memory.0, "the memory of a job is more than its scratch directory"),
         (deterministic && spec.kind.is_long_running(), "tasks that are started again for ever are not deterministic"),
         (deterministic && spec.dirs.iter().any(|dir| dir.writable), "a deterministic job changes no directory"),
     ])
@@ -261,7 +263,7 @@ mod tests {
         placement::Placement,
         resources::Resources,
         units::{CpuMillis, Fuel, MemBytes},
-        work::{Budgets, Capabilities, DirGrant, RetryPolicy},
+        work::{Budgets, DirGrant, RetryPolicy},
     };
 
     use super::*;
@@ -340,7 +342,9 @@ mod tests {
 
     #[test]
     fn contradictions_are_refused() {
-        let changes: [(Kind, Change); 22] = [
+        let changes: [(Kind, Change); 24] = [
+            (Kind::Batch, |job| job.capabilities.scratch = job.budgets.resources.memory.0),
+            (Kind::Batch, |job| job.capabilities = Capabilities { deterministic: true, scratch: 1 }),
             (service(), |job| job.capabilities.deterministic = true),
             (Kind::Batch, |job| {
                 job.capabilities.deterministic = true;

@@ -82,6 +82,9 @@ fn rules(run: &Run, node: &Node) -> Result<(), &'static str> {
     if run.job.capabilities.wire_min() > node.wire {
         return Err("the node's session cannot carry the run");
     }
+    if run.job.capabilities.scratch > 0 && value(node, "scratch").is_none() {
+        return Err("the node has no scratch directories");
+    }
     if placement.constraints.iter().any(|constraint| !met(constraint, value(node, &constraint.attribute))) {
         return Err("a constraint is not met");
     }

@@ -10,7 +10,7 @@ use weir_wire::{
     id::RunId,
     kind::{Kind, Tier},
     message::WIRE_MIN,
-    placement::{Comparison, Constraint, NODE_ATTRIBUTE, Operator, Placement, WIRE_ATTRIBUTE},
+    placement::{Comparison, Constraint, NODE_ATTRIBUTE, Operator, Placement, SCRATCH_ATTRIBUTE, WIRE_ATTRIBUTE},
     resources::Resources,
     work::{Capabilities, JobRecord},
 };
@@ -73,7 +73,9 @@ fn implied(capabilities: &Capabilities) -> Vec<Constraint> {
         operator: Operator::Version(Comparison::GreaterOrEqual),
         values: alloc::vec![alloc::format!("{wire}")],
     };
-    (wire > WIRE_MIN).then(version).into_iter().collect()
+    let scratch = || Constraint { attribute: SCRATCH_ATTRIBUTE.into(), operator: Operator::Exists, values: Vec::new() };
+    let version = (wire > WIRE_MIN).then(version);
+    version.into_iter().chain((capabilities.scratch > 0).then(scratch)).collect()
 }
 
 /// The book into which a task of a tier is entered.

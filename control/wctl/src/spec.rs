@@ -134,6 +134,7 @@ fn overlay_texts(value: &mut Value, flags: &SpecArgs) -> Result<()> {
         ("resources", "fuel", &flags.fuel),
         ("resources", "timeout", &flags.timeout),
         ("resources", "output", &flags.output_limit),
+        ("resources", "scratch", &flags.scratch),
         ("retry", "backoff", &flags.backoff),
         ("cron", "schedule", &flags.schedule),
         ("cron", "time_zone", &flags.tz),

@@ -76,6 +76,8 @@ pub struct Config {
     /// Directories that jobs may change, by name.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub publish_writable: BTreeMap<String, PathBuf>,
+    /// Whether jobs may have scratch directories, below `data_dir`; they count as memory. Default `false`.
+    pub scratch: bool,
     /// Labels for placement, over the facts that are found out (arch, os, cpus, kernel, hostname, version).
     pub labels: BTreeMap<String, String>,
 }
@@ -105,6 +107,7 @@ impl Default for Config {
             metrics: None,
             publish: BTreeMap::new(),
             publish_writable: BTreeMap::new(),
+            scratch: false,
             labels: BTreeMap::new(),
         }
     }

@@ -47,6 +47,10 @@ impl DataDir {
         self.path.join("compiled")
     }
 
+    pub(crate) fn scratch(&self) -> PathBuf {
+        self.path.join("scratch")
+    }
+
     pub(crate) fn blobs(&self) -> PathBuf {
         self.path.join("blobs")
     }

@@ -37,6 +37,9 @@ pub(crate) fn attributes(config: &Config) -> Vec<(String, String)> {
         .collect();
     attributes.extend(config.publish.keys().map(|name| (format!("dir.{name}"), "yes".to_owned())));
     attributes.extend(config.publish_writable.keys().map(|name| (format!("dir.{name}"), "rw".to_owned())));
+    if config.scratch {
+        attributes.insert("scratch".to_owned(), "yes".to_owned());
+    }
     attributes.extend(config.labels.clone());
     attributes.into_iter().collect()
 }

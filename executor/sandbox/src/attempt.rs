@@ -34,6 +34,7 @@ use crate::{
     program::{Program, Returned},
     queue::FIRST_CLASS,
     rate::Bucket,
+    scratch::{Root, Scratch},
     state::{State, Work},
     usage::Counters,
     verdict::{self, Circumstances, End, Verdict},
@@ -91,6 +92,14 @@ struct Meter {
     cpu: Duration,
     /// Charged by the wall clock since `cpu` was read.
     estimated: Duration,
+}
+
+/// The worker on which an attempt runs.
+pub(crate) struct Place<'a> {
+    pub(crate) engine: &'a Engine,
+    pub(crate) memory_max: u64,
+    pub(crate) scratch: Option<Arc<Root>>,
+    pub(crate) shared: &'a Shared,
 }
 
 /// Everything about an ended attempt but its times.
@@ -186,14 +195,13 @@ impl Shared {
 impl Attempt {
     /// Prepares an attempt; nothing runs before it is polled.
     pub(crate) fn new(
-        engine: &Engine,
+        place: Place<'_>,
         program: Rc<Program>,
         work: Rc<Work>,
         spec: AttemptSpec,
-        memory_max: u64,
         control: Rc<Control>,
-        shared: &Shared,
     ) -> Self {
+        let Place { engine, memory_max, scratch, shared } = place;
         let started = Instant::now();
         let id = spec.id;
         let capture = Arc::new(Capture::new(started, work.spec.budgets.output));
@@ -204,7 +212,7 @@ impl Attempt {
         control.bucket.set(Bucket::new(rate, started));
         let probe = Arc::new(Probe::new(program.lines.clone(), work.spec.budgets.fuel.0));
         let shown = (Arc::clone(&capture), Arc::clone(&probe));
-        let job = Job { program, work, spec, memory_max, deadline, counters: counters.clone() };
+        let job = Job { program, work, spec, memory_max, scratch, deadline, counters: counters.clone() };
         let guest = run(engine.clone(), job, shown, Rc::clone(&control));
         Self {
             id,
@@ -360,24 +368,45 @@ struct Job {
     work: Rc<Work>,
     spec: AttemptSpec,
     memory_max: u64,
+    scratch: Option<Arc<Root>>,
     deadline: Instant,
     counters: Option<Arc<Counters>>,
 }
 
+impl Job {
+    /// Makes the scratch directory, if the job has one.
+    fn scratch(&self) -> Result<Option<Scratch>, Failure> {
+        let max = self.work.spec.capabilities.scratch;
+        if max == 0 {
+            return Ok(None);
+        }
+        let Some(root) = &self.scratch else {
+            let message = "this node has no scratch directories";
+            return Err(Failure::new(Reason::CapabilityDenied, Source::Executor, message));
+        };
+        let made = Scratch::new(root, self.spec.id, max, self.counters.clone());
+        made.map(Some).map_err(|error| verdict::host_error(format!("cannot make a scratch directory: {error}")))
+    }
+}
+
 async fn run(engine: Engine, mut job: Job, shown: (Arc<Capture>, Arc<Probe>), control: Rc<Control>) -> Finished {
-    let (capture, probe) = shown;
+    let (capture, probe) = &shown;
     if let Err(message) = &job.work.mounts {
         return Finished::failed(Failure::new(Reason::CapabilityDenied, Source::Executor, message));
     }
+    let scratch = match job.scratch() {
+        Ok(scratch) => scratch,
+        Err(failure) => return Finished::failed(failure),
+    };
     let budgets = job.work.spec.budgets;
-    let mut store = match store(&engine, &mut job, &capture, &probe) {
+    let mut store = match store(&engine, &mut job, shown.clone(), scratch) {
         Ok(store) => store,
         Err(error) => return Finished::failed(verdict::host_error(format!("{error:#}"))),
     };
     let end = {
         let clock = store.data().clock.clone();
         let guest = pin!(job.program.run(&mut store, &job.spec.payload));
-        until_end(guest, &control, (&capture, &probe, clock.as_deref()), job.deadline).await
+        until_end(guest, &control, (capture, probe, clock.as_deref()), job.deadline).await
     };
     let limiter = &store.data().limiter;
     let peak_memory = limiter.peak();
@@ -389,15 +418,25 @@ async fn run(engine: Engine, mut job: Job, shown: (Arc<Capture>, Arc<Probe>), co
     };
     let verdict = verdict::judge(end, known);
     let fuel = verdict::charged_fuel(budgets.fuel.0, store.get_fuel().unwrap_or(0), verdict.fuel_exact);
+    if let Some(removal) = store.data_mut().scratch.as_mut().map(Scratch::removal) {
+        // Other guests go on while the file system gives up what this one has written. A panic of it was logged.
+        let _gone = tokio::task::spawn_blocking(removal).await;
+    }
     Finished { verdict, fuel, peak_memory }
 }
 
 /// A fresh store with every limit in place.
-fn store(engine: &Engine, job: &mut Job, capture: &Arc<Capture>, probe: &Arc<Probe>) -> wasmtime::Result<Store<State>> {
+fn store(
+    engine: &Engine,
+    job: &mut Job,
+    shown: (Arc<Capture>, Arc<Probe>),
+    scratch: Option<Scratch>,
+) -> wasmtime::Result<Store<State>> {
     let budgets = job.work.spec.budgets;
-    let limiter = Limiter::new(budgets.resources.memory.0.min(job.memory_max), job.counters.clone());
-    let (capture, probe) = (Arc::clone(capture), Arc::clone(probe));
-    let state = State::new(&job.work, &mut job.spec, job.program.needs, capture, limiter, job.deadline, probe)?;
+    // The scratch directory is reserved as memory, and is none.
+    let memory = budgets.resources.memory.0.saturating_sub(job.work.spec.capabilities.scratch);
+    let limiter = Limiter::new(memory.min(job.memory_max), job.counters.clone());
+    let state = State::new(&job.work, &mut job.spec, job.program.needs, shown, limiter, job.deadline, scratch)?;
     let mut store = Store::new(engine, state);
     store.limiter(|state| &mut state.limiter);
     store.set_hostcall_fuel(HOSTCALL_BYTES_MAX);

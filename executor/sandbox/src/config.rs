@@ -44,6 +44,8 @@ pub struct SandboxConfig {
     pub published: BTreeMap<String, PathBuf>,
     /// Directories that jobs may be granted to change as well, by names of their own. Default: none.
     pub published_writable: BTreeMap<String, PathBuf>,
+    /// Where scratch directories are made; created if missing, and emptied at the start. Default: there are none.
+    pub scratch: Option<PathBuf>,
 }
 
 impl Default for SandboxConfig {
@@ -60,6 +62,7 @@ impl Default for SandboxConfig {
             compile: CompileLimits::default(),
             published: BTreeMap::new(),
             published_writable: BTreeMap::new(),
+            scratch: None,
         }
     }
 }

@@ -27,6 +27,7 @@ mod queue;
 mod rate;
 mod sampler;
 mod sandbox;
+mod scratch;
 mod state;
 mod stdio;
 mod task_host;

@@ -24,10 +24,12 @@ use crate::{
     grants::Published,
     prepare::Order,
     sandbox::{Error, Events},
+    scratch::Root,
     usage::{Counters, Used},
 };
 
 pub(crate) use child::main as child;
+use seats::Given;
 pub(crate) use seats::Seats;
 
 /// What worker processes need from the start.
@@ -40,6 +42,8 @@ pub(crate) struct Setup {
     pub(crate) memory_max: u64,
     pub(crate) cache_dir: PathBuf,
     pub(crate) published: Published,
+    /// Where the scratch directories of each process are made.
+    pub(crate) scratch: Vec<Option<Root>>,
     pub(crate) events: Events,
     pub(crate) orders: mpsc::Sender<Order>,
 }
@@ -63,8 +67,11 @@ impl Processes {
             lanes: setup.lanes,
             memory_max: MemBytes(setup.memory_max),
             published: names.clone(),
+            scratch: setup.scratch.get(index).is_some_and(Option::is_some),
         });
-        let seats = Arc::new(Seats::new(setups.collect(), cache, setup.published, setup.events, setup.orders));
+        let setups = setups.collect();
+        let given = Given { cache, published: setup.published, scratch: setup.scratch };
+        let seats = Arc::new(Seats::new(setups, given, setup.events, setup.orders));
         let mut supervisors = Vec::new();
         let mut starting = Vec::new();
         for index in 0..setup.processes {

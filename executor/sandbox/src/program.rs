@@ -12,6 +12,7 @@ use crate::{
     cache::Artefact,
     compile::{self, Kind},
     lines::Lines,
+    scratch,
     state::State,
     task_host::{self, TaskPre},
     virtual_poll, waiting,
@@ -84,6 +85,7 @@ impl Loader {
             Err(wasmtime::Error::new(I32Exit(code)))
         })?;
         waiting::replace_in_modules(&mut modules)?;
+        scratch::add_to_modules(&mut modules)?;
         let mut deterministic = modules.clone();
         virtual_poll::add_to_modules(&mut deterministic)?;
         modules.allow_shadowing(false);
@@ -93,6 +95,7 @@ impl Loader {
         waiting::replace_in_components(&mut components)?;
         components.allow_shadowing(false);
         virtual_poll::add_to_components(&mut components)?;
+        scratch::add_to_components(&mut components)?;
         task_host::add_to_linker(&mut components)?;
         Ok(Self { engine, memory_max, modules, deterministic, components })
     }

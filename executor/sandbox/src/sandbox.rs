@@ -15,6 +15,7 @@ use crate::{
     limits::{ADDRESS_SPACE_MAX, MEMORIES_PER_ATTEMPT_MAX, MEMORY_RESERVATION_BYTES},
     prepare::{self, Order, Targets},
     process::{self, Processes},
+    scratch::Root,
     threads::{self, Threads},
     usage::Used,
 };
@@ -43,6 +44,15 @@ pub enum Error {
     /// A published directory cannot be opened.
     #[error("cannot open the published directory {}", path.display())]
     Published {
+        /// Its path.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The directory for scratch directories cannot be used.
+    #[error("cannot use the scratch directory {}", path.display())]
+    Scratch {
         /// Its path.
         path: PathBuf,
         /// Why.
@@ -84,6 +94,15 @@ impl Sandbox {
         let memory_max = check(&config)?;
         let published = Published::open(&config).map_err(|(path, source)| Error::Published { path, source })?;
         let compiling = engine::compiling().map_err(|error| Error::Engine(format!("{error:#}")))?;
+        let scratch = |part: usize| {
+            let path = config.scratch.as_ref().map(|path| path.join(part.to_string()));
+            let open = |path: PathBuf| Root::open(&path).map_err(|source| Error::Scratch { path, source });
+            path.map(open).transpose()
+        };
+        let scratch = match config.isolation {
+            Isolation::Processes { number } => (0..number).map(scratch).collect::<Result<Vec<_>, _>>()?,
+            Isolation::InProcess => vec![scratch(0)?],
+        };
         let SandboxConfig { cache_dir, cache_key, cache_bytes_max, .. } = config;
         let cache = Cache::open(cache_dir.clone(), cache_key, cache_bytes_max, &compiling)
             .map_err(|source| Error::Cache { path: cache_dir.clone(), source })?;
@@ -98,6 +117,7 @@ impl Sandbox {
                     memory_max: memory_max as u64,
                     cache_dir,
                     published,
+                    scratch,
                     events: events.clone(),
                     orders: orders.clone(),
                 };
@@ -107,7 +127,8 @@ impl Sandbox {
             }
             (Isolation::InProcess | Isolation::Processes { .. }, _) => {
                 let (threads, lanes) = (config.workers, config.lanes_per_worker);
-                let setup = threads::Setup { threads, lanes, memory_max, published, events: events.clone() };
+                let scratch = scratch.into_iter().next().flatten();
+                let setup = threads::Setup { threads, lanes, memory_max, published, scratch, events: events.clone() };
                 let (threads, targets) = Threads::start(setup)?;
                 (Workers::Threads(threads), Targets::Threads(targets))
             }

@@ -15,6 +15,7 @@ use crate::{
     limits::{HANDLES_MAX, Limiter, RANDOM_BYTES_MAX},
     probe::Probe,
     program::Needs,
+    scratch::Scratch,
     stdio::Writer,
     virtual_time::{self, VirtualClock},
 };
@@ -39,6 +40,8 @@ pub(crate) struct State {
     pub(crate) probe: Arc<Probe>,
     /// The clock of a deterministic guest.
     pub(crate) clock: Option<Arc<VirtualClock>>,
+    /// Behind what may have files of it open, and so dropped after it.
+    pub(crate) scratch: Option<Scratch>,
 }
 
 /// What the guest may ask about itself.
@@ -96,10 +99,10 @@ impl State {
         work: &Work,
         attempt: &mut AttemptSpec,
         needs: Needs,
-        capture: Arc<Capture>,
+        (capture, probe): (Arc<Capture>, Arc<Probe>),
         limiter: Limiter,
         deadline: Instant,
-        probe: Arc<Probe>,
+        mut scratch: Option<Scratch>,
     ) -> wasmtime::Result<Self> {
         let index = attempt.id.task.index;
         let deterministic = work.spec.capabilities.deterministic;
@@ -127,13 +130,16 @@ impl State {
             for mount in work.mounts.iter().flatten() {
                 mount.add_to(&mut builder)?;
             }
+            if let Some(scratch) = &mut scratch {
+                scratch.add_to(&mut builder, work.mounts.as_ref().map_or(0, Vec::len))?;
+            }
         }
         let mut wasi = builder.build_p1();
         wasi.ctx().table.set_max_capacity(HANDLES_MAX);
         let deadline_ms = clock.as_ref().and_then(|clock| u64::try_from(clock.end().as_millis()).ok());
         let (run, work) = (shown_run(&work.spec), Arc::clone(&work.spec));
         let context = TaskContext { work, run, index, ordinal, deadline, deadline_ms };
-        Ok(Self { wasi, limiter, capture, context, probe, clock })
+        Ok(Self { wasi, limiter, capture, context, probe, clock, scratch })
     }
 }
 

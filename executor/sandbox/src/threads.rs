@@ -18,6 +18,7 @@ use crate::{
     prepare::Target,
     program::Loader,
     sandbox::{Error, Events},
+    scratch::Root,
     usage::{Counters, Used},
     worker::{self, Message, Placed},
 };
@@ -28,6 +29,7 @@ pub(crate) struct Setup {
     pub(crate) lanes: u32,
     pub(crate) memory_max: usize,
     pub(crate) published: Published,
+    pub(crate) scratch: Option<Root>,
     pub(crate) events: Events,
 }
 
@@ -52,6 +54,7 @@ impl Threads {
     pub(crate) fn start(setup: Setup) -> Result<(Self, Vec<Target>), Error> {
         let engine = |error: wasmtime::Error| Error::Engine(format!("{error:#}"));
         let published = Arc::new(setup.published);
+        let scratch = setup.scratch.map(Arc::new);
         let (mut workers, mut targets) = (Vec::new(), Vec::new());
         for index in 0..setup.threads {
             let running = engine::running(setup.lanes, setup.memory_max).map_err(engine)?;
@@ -63,6 +66,7 @@ impl Threads {
                 lanes: setup.lanes as usize,
                 memory_max: setup.memory_max as u64,
                 published: Arc::clone(&published),
+                scratch: scratch.clone(),
                 events: setup.events.clone(),
                 load: Arc::clone(&load),
                 counters: Arc::clone(&counters),

@@ -19,6 +19,8 @@ use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
 };
 
+use crate::scratch::Root;
+
 /// What a process is there for, and so what it needs.
 #[derive(Debug)]
 pub enum Purpose<'a> {
@@ -222,6 +224,8 @@ const CHANGE: &[i64] = &[
     libc::SYS_linkat,
     libc::SYS_mkdirat,
     libc::SYS_pwritev,
+    // Appending.
+    libc::SYS_pwritev2,
     libc::SYS_renameat,
     libc::SYS_renameat2,
     libc::SYS_symlinkat,
@@ -233,8 +237,13 @@ const CHANGE: &[i64] = &[
 pub(crate) fn around_worker<'a>(
     cache: &'a impl AsFd,
     published: impl Iterator<Item = (BorrowedFd<'a>, bool)>,
+    scratch: Option<&'a Root>,
 ) -> Purpose<'a> {
     let (writable, published): (Vec<_>, Vec<_>) = published.partition(|(_, writable)| *writable);
     let plain = |dirs: Vec<(BorrowedFd<'a>, bool)>| dirs.into_iter().map(|(dir, _)| dir).collect();
-    Purpose::Work { cache: cache.as_fd(), published: plain(published), writable: plain(writable) }
+    Purpose::Work {
+        cache: cache.as_fd(),
+        published: plain(published),
+        writable: plain(writable).into_iter().chain(scratch.map(AsFd::as_fd)).collect(),
+    }
 }

@@ -25,12 +25,13 @@ use weir_wire::{
 };
 
 use crate::{
-    attempt::{Attempt, Control, Shared, not_run},
+    attempt::{self, Attempt, Control, Shared, not_run},
     grants::Published,
     limits::{BLOCKING_THREADS_MAX, TURN_ATTEMPTS_MAX, TURN_TIME_MAX},
     program::Program,
     queue::{FIRST_CLASS, LAST_CLASS, Place, Queue},
     sandbox::Events,
+    scratch::Root,
     state::Work,
     usage::Counters,
     verdict,
@@ -66,6 +67,8 @@ pub(crate) struct Setup {
     pub(crate) lanes: usize,
     pub(crate) memory_max: u64,
     pub(crate) published: Arc<Published>,
+    /// Where scratch directories are made.
+    pub(crate) scratch: Option<Arc<Root>>,
     pub(crate) events: Events,
     /// The weights of the attempts that this worker was given and that have not ended.
     pub(crate) load: Arc<AtomicU64>,
@@ -266,7 +269,9 @@ impl Worker {
         control.follow(followed);
         let (program, work) = (Rc::clone(program), Rc::clone(work));
         let (engine, memory_max) = (&self.setup.engine, self.setup.memory_max);
-        let mut attempt = Attempt::new(engine, program, work, spec, memory_max, Rc::clone(&control), &self.shared);
+        let scratch = self.setup.scratch.clone();
+        let place = attempt::Place { engine, memory_max, scratch, shared: &self.shared };
+        let mut attempt = Attempt::new(place, program, work, spec, Rc::clone(&control));
         let throttled = !self.throttled.is_empty() && self.throttled.remove(&id);
         for inspect in self.inspected.extract_if(.., |inspect| inspect.id == id) {
             attempt.inspect(inspect.sample_for);

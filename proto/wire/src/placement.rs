@@ -11,6 +11,9 @@ pub const POOL_ATTRIBUTE: &str = "pool";
 /// The attribute that has the wire version of a node's session, where it is above the lowest one.
 pub const WIRE_ATTRIBUTE: &str = "wire";
 
+/// The attribute of a node that has room for scratch directories.
+pub const SCRATCH_ATTRIBUTE: &str = "scratch";
+
 /// One condition on a node's attributes.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Constraint {

@@ -17,7 +17,7 @@ use crate::{
 /// Budgets of one attempt. All of them are enforced by the sandbox.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Budgets {
-    /// CPU rate and memory, reserved on the node while an attempt runs.
+    /// CPU rate and memory, reserved on the node while an attempt runs. The memory includes [`Capabilities::scratch`].
     pub resources: Resources,
     /// Total fuel.
     pub fuel: Fuel,
@@ -45,12 +45,15 @@ wire_struct!(DirGrant { name, guest_path, writable });
 pub struct Capabilities {
     /// Clocks and random numbers are the same at every attempt of a task.
     pub deterministic: bool,
+    /// Bytes of a directory that is made for each attempt and removed after it; none without them. They are a part of
+    /// the memory in [`Budgets::resources`].
+    pub scratch: u64,
 }
-wire_struct!(Capabilities { deterministic });
+wire_struct!(Capabilities { deterministic, scratch });
 
 impl Capabilities {
     /// Those of a guest that asks for nothing of it.
-    pub const NONE: Self = Self { deterministic: false };
+    pub const NONE: Self = Self { deterministic: false, scratch: 0 };
 
     /// The lowest wire version of a session in which a run with them can be defined.
     #[must_use]

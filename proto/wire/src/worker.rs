@@ -42,8 +42,10 @@ pub struct WorkerSetup {
     pub memory_max: MemBytes,
     /// The published directories, in the order of their descriptors.
     pub published: Vec<PublishedName>,
+    /// A directory for scratch directories comes behind those.
+    pub scratch: bool,
 }
-wire_struct!(WorkerSetup { threads, lanes, memory_max, published });
+wire_struct!(WorkerSetup { threads, lanes, memory_max, published, scratch });
 
 /// A published directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -141,6 +143,7 @@ mod tests {
             lanes: 64,
             memory_max: MemBytes(1 << 30),
             published: vec![PublishedName { name: "x".into(), writable: true }],
+            scratch: true,
         };
         let digest = Digest([3; 32]);
         let told = [ToWorker::Setup(setup), ToWorker::Load(digest), ToWorker::Unload(digest), ToWorker::Sync];

@@ -174,6 +174,14 @@ impl Guest {
         self
     }
 
+    /// With a scratch directory of so many bytes.
+    #[must_use]
+    pub const fn scratch(mut self, bytes: u64) -> Self {
+        self.capabilities.scratch = bytes;
+        self.budgets.resources.memory.0 += bytes;
+        self
+    }
+
     /// With a directory at `/data`.
     #[must_use]
     pub fn dir(mut self, name: &str, writable: bool) -> Self {

@@ -24,5 +24,7 @@ mod modules;
 mod network;
 #[path = "output.rs"]
 mod output;
+#[path = "scratch.rs"]
+mod scratch;
 #[path = "time.rs"]
 mod time;

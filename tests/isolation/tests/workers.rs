@@ -180,3 +180,33 @@ fn no_process_outlives_the_daemon() {
     let lives = |pid: &&str| fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| !line.is_empty());
     until("the end of the processes", || !pids.iter().any(lives));
 }
+
+#[test]
+fn scratch_directories_are_gone_with_the_process_that_had_them() {
+    const FILL: &str = r#"(module
+        (import "wasi_snapshot_preview1" "path_create_directory" (func $mkdir (param i32 i32 i32) (result i32)))
+        (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+        (memory (export "memory") 1)
+        (data (i32.const 512) "\00\04\00\00\05\00\00\00")
+        (data (i32.const 1024) "ready")
+        (func (export "_start")
+            (if (call $mkdir (i32.const 3) (i32.const 1024) (i32.const 5)) (then unreachable))
+            (drop (call $write (i32.const 1) (i32.const 512) (i32.const 1) (i32.const 520)))
+            (loop $more (br $more))))"#;
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path().join("scratch");
+    fs::create_dir_all(root.join("0/of-a-daemon-that-was-killed/deep")).unwrap();
+    let mut bench = Bench::configured(|config| {
+        config.isolation = Isolation::Processes { number: 1 };
+        config.scratch = Some(root.clone());
+    });
+    let entries =
+        |dir: &str| fs::read_dir(root.join(dir)).unwrap().map(|entry| entry.unwrap().path()).collect::<Vec<_>>();
+    assert!(entries("0").is_empty(), "{:?}", entries("0"));
+    let id = bench.start(&Guest::new(FILL).fuel(FOREVER).scratch(1 << 20));
+    assert_eq!(bench.wait_for_output(id), b"ready");
+    assert!(entries("0").iter().any(|made| made.join("ready").is_dir()), "{:?}", entries("0"));
+    bench.worker_pids().into_iter().for_each(|pid| signal(pid, Signal::KILL));
+    assert_eq!(bench.end(id).reason(), Some(Reason::HostError));
+    assert!(entries("0").is_empty(), "{:?}", entries("0"));
+}

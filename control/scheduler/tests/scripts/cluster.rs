@@ -460,7 +460,10 @@ fn job_record(words: &Words<'_>) -> JobRecord {
         env: Vec::new(),
         budgets: Budgets { resources, fuel: Fuel(1), timeout: Some(Duration::from_secs(60)), output: 1000 },
         dirs: Vec::new(),
-        capabilities: Capabilities { deterministic: words.named.contains_key("deterministic") },
+        capabilities: Capabilities {
+            deterministic: words.named.contains_key("deterministic"),
+            scratch: words.number("scratch", 0) << 20,
+        },
         count: 1,
         max_running: words.small("max_running", 0),
         priority: u8::try_from(words.number("priority", 50)).expect("small"),

@@ -24,7 +24,7 @@ pub(crate) fn namespace(words: &Words<'_>) -> Namespace {
 /// Attributes of a node that a script may name.
 pub(crate) fn attributes(words: &Words<'_>) -> Vec<(String, String)> {
     let given = |name: &str| words.named.get(name).map(|value| (name.to_owned(), (*value).to_owned()));
-    ["disk", "kernel", "pool", "zone"].into_iter().filter_map(given).collect()
+    ["disk", "kernel", "network", "pool", "scratch", "zone"].into_iter().filter_map(given).collect()
 }
 
 /// `tier=revocable`, `zone=a`, `where=disk:in:ssd,nvme`, `prefer=disk:equal:ssd:50`, `spread=zone`, `max_per_node=1`,

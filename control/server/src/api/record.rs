@@ -36,7 +36,10 @@ pub(super) fn record(
         env: spec.env.clone().into_iter().collect(),
         budgets: budgets_record(&spec.resources),
         dirs: spec.dirs.iter().map(dir_record).collect(),
-        capabilities: work::Capabilities { deterministic: spec.execution.deterministic },
+        capabilities: work::Capabilities {
+            deterministic: spec.execution.deterministic,
+            scratch: spec.resources.scratch_bytes,
+        },
         count: spec.count,
         max_running: spec.max_running.unwrap_or(0),
         priority: spec.priority,
@@ -83,10 +86,11 @@ pub(super) fn spec(record: &JobRecord) -> JobSpec {
         update,
         resources: spec::Resources {
             cpu_milli: record.budgets.resources.cpu.0,
-            memory_bytes: record.budgets.resources.memory.0,
+            memory_bytes: record.budgets.resources.memory.0.saturating_sub(record.capabilities.scratch),
             fuel: record.budgets.fuel.0,
             timeout_ms: record.budgets.timeout.map(ms),
             output_bytes: record.budgets.output,
+            scratch_bytes: record.capabilities.scratch,
         },
         dirs: record.dirs.iter().map(dir_spec).collect(),
         execution: execution_spec(record.execution, &record.capabilities),
@@ -206,7 +210,7 @@ fn budgets_record(resources: &spec::Resources) -> Budgets {
     Budgets {
         resources: resources::Resources {
             cpu: CpuMillis(resources.cpu_milli),
-            memory: MemBytes(resources.memory_bytes),
+            memory: MemBytes(resources.memory_bytes.saturating_add(resources.scratch_bytes)),
         },
         fuel: Fuel(resources.fuel),
         timeout: resources.timeout_ms.map(Duration::from_millis),
@@ -270,6 +274,7 @@ mod tests {
         "tier = \"revocable\"\n[execution]\non_disconnect = \"stop\"",
         "[execution]\nfenced = true\n[retry]\nattempts = 100",
         "[execution]\ndeterministic = true",
+        "[resources]\nscratch = \"5MiB\"",
         "kind = \"service\"\ncount = 3\n[update]\nhealthy_after = \"0ms\"\n[retry]\nbackoff = \"2s..5m\"
         [execution]\nfenced = true\n[placement]\nspread = \"zone\"\nmax_per_node = 1",
         "kind = \"service\"\n[resources]\ntimeout = \"1d\"",

@@ -92,6 +92,9 @@ pub(crate) struct SpecArgs {
     /// Captured output of an attempt [default: 1MiB]
     #[arg(long, value_name = "SIZE")]
     pub(crate) output_limit: Option<String>,
+    /// Size of the directory /tmp of an attempt, removed after it [default: none]
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) scratch: Option<String>,
     /// Environment variable (repeatable)
     #[arg(long, value_name = "NAME=VALUE")]
     pub(crate) env: Vec<String>,

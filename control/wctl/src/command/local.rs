@@ -67,12 +67,16 @@ pub(crate) fn run(args: &RunArgs) -> Result<Exit> {
         return Err(Failure::usage("--propagate-exit needs a run of one task"));
     }
     module_file::check(wasm)?;
-    let mut local = Local::start(args, count)?;
+    let mut local = Local::start(args, count, resolved.spec.resources.scratch_bytes > 0)?;
     local.stdout_is_result = module_file::inspect(wasm)?.kind != ModuleKind::Task;
     let digest = local.prepare(wasm)?;
     let work = work_spec(&resolved.spec, digest, count)?;
     let (ended, profile) = local.execute(args, work, &payloads, count)?;
     local.sandbox.shutdown();
+    if let Some(scratch) = local.scratch {
+        // Empty by now; one that stays is removed by the next command that has one.
+        drop(fs::remove_dir_all(scratch));
+    }
     if let Some(file) = &args.profile {
         write_profile(file, &resolved.spec.name, profile)?;
     }
@@ -84,12 +88,14 @@ struct Local {
     sandbox: Sandbox,
     events: UnboundedReceiver<Vec<AttemptEvent>>,
     dir: PathBuf,
+    /// Where scratch directories are made.
+    scratch: Option<PathBuf>,
     /// What a task writes to stdout is its result, unless it was made with the SDK.
     stdout_is_result: bool,
 }
 
 impl Local {
-    fn start(args: &RunArgs, count: u32) -> Result<Self> {
+    fn start(args: &RunArgs, count: u32, with_scratch: bool) -> Result<Self> {
         let dir = cache::directory()?;
         let failed =
             |error: io::Error| Failure::new(Exit::Failed, format!("failed to use {}", dir.display())).because(error);
@@ -97,6 +103,7 @@ impl Local {
         let cache_key = cache::key(&dir).map_err(failed)?;
         let published = directories("publish", &args.publish)?;
         let published_writable = directories("publish-writable", &args.publish_writable)?;
+        let scratch = with_scratch.then(|| own_scratch(&dir));
         let threads = thread::available_parallelism().map_or(1, usize::from);
         let config = SandboxConfig {
             workers: threads.min(count.max(1) as usize),
@@ -105,13 +112,14 @@ impl Local {
             cache_key,
             published,
             published_writable,
+            scratch: scratch.clone(),
             helper: Helper::this_program(),
             ..SandboxConfig::default()
         };
         let (sender, events) = unbounded_channel();
         let sandbox = Sandbox::start(config, sender)
             .map_err(|error| Failure::new(Exit::Failed, "failed to start the sandbox").because(error))?;
-        Ok(Self { sandbox, events, dir, stdout_is_result: true })
+        Ok(Self { sandbox, events, dir, scratch, stdout_is_result: true })
     }
 
     /// The next events; the sandbox always answers.
@@ -219,8 +227,8 @@ fn attempt(index: u32, payloads: &Prepared) -> Result<AttemptSpec> {
 
 fn work_spec(spec: &JobSpec, module: Digest, count: u32) -> Result<WorkSpec> {
     let named = |error: &dyn std::fmt::Display| Failure::usage(format!("job.name: {error}"));
-    let resources =
-        Resources { cpu: CpuMillis(spec.resources.cpu_milli), memory: MemBytes(spec.resources.memory_bytes) };
+    let memory = spec.resources.memory_bytes.saturating_add(spec.resources.scratch_bytes);
+    let resources = Resources { cpu: CpuMillis(spec.resources.cpu_milli), memory: MemBytes(memory) };
     let dir = |grant: &DirGrant| work::DirGrant {
         name: grant.host.clone(),
         guest_path: grant.guest.clone(),
@@ -250,6 +258,21 @@ fn work_spec(spec: &JobSpec, module: Digest, count: u32) -> Result<WorkSpec> {
         },
         dirs: spec.dirs.iter().map(dir).collect(),
         input: Input::None,
-        capabilities: work::Capabilities { deterministic: spec.execution.deterministic },
+        capabilities: work::Capabilities {
+            deterministic: spec.execution.deterministic,
+            scratch: spec.resources.scratch_bytes,
+        },
     })
+}
+
+/// Where this process makes scratch directories; those of processes that are gone are removed.
+fn own_scratch(dir: &std::path::Path) -> PathBuf {
+    let all = dir.join("scratch");
+    for entry in fs::read_dir(&all).into_iter().flatten().flatten() {
+        let running = entry.file_name().to_str().is_some_and(|pid| PathBuf::from("/proc").join(pid).exists());
+        if !running {
+            drop(fs::remove_dir_all(entry.path()));
+        }
+    }
+    all.join(std::process::id().to_string())
 }

@@ -94,6 +94,7 @@ impl Settings {
             memory: self.memory,
             grace: Span(GRACE),
             publish: self.publish.clone(),
+            scratch: true,
             ..weir_executor::Config::default()
         }
     }

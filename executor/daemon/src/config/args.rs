@@ -90,6 +90,9 @@ pub struct Args {
     /// Publish a directory that jobs may change (repeatable)
     #[arg(long, env = "WEIR_EXECUTOR_PUBLISH_WRITABLE", value_name = "NAME=DIR", value_delimiter = ',')]
     pub publish_writable: Vec<String>,
+    /// Offer scratch directories to jobs; they count as memory
+    #[arg(long, env = "WEIR_EXECUTOR_SCRATCH")]
+    pub scratch: bool,
     /// Label for placement (repeatable)
     #[arg(long, env = "WEIR_EXECUTOR_LABEL", value_name = "KEY=VALUE", value_delimiter = ',')]
     pub label: Vec<String>,
@@ -147,6 +150,7 @@ impl Args {
         let writable = pairs("publish_writable", &self.publish_writable)?;
         config.publish_writable.extend(writable.into_iter().map(|(name, dir)| (name, dir.into())));
         config.publish.extend(pairs("publish", &self.publish)?.into_iter().map(|(name, dir)| (name, dir.into())));
+        config.scratch |= self.scratch;
         config.labels.extend(pairs("label", &self.label)?);
         Ok(())
     }

@@ -30,6 +30,7 @@ use crate::{
     confine,
     grants::Published,
     prepare::Target,
+    scratch::Root,
     threads::{self, Threads},
     walls,
     worker::Message,
@@ -67,9 +68,9 @@ fn work() -> io::Result<()> {
     let _stands = fs::write("/proc/self/oom_score_adj", "500");
     let socket = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
     let mut incoming = Incoming::with_descriptors(socket.try_clone()?);
-    let (setup, cache, published) = set_up(&mut incoming)?;
+    let (setup, cache, published, scratch) = set_up(&mut incoming)?;
     // Before there is a second thread: the others get it from this one.
-    let missing = walls::confine(&walls::around_worker(&cache, published.iter()))?;
+    let missing = walls::confine(&walls::around_worker(&cache, published.iter(), scratch.as_ref()))?;
     let (events, reported) = unbounded_channel();
     let (answers, answered) = unbounded_channel();
     let setup = threads::Setup {
@@ -77,6 +78,7 @@ fn work() -> io::Result<()> {
         lanes: setup.lanes,
         memory_max: usize::try_from(setup.memory_max.0).map_err(io::Error::other)?,
         published,
+        scratch,
         events,
     };
     let mut out = Outgoing::new(socket);
@@ -103,14 +105,15 @@ fn work() -> io::Result<()> {
 }
 
 /// Reads the first message and the directories that come with it.
-fn set_up(incoming: &mut Incoming) -> io::Result<(WorkerSetup, OwnedFd, Published)> {
+fn set_up(incoming: &mut Incoming) -> io::Result<(WorkerSetup, OwnedFd, Published, Option<Root>)> {
     let frame = incoming.next()?.ok_or(io::ErrorKind::UnexpectedEof)?;
     let first = ToWorker::decode(&mut Reader::new(incoming.bytes(frame))).map_err(io::Error::other)?;
     let ToWorker::Setup(setup) = first else { return Err(io::Error::other("the first message is no set-up")) };
     let cache = incoming.descriptor()?;
     let dirs = setup.published.iter().map(|name| Ok((name.clone(), incoming.descriptor()?)));
     let dirs = dirs.collect::<io::Result<Vec<(PublishedName, OwnedFd)>>>()?;
-    Ok((setup, cache, Published::received(dirs)))
+    let scratch = setup.scratch.then(|| incoming.descriptor()).transpose()?.map(Root::received);
+    Ok((setup, cache, Published::received(dirs), scratch))
 }
 
 /// Follows what the daemon says until it closes the socket.

@@ -26,7 +26,8 @@ use weir_wire::{
 
 use super::held::Held;
 use crate::{
-    attempt::not_run, cache::Artefact, grants::Published, prepare::Order, sandbox::Events, usage::Counters, verdict,
+    attempt::not_run, cache::Artefact, grants::Published, prepare::Order, sandbox::Events, scratch::Root,
+    usage::Counters, verdict,
 };
 
 /// Messages for a process, and descriptors for the first of them.
@@ -41,10 +42,18 @@ pub(crate) struct Seats {
     /// What each process uses.
     counters: Vec<Counters>,
     setups: Vec<WorkerSetup>,
-    cache: File,
-    published: Published,
+    given: Given,
     events: Events,
     orders: Sender<Order>,
+}
+
+/// The open directories that processes are given.
+#[derive(Debug)]
+pub(super) struct Given {
+    pub(super) cache: File,
+    pub(super) published: Published,
+    /// By process.
+    pub(super) scratch: Vec<Option<Root>>,
 }
 
 #[derive(Debug, Default)]
@@ -82,17 +91,11 @@ pub(super) struct Link {
 }
 
 impl Seats {
-    pub(super) fn new(
-        setups: Vec<WorkerSetup>,
-        cache: File,
-        published: Published,
-        events: Events,
-        orders: Sender<Order>,
-    ) -> Self {
+    pub(super) fn new(setups: Vec<WorkerSetup>, given: Given, events: Events, orders: Sender<Order>) -> Self {
         let seats = setups.iter().map(|_| Seat::default()).collect();
         let counters = setups.iter().map(|_| Counters::default()).collect();
         let books = Mutex::new(Books { seats, ..Books::default() });
-        Self { books, stop: Condvar::new(), counters, setups, cache, published, events, orders }
+        Self { books, stop: Condvar::new(), counters, setups, given, events, orders }
     }
 
     fn books(&self) -> MutexGuard<'_, Books> {
@@ -156,7 +159,10 @@ impl Seats {
 
     /// Takes in a process that was started: it is set up and told of all runs; the modules come from the preparing thread.
     pub(super) fn joined(&self, index: usize, link: Link) -> io::Result<()> {
-        let dirs = [self.cache.as_fd()].into_iter().chain(self.published.iter().map(|(dir, _)| dir));
+        let Given { cache, published, scratch } = &self.given;
+        let scratch = scratch.get(index).and_then(Option::as_ref);
+        let dirs = [cache.as_fd()].into_iter().chain(published.iter().map(|(dir, _)| dir));
+        let dirs = dirs.chain(scratch.map(AsFd::as_fd));
         let dirs = dirs.map(|dir| dir.try_clone_to_owned()).collect::<io::Result<Vec<_>>>()?;
         let mut books = self.books();
         let runs = books.runs.values().map(|work| Command::Define(Box::new((**work).clone())));
@@ -195,6 +201,9 @@ impl Seats {
     pub(super) fn left(&self, index: usize, why: &str, all: bool) {
         let mut books = self.books();
         let stopping = books.stopping;
+        if let Some(Some(scratch)) = self.given.scratch.get(index) {
+            scratch.clear();
+        }
         let seat = &mut books.seats[index];
         (seat.link, seat.ready) = (None, false);
         seat.cpu_before_ns = seat.cpu_before_ns.saturating_add(std::mem::take(&mut seat.cpu_ns));

@@ -115,6 +115,9 @@ pub struct ResourcesDocument {
     pub timeout: String,
     /// Captured output, such as `1MiB`.
     pub output: String,
+    /// Size of the directory `/tmp`, such as `64MiB`; absent where there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scratch: Option<String>,
 }
 
 /// The section `grants`.
@@ -201,6 +204,7 @@ impl From<&JobSpec> for Document {
                 fuel: spec.resources.fuel,
                 timeout: spec.resources.timeout_ms.map_or_else(|| "none".to_owned(), format_duration_ms),
                 output: format_size(spec.resources.output_bytes),
+                scratch: (spec.resources.scratch_bytes > 0).then(|| format_size(spec.resources.scratch_bytes)),
             },
             grants: GrantsDocument { dir: spec.dirs.iter().map(dir).collect() },
             execution: ExecutionDocument {

@@ -32,6 +32,10 @@ pub const MAX_FAILED: RangeInclusive<u64> = 0..=10_000_000;
 pub const AFTER_MAX: usize = 16;
 /// Captured output of one attempt.
 pub const OUTPUT_BYTES: RangeInclusive<u64> = 0..=64 << 20;
+/// Where a guest sees its scratch directory.
+pub const SCRATCH_PATH: &str = "/tmp";
+/// The scratch directory of one attempt.
+pub const SCRATCH_BYTES: RangeInclusive<u64> = 64 << 10..=4 << 30;
 /// Attempts that may end in a counted failure.
 pub const ATTEMPTS: RangeInclusive<u64> = 1..=100;
 /// Either end of the wait between two attempts.

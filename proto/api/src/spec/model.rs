@@ -145,6 +145,9 @@ pub struct Resources {
     pub timeout_ms: Option<u64>,
     /// The captured stdout and stderr, and the result; up to 64 MiB, default 1 MiB.
     pub output_bytes: u64,
+    /// The directory `/tmp` of one attempt, removed after it; none, or 64 KiB to 4 GiB. It is reserved like memory, in
+    /// addition to it.
+    pub scratch_bytes: u64,
 }
 
 /// A directory that the node's operator published and the guest may use.

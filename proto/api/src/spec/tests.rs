@@ -20,7 +20,8 @@ fn defaults_are_the_documented_ones() {
             memory_bytes: 64 << 20,
             fuel: 10_000_000_000,
             timeout_ms: Some(30_000),
-            output_bytes: 1 << 20
+            output_bytes: 1 << 20,
+            scratch_bytes: 0,
         }
     );
     assert_eq!(spec.retry, Retry { attempts: Some(3), backoff_min_ms: 1_000, backoff_max_ms: 30_000 });

@@ -77,7 +77,7 @@ pub(crate) fn dirs() -> Vec<DirGrant> {
 }
 
 pub(crate) const fn capabilities() -> Capabilities {
-    Capabilities { deterministic: true }
+    Capabilities { deterministic: true, scratch: 1 << 20 }
 }
 
 fn work() -> WorkSpec {

@@ -37,7 +37,10 @@ pub(super) fn job_spec(value: &Value) -> Result<JobSpec, Invalid> {
     let dirs = read_grants(grants, &mut problems);
     let execution = execution::read(execution, kind, &mut problems);
     if execution.deterministic {
-        execution::check_deterministic(&dirs, &mut problems);
+        execution::check_deterministic(&dirs, &resources, &mut problems);
+    }
+    if resources.scratch_bytes > 0 {
+        check_scratch(&dirs, &mut problems);
     }
     let retry = execution::read_retry(retry, kind, execution.mode, &mut problems);
     let placement = placement::read(placement, kind, &mut problems);
@@ -112,9 +115,20 @@ fn read_resources(value: Option<Value>, kind: Option<Kind>, problems: &mut Vec<P
         fuel: section.quantity("fuel", NUMBER, limits::FUEL).unwrap_or(defaults::fuel(default)),
         timeout_ms: read_timeout(&mut section, kind),
         output_bytes: section.quantity("output", SIZE, limits::OUTPUT_BYTES).unwrap_or(defaults::OUTPUT_BYTES),
+        scratch_bytes: section.quantity("scratch", SIZE, limits::SCRATCH_BYTES).unwrap_or(0),
     };
     section.finish();
     resources
+}
+
+/// Refuses a directory where the scratch directory is.
+fn check_scratch(dirs: &[DirGrant], problems: &mut Vec<Problem>) {
+    for (i, dir) in dirs.iter().enumerate() {
+        if dir.guest.trim_end_matches('/') == limits::SCRATCH_PATH {
+            let reason = format!("is `{}`, where the scratch directory is", dir.guest);
+            problems.push(Problem::new(format!("grants.dir[{i}].guest"), reason, Some("another path".to_owned())));
+        }
+    }
 }
 
 /// `none` where work need not end.

@@ -102,6 +102,7 @@ kind = "system"
 tier = "revocable"
 [resources]
 timeout = "1d"
+scratch = "3MiB"
 [execution]
 on_disconnect = "stop"
 [placement]
@@ -186,6 +187,13 @@ const CONTRADICTIONS: &[(&str, &str, &str)] = &[
     ("kind = \"service\"\n[execution]\nmode = \"at_most_once\"", "execution.mode", "does not apply to a service"),
     ("kind = \"system\"\n[execution]\nmode = \"at_most_once\"", "execution.mode", "does not apply to a system"),
     ("[execution]\nmode = \"at_most_once\"\n[retry]\nattempts = 2", "retry.attempts", "has one attempt"),
+    ("[resources]\nscratch = \"1KiB\"", "resources.scratch", "1KiB is out of range"),
+    (
+        "[resources]\nscratch = \"1MiB\"\n[[grants.dir]]\nhost = \"c\"\nguest = \"/tmp/\"",
+        "grants.dir[0].guest",
+        "where the scratch directory is",
+    ),
+    ("[resources]\nscratch = \"1MiB\"\n[execution]\ndeterministic = true", "execution.deterministic", "real times"),
     ("kind = \"system\"\n[execution]\ndeterministic = true", "execution.deterministic", "does not apply to a system"),
     (
         "[execution]\ndeterministic = true\n[[grants.dir]]\nhost = \"c\"\nguest = \"/c\"\nmode = \"rw\"",
