@@ -15,6 +15,9 @@ use weir_wire::{
 
 use crate::{input::Submit, job_state::Name, limits, output::RequestError, scheduler::Leading};
 
+/// Most places that a job connects to.
+const NETS_MAX: usize = 16;
+
 /// Checks what must hold of a spec.
 ///
 /// # Errors
@@ -104,8 +107,14 @@ fn check_execution(spec: &JobRecord) -> Result<(), RequestError> {
 
 /// Refuses capabilities that take each other's meaning.
 fn check_capabilities(spec: &JobRecord) -> Result<(), RequestError> {
-    let Capabilities { deterministic, scratch } = spec.capabilities;
+    let Capabilities { deterministic, scratch, ref nets } = spec.capabilities;
     first_broken(&[
+        (deterministic && !nets.is_empty(), "a deterministic job has no network"),
+        (nets.len() > NETS_MAX, "a job connects to at most 16 places"),
+        (
+            nets.iter().any(|net| !(1..=65_535).contains(&net.port) || net.host.len() > 253),
+            "a place has a name and a port",
+        ),
         (deterministic && scratch > 0, "a deterministic job has no scratch directory, whose files have real times"),
         (scratch >= spec.budgets.resources.memory.0, "the memory of a job is more than its scratch directory"),
         (deterministic && spec.kind.is_long_running(), "tasks that are started again for ever are not deterministic"),
@@ -263,7 +272,7 @@ mod tests {
         placement::Placement,
         resources::Resources,
         units::{CpuMillis, Fuel, MemBytes},
-        work::{Budgets, DirGrant, RetryPolicy},
+        work::{Budgets, DirGrant, NetGrant, RetryPolicy},
     };
 
     use super::*;
@@ -342,9 +351,14 @@ mod tests {
 
     #[test]
     fn contradictions_are_refused() {
-        let changes: [(Kind, Change); 24] = [
+        let changes: [(Kind, Change); 26] = [
+            (Kind::Batch, |job| job.capabilities.nets.push(NetGrant { host: "a".into(), port: 0 })),
+            (Kind::Batch, |job| {
+                job.capabilities.deterministic = true;
+                job.capabilities.nets.push(NetGrant { host: "a".into(), port: 1 });
+            }),
             (Kind::Batch, |job| job.capabilities.scratch = job.budgets.resources.memory.0),
-            (Kind::Batch, |job| job.capabilities = Capabilities { deterministic: true, scratch: 1 }),
+            (Kind::Batch, |job| job.capabilities = Capabilities { deterministic: true, scratch: 1, nets: Vec::new() }),
             (service(), |job| job.capabilities.deterministic = true),
             (Kind::Batch, |job| {
                 job.capabilities.deterministic = true;

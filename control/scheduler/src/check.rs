@@ -85,6 +85,9 @@ fn rules(run: &Run, node: &Node) -> Result<(), &'static str> {
     if run.job.capabilities.scratch > 0 && value(node, "scratch").is_none() {
         return Err("the node has no scratch directories");
     }
+    if !run.job.capabilities.nets.is_empty() && value(node, "network").is_none() {
+        return Err("the node has no network");
+    }
     if placement.constraints.iter().any(|constraint| !met(constraint, value(node, &constraint.attribute))) {
         return Err("a constraint is not met");
     }

@@ -10,7 +10,10 @@ use weir_wire::{
     id::RunId,
     kind::{Kind, Tier},
     message::WIRE_MIN,
-    placement::{Comparison, Constraint, NODE_ATTRIBUTE, Operator, Placement, SCRATCH_ATTRIBUTE, WIRE_ATTRIBUTE},
+    placement::{
+        Comparison, Constraint, NETWORK_ATTRIBUTE, NODE_ATTRIBUTE, Operator, Placement, SCRATCH_ATTRIBUTE,
+        WIRE_ATTRIBUTE,
+    },
     resources::Resources,
     work::{Capabilities, JobRecord},
 };
@@ -74,8 +77,11 @@ fn implied(capabilities: &Capabilities) -> Vec<Constraint> {
         values: alloc::vec![alloc::format!("{wire}")],
     };
     let scratch = || Constraint { attribute: SCRATCH_ATTRIBUTE.into(), operator: Operator::Exists, values: Vec::new() };
+    let network = || Constraint { attribute: NETWORK_ATTRIBUTE.into(), operator: Operator::Exists, values: Vec::new() };
     let version = (wire > WIRE_MIN).then(version);
-    version.into_iter().chain((capabilities.scratch > 0).then(scratch)).collect()
+    let scratch = (capabilities.scratch > 0).then(scratch);
+    let network = (!capabilities.nets.is_empty()).then(network);
+    [version, scratch, network].into_iter().flatten().collect()
 }
 
 /// The book into which a task of a tier is entered.

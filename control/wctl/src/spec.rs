@@ -171,7 +171,8 @@ fn overlay_lists(value: &mut Value, flags: &SpecArgs) -> Result<()> {
             .insert(name.to_owned(), text.into());
     }
     for grant in &flags.grant {
-        push(section(value, "grants")?, "dir", parse_grant(grant)?)?;
+        let (kind, entry) = parse_grant(grant)?;
+        push(section(value, "grants")?, kind, entry)?;
     }
     for constraint in &flags.constraint {
         push(section(value, "placement")?, "constraints", constraint.as_str().into())?;
@@ -189,17 +190,20 @@ fn overlay_lists(value: &mut Value, flags: &SpecArgs) -> Result<()> {
     Ok(())
 }
 
-/// `dir:NAME:GUEST[:MODE]`.
-fn parse_grant(grant: &str) -> Result<Value> {
-    let malformed = || Failure::usage(format!("--grant {grant}: write dir:NAME:GUEST or dir:NAME:GUEST:ro"));
+/// `dir:NAME:GUEST[:MODE]` or `net:HOST:PORT`; an IPv6 address may stand in brackets.
+fn parse_grant(grant: &str) -> Result<(&'static str, Value)> {
+    let malformed =
+        || Failure::usage(format!("--grant {grant}: write dir:NAME:GUEST, dir:NAME:GUEST:ro or net:HOST:PORT"));
+    if let Some(to) = grant.strip_prefix("net:") {
+        let (host, port) = to.rsplit_once(':').ok_or_else(malformed)?;
+        let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+        let port: u64 = port.parse().map_err(|_| malformed())?;
+        return Ok(("net", json!({ "host": host, "port": port })));
+    }
     let parts: Vec<&str> = grant.split(':').collect();
     match parts.as_slice() {
-        ["dir", host, guest] => Ok(json!({ "host": host, "guest": guest })),
-        ["dir", host, guest, mode] => Ok(json!({ "host": host, "guest": guest, "mode": mode })),
-        ["net", ..] => Err(Failure::new(
-            Exit::Invalid,
-            format!("--grant {grant}: network access is not supported by this version"),
-        )),
+        ["dir", host, guest] => Ok(("dir", json!({ "host": host, "guest": guest }))),
+        ["dir", host, guest, mode] => Ok(("dir", json!({ "host": host, "guest": guest, "mode": mode }))),
         _ => Err(malformed()),
     }
 }

@@ -78,6 +78,8 @@ pub struct Config {
     pub publish_writable: BTreeMap<String, PathBuf>,
     /// Whether jobs may have scratch directories, below `data_dir`; they count as memory. Default `false`.
     pub scratch: bool,
+    /// Whether jobs may connect to what they name, over TCP. Default `false`.
+    pub network: bool,
     /// Labels for placement, over the facts that are found out (arch, os, cpus, kernel, hostname, version).
     pub labels: BTreeMap<String, String>,
 }
@@ -108,6 +110,7 @@ impl Default for Config {
             publish: BTreeMap::new(),
             publish_writable: BTreeMap::new(),
             scratch: false,
+            network: false,
             labels: BTreeMap::new(),
         }
     }

@@ -40,6 +40,9 @@ pub(crate) fn attributes(config: &Config) -> Vec<(String, String)> {
     if config.scratch {
         attributes.insert("scratch".to_owned(), "yes".to_owned());
     }
+    if config.network {
+        attributes.insert("network".to_owned(), "yes".to_owned());
+    }
     attributes.extend(config.labels.clone());
     attributes.into_iter().collect()
 }

@@ -123,6 +123,7 @@ fn sandbox_config(config: &Config, data: &DataDir, agent: &AgentConfig) -> Sandb
         cache_bytes_max: config.compile_cache.0,
         published: config.publish.clone(),
         published_writable: config.publish_writable.clone(),
+        network: config.network,
         scratch: config.scratch.then(|| data.scratch()),
         isolation: match config.isolation {
             Isolation::InProcess => weir_sandbox::Isolation::InProcess,

@@ -34,10 +34,11 @@ use crate::{
     program::{Program, Returned},
     queue::FIRST_CLASS,
     rate::Bucket,
+    resolver::Resolver,
     scratch::{Root, Scratch},
     state::{State, Work},
     usage::Counters,
-    verdict::{self, Circumstances, End, Verdict},
+    verdict::{self, Circumstances, End, Unresolved, Verdict},
     virtual_time::VirtualClock,
 };
 
@@ -99,6 +100,7 @@ pub(crate) struct Place<'a> {
     pub(crate) engine: &'a Engine,
     pub(crate) memory_max: u64,
     pub(crate) scratch: Option<Arc<Root>>,
+    pub(crate) resolver: Resolver,
     pub(crate) shared: &'a Shared,
 }
 
@@ -201,7 +203,7 @@ impl Attempt {
         spec: AttemptSpec,
         control: Rc<Control>,
     ) -> Self {
-        let Place { engine, memory_max, scratch, shared } = place;
+        let Place { engine, memory_max, scratch, resolver, shared } = place;
         let started = Instant::now();
         let id = spec.id;
         let capture = Arc::new(Capture::new(started, work.spec.budgets.output));
@@ -212,7 +214,7 @@ impl Attempt {
         control.bucket.set(Bucket::new(rate, started));
         let probe = Arc::new(Probe::new(program.lines.clone(), work.spec.budgets.fuel.0));
         let shown = (Arc::clone(&capture), Arc::clone(&probe));
-        let job = Job { program, work, spec, memory_max, scratch, deadline, counters: counters.clone() };
+        let job = Job { program, work, spec, memory_max, scratch, resolver, deadline, counters: counters.clone() };
         let guest = run(engine.clone(), job, shown, Rc::clone(&control));
         Self {
             id,
@@ -369,6 +371,7 @@ struct Job {
     spec: AttemptSpec,
     memory_max: u64,
     scratch: Option<Arc<Root>>,
+    resolver: Resolver,
     deadline: Instant,
     counters: Option<Arc<Counters>>,
 }
@@ -398,6 +401,10 @@ async fn run(engine: Engine, mut job: Job, shown: (Arc<Capture>, Arc<Probe>), co
         Ok(scratch) => scratch,
         Err(failure) => return Finished::failed(failure),
     };
+    if !job.work.spec.capabilities.nets.is_empty() && matches!(job.resolver, Resolver::None) {
+        let message = "this node offers no network";
+        return Finished::failed(Failure::new(Reason::CapabilityDenied, Source::Executor, message));
+    }
     let budgets = job.work.spec.budgets;
     let mut store = match store(&engine, &mut job, shown.clone(), scratch) {
         Ok(store) => store,
@@ -405,7 +412,13 @@ async fn run(engine: Engine, mut job: Job, shown: (Arc<Capture>, Arc<Probe>), co
     };
     let end = {
         let clock = store.data().clock.clone();
-        let guest = pin!(job.program.run(&mut store, &job.spec.payload));
+        let guest = pin!(async {
+            if let Some(pins) = store.data().pins.clone() {
+                let found = job.resolver.resolve(job.spec.id, &job.work.spec.capabilities.nets).await;
+                pins.set(found.map_err(|why| wasmtime::Error::new(Unresolved(why)))?);
+            }
+            job.program.run(&mut store, &job.spec.payload).await
+        });
         until_end(guest, &control, (capture, probe, clock.as_deref()), job.deadline).await
     };
     let limiter = &store.data().limiter;

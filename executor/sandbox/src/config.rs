@@ -46,6 +46,8 @@ pub struct SandboxConfig {
     pub published_writable: BTreeMap<String, PathBuf>,
     /// Where scratch directories are made; created if missing, and emptied at the start. Default: there are none.
     pub scratch: Option<PathBuf>,
+    /// Whether guests may connect to what their jobs name. Default: no.
+    pub network: bool,
 }
 
 impl Default for SandboxConfig {
@@ -63,6 +65,7 @@ impl Default for SandboxConfig {
             published: BTreeMap::new(),
             published_writable: BTreeMap::new(),
             scratch: None,
+            network: false,
         }
     }
 }

@@ -14,7 +14,11 @@ use std::{
     ffi::OsString,
     fs::File,
     path::PathBuf,
-    sync::{Arc, mpsc},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
     thread::JoinHandle,
 };
 
@@ -44,6 +48,8 @@ pub(crate) struct Setup {
     pub(crate) published: Published,
     /// Where the scratch directories of each process are made.
     pub(crate) scratch: Vec<Option<Root>>,
+    /// Whether there are processes for guests with network access: as many again, started when one is needed.
+    pub(crate) network: bool,
     pub(crate) events: Events,
     pub(crate) orders: mpsc::Sender<Order>,
 }
@@ -52,7 +58,10 @@ pub(crate) struct Setup {
 #[derive(Debug)]
 pub(crate) struct Processes {
     seats: Arc<Seats>,
-    supervisors: Vec<JoinHandle<()>>,
+    supervisors: Mutex<Vec<JoinHandle<()>>>,
+    program: (PathBuf, Vec<OsString>),
+    /// Those for guests with network access are started.
+    started: AtomicBool,
 }
 
 impl Processes {
@@ -62,12 +71,14 @@ impl Processes {
             File::open(&setup.cache_dir).map_err(|source| Error::Cache { path: setup.cache_dir.clone(), source })?;
         let names = setup.published.names();
         let threads = |index: usize| (setup.threads + setup.processes - 1 - index) / setup.processes;
-        let setups = (0..setup.processes).map(|index| WorkerSetup {
-            threads: u32::try_from(threads(index)).unwrap_or(u32::MAX),
+        let seats = setup.processes * (1 + usize::from(setup.network));
+        let setups = (0..seats).map(|index| WorkerSetup {
+            threads: u32::try_from(threads(index % setup.processes)).unwrap_or(u32::MAX),
             lanes: setup.lanes,
             memory_max: MemBytes(setup.memory_max),
             published: names.clone(),
             scratch: setup.scratch.get(index).is_some_and(Option::is_some),
+            network: index >= setup.processes,
         });
         let setups = setups.collect();
         let given = Given { cache, published: setup.published, scratch: setup.scratch };
@@ -77,11 +88,12 @@ impl Processes {
         for index in 0..setup.processes {
             let (started, answer) = mpsc::channel();
             let (seats, program) = (Arc::clone(&seats), setup.program.clone());
-            let thread = supervisor::spawn(seats, index, program, started).map_err(Error::Thread)?;
+            let thread = supervisor::spawn(seats, index, program, Some(started)).map_err(Error::Thread)?;
             supervisors.push(thread);
             starting.push(answer);
         }
-        let this = Self { seats, supervisors };
+        let program = setup.program;
+        let this = Self { seats, supervisors: Mutex::new(supervisors), program, started: AtomicBool::new(false) };
         for answer in starting {
             // Its end without an answer has been reported as the end of the process.
             if let Err(why) = answer.recv().unwrap_or_else(|_| Err("its supervisor is gone".to_owned())) {
@@ -97,7 +109,22 @@ impl Processes {
     }
 
     pub(crate) fn send_many(&self, commands: Vec<Command>) {
+        let needed = |command: &Command| matches!(command, Command::Define(work) if !work.capabilities.nets.is_empty());
+        if commands.iter().any(needed) && !self.started.swap(true, Ordering::Relaxed) {
+            self.start_networked();
+        }
         self.seats.send_many(commands);
+    }
+
+    /// Starts the processes for guests with network access, if there are to be any.
+    fn start_networked(&self) {
+        let mut supervisors = self.supervisors.lock().unwrap_or_else(PoisonError::into_inner);
+        for index in self.seats.networked() {
+            match supervisor::spawn(Arc::clone(&self.seats), index, self.program.clone(), None) {
+                Ok(thread) => supervisors.push(thread),
+                Err(error) => tracing::error!(%error, "a worker process for guests with network access has no thread"),
+            }
+        }
     }
 
     pub(crate) fn used(&self) -> Used {
@@ -111,7 +138,7 @@ impl Processes {
     /// Kills the processes and waits for their supervisors.
     pub(crate) fn shutdown(self) {
         self.seats.stop();
-        for supervisor in self.supervisors {
+        for supervisor in self.supervisors.into_inner().unwrap_or_else(PoisonError::into_inner) {
             if supervisor.join().is_err() {
                 tracing::error!("a thread of the sandbox panicked");
             }

@@ -15,6 +15,7 @@ use crate::{
     limits::{ADDRESS_SPACE_MAX, MEMORIES_PER_ATTEMPT_MAX, MEMORY_RESERVATION_BYTES},
     prepare::{self, Order, Targets},
     process::{self, Processes},
+    resolver::Resolver,
     scratch::Root,
     threads::{self, Threads},
     usage::Used,
@@ -100,7 +101,10 @@ impl Sandbox {
             path.map(open).transpose()
         };
         let scratch = match config.isolation {
-            Isolation::Processes { number } => (0..number).map(scratch).collect::<Result<Vec<_>, _>>()?,
+            // Those for guests with network access are behind the others.
+            Isolation::Processes { number } => {
+                (0..number * (1 + usize::from(config.network))).map(scratch).collect::<Result<Vec<_>, _>>()?
+            }
             Isolation::InProcess => vec![scratch(0)?],
         };
         let SandboxConfig { cache_dir, cache_key, cache_bytes_max, .. } = config;
@@ -118,6 +122,7 @@ impl Sandbox {
                     cache_dir,
                     published,
                     scratch,
+                    network: config.network,
                     events: events.clone(),
                     orders: orders.clone(),
                 };
@@ -128,7 +133,9 @@ impl Sandbox {
             (Isolation::InProcess | Isolation::Processes { .. }, _) => {
                 let (threads, lanes) = (config.workers, config.lanes_per_worker);
                 let scratch = scratch.into_iter().next().flatten();
-                let setup = threads::Setup { threads, lanes, memory_max, published, scratch, events: events.clone() };
+                let resolver = if config.network { Resolver::Here } else { Resolver::None };
+                let events = events.clone();
+                let setup = threads::Setup { threads, lanes, memory_max, published, scratch, resolver, events };
                 let (threads, targets) = Threads::start(setup)?;
                 (Workers::Threads(threads), Targets::Threads(targets))
             }

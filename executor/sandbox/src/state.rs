@@ -13,6 +13,7 @@ use crate::{
     capture::Capture,
     grants::Mount,
     limits::{HANDLES_MAX, Limiter, RANDOM_BYTES_MAX},
+    network::Pins,
     probe::Probe,
     program::Needs,
     scratch::Scratch,
@@ -40,6 +41,8 @@ pub(crate) struct State {
     pub(crate) probe: Arc<Probe>,
     /// The clock of a deterministic guest.
     pub(crate) clock: Option<Arc<VirtualClock>>,
+    /// What it may connect to, if it may at all.
+    pub(crate) pins: Option<Pins>,
     /// Behind what may have files of it open, and so dropped after it.
     pub(crate) scratch: Option<Scratch>,
 }
@@ -113,6 +116,10 @@ impl State {
         if let Some(clock) = &clock {
             virtual_time::add_to(&mut builder, clock, &work.spec, index);
         }
+        let pins = (!work.spec.capabilities.nets.is_empty()).then(Pins::default);
+        if let Some(pins) = &pins {
+            pins.add_to(&mut builder);
+        }
         if needs.args {
             builder.arg(work.spec.job.as_str()).args(&work.spec.args);
         }
@@ -139,7 +146,7 @@ impl State {
         let deadline_ms = clock.as_ref().and_then(|clock| u64::try_from(clock.end().as_millis()).ok());
         let (run, work) = (shown_run(&work.spec), Arc::clone(&work.spec));
         let context = TaskContext { work, run, index, ordinal, deadline, deadline_ms };
-        Ok(Self { wasi, limiter, capture, context, probe, clock, scratch })
+        Ok(Self { wasi, limiter, capture, context, probe, clock, pins, scratch })
     }
 }
 

@@ -17,6 +17,7 @@ use crate::{
     grants::Published,
     prepare::Target,
     program::Loader,
+    resolver::Resolver,
     sandbox::{Error, Events},
     scratch::Root,
     usage::{Counters, Used},
@@ -30,6 +31,7 @@ pub(crate) struct Setup {
     pub(crate) memory_max: usize,
     pub(crate) published: Published,
     pub(crate) scratch: Option<Root>,
+    pub(crate) resolver: Resolver,
     pub(crate) events: Events,
 }
 
@@ -67,6 +69,7 @@ impl Threads {
                 memory_max: setup.memory_max as u64,
                 published: Arc::clone(&published),
                 scratch: scratch.clone(),
+                resolver: setup.resolver.clone(),
                 events: setup.events.clone(),
                 load: Arc::clone(&load),
                 counters: Arc::clone(&counters),

@@ -28,6 +28,11 @@ pub(crate) enum End {
     OutputFull,
 }
 
+/// What a job wants to connect to has no address; not the guest's doing.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Unresolved(pub(crate) String);
+
 /// How an attempt ended, without what it used.
 #[derive(Debug)]
 pub(crate) struct Verdict {
@@ -93,6 +98,9 @@ fn by_error(error: &wasmtime::Error, Circumstances { denied, lines, .. }: Circum
         } else {
             exited(code, format!("exited with code {code}"), denied, false)
         };
+    }
+    if let Some(Unresolved(why)) = error.downcast_ref() {
+        return failed(Status::Failed, host_error(why.as_str()));
     }
     if error.is::<PoolConcurrencyLimitError>() {
         return failed(Status::Failed, host_error(format!("{error:#}")));

@@ -34,6 +34,8 @@ pub enum Purpose<'a> {
         published: Vec<BorrowedFd<'a>>,
         /// Those that it may also change.
         writable: Vec<BorrowedFd<'a>>,
+        /// It may connect over TCP.
+        network: bool,
     },
 }
 
@@ -74,16 +76,24 @@ pub(crate) fn warn_once(missing: &[String]) {
     }
 }
 
+/// Where guests may connect, what they may connect to is the sandbox's to say; nobody listens.
+fn denied_network(purpose: &Purpose<'_>) -> BitFlags<AccessNet> {
+    match purpose {
+        Purpose::Work { network: true, .. } => AccessNet::BindTcp.into(),
+        Purpose::Work { .. } | Purpose::Compile => AccessNet::from_all(LANDLOCK),
+    }
+}
+
 fn files(purpose: &Purpose<'_>) -> Result<RulesetStatus, landlock::RulesetError> {
     let ruleset = Ruleset::default()
         .set_compatibility(CompatLevel::BestEffort)
         .handle_access(AccessFs::from_all(LANDLOCK))?
-        .handle_access(AccessNet::from_all(LANDLOCK))?
+        .handle_access(denied_network(purpose))?
         .scope(Scope::from_all(LANDLOCK))?
         .create()?;
     let rules = match purpose {
         Purpose::Compile => Vec::new(),
-        Purpose::Work { cache, published, writable } => {
+        Purpose::Work { cache, published, writable, .. } => {
             let published = published.iter().map(|dir| PathBeneath::new(*dir, READ));
             let writable = writable.iter().map(|dir| PathBeneath::new(*dir, READ | change()));
             published.chain(writable).chain([PathBeneath::new(*cache, AccessFs::ReadFile)]).collect()
@@ -102,10 +112,19 @@ fn calls(purpose: &Purpose<'_>) -> io::Result<Result<(), seccompiler::Error>> {
     rules.insert(libc::SYS_prlimit64, vec![only(0, 0)?]);
     rules.insert(libc::SYS_tgkill, vec![only(0, u64::from(std::process::id()))?]);
     let mut programs = Vec::new();
-    if let Purpose::Work { writable, .. } = purpose {
+    if let Purpose::Work { writable, network, .. } = purpose {
         rules.extend(WORK.iter().map(|call| (*call, Vec::new())));
         if !writable.is_empty() {
             rules.extend(CHANGE.iter().map(|call| (*call, Vec::new())));
+        }
+        if *network {
+            rules.extend(CONNECT.iter().map(|call| (*call, Vec::new())));
+            // The runtime's own: two ends that lead to each other.
+            rules.insert(libc::SYS_socketpair, vec![only(0, u64::from(libc::AF_UNIX.cast_unsigned()))?]);
+            rules.insert(
+                libc::SYS_socket,
+                [libc::AF_INET, libc::AF_INET6].map(stream).into_iter().collect::<io::Result<_>>()?,
+            );
         }
         let thread = libc::CLONE_THREAD.cast_unsigned().into();
         rules.insert(libc::SYS_clone, vec![rule(0, SeccompCmpOp::MaskedEq(thread), thread)?]);
@@ -137,6 +156,20 @@ fn rule(argument: u8, operator: SeccompCmpOp, value: u64) -> io::Result<SeccompR
     let condition =
         SeccompCondition::new(argument, SeccompCmpArgLen::Dword, operator, value).map_err(io::Error::other)?;
     SeccompRule::new(vec![condition]).map_err(io::Error::other)
+}
+
+/// A socket of a family for TCP, whatever its flags.
+fn stream(family: i32) -> io::Result<SeccompRule> {
+    // The flags are above the kind.
+    const KIND: u64 = 0xf;
+    let condition = |argument, operator, value: i32| {
+        SeccompCondition::new(argument, SeccompCmpArgLen::Dword, operator, u64::from(value.cast_unsigned()))
+    };
+    let conditions = vec![
+        condition(0, SeccompCmpOp::Eq, family).map_err(io::Error::other)?,
+        condition(1, SeccompCmpOp::MaskedEq(KIND), libc::SOCK_STREAM).map_err(io::Error::other)?,
+    ];
+    SeccompRule::new(conditions).map_err(io::Error::other)
 }
 
 fn filter(
@@ -233,17 +266,29 @@ const CHANGE: &[i64] = &[
     libc::SYS_utimensat,
 ];
 
+/// What guests need besides to connect over TCP, and to wait for more than one connection.
+const CONNECT: &[i64] = &[
+    libc::SYS_connect,
+    libc::SYS_epoll_create1,
+    libc::SYS_epoll_ctl,
+    libc::SYS_epoll_pwait,
+    libc::SYS_eventfd2,
+    libc::SYS_getpeername,
+    libc::SYS_getsockname,
+    libc::SYS_setsockopt,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_epoll_wait,
+];
+
 /// As [`Purpose::Work`] with directories that are open, and whether they may be changed.
 pub(crate) fn around_worker<'a>(
     cache: &'a impl AsFd,
     published: impl Iterator<Item = (BorrowedFd<'a>, bool)>,
     scratch: Option<&'a Root>,
+    network: bool,
 ) -> Purpose<'a> {
     let (writable, published): (Vec<_>, Vec<_>) = published.partition(|(_, writable)| *writable);
-    let plain = |dirs: Vec<(BorrowedFd<'a>, bool)>| dirs.into_iter().map(|(dir, _)| dir).collect();
-    Purpose::Work {
-        cache: cache.as_fd(),
-        published: plain(published),
-        writable: plain(writable).into_iter().chain(scratch.map(AsFd::as_fd)).collect(),
-    }
+    let plain = |dirs: Vec<(BorrowedFd<'a>, bool)>| dirs.into_iter().map(|(dir, _)| dir);
+    let writable = plain(writable).chain(scratch.map(AsFd::as_fd)).collect();
+    Purpose::Work { cache: cache.as_fd(), published: plain(published).collect(), writable, network }
 }

@@ -30,6 +30,7 @@ use crate::{
     limits::{BLOCKING_THREADS_MAX, TURN_ATTEMPTS_MAX, TURN_TIME_MAX},
     program::Program,
     queue::{FIRST_CLASS, LAST_CLASS, Place, Queue},
+    resolver::Resolver,
     sandbox::Events,
     scratch::Root,
     state::Work,
@@ -69,6 +70,7 @@ pub(crate) struct Setup {
     pub(crate) published: Arc<Published>,
     /// Where scratch directories are made.
     pub(crate) scratch: Option<Arc<Root>>,
+    pub(crate) resolver: Resolver,
     pub(crate) events: Events,
     /// The weights of the attempts that this worker was given and that have not ended.
     pub(crate) load: Arc<AtomicU64>,
@@ -81,8 +83,12 @@ pub(crate) fn spawn(
     setup: Setup,
     mailbox: mpsc::UnboundedReceiver<Message>,
 ) -> std::io::Result<thread::JoinHandle<()>> {
-    let runtime =
-        runtime::Builder::new_current_thread().enable_time().max_blocking_threads(BLOCKING_THREADS_MAX).build()?;
+    let mut builder = runtime::Builder::new_current_thread();
+    // Sockets are watched only where there can be some: it takes calls that other processes are refused.
+    if !matches!(setup.resolver, Resolver::None) {
+        builder.enable_io();
+    }
+    let runtime = builder.enable_time().max_blocking_threads(BLOCKING_THREADS_MAX).build()?;
     thread::Builder::new().name(name).spawn(move || {
         let mut worker = Worker::new(setup, mailbox);
         runtime.block_on(poll_fn(|cx| worker.turn(cx)));
@@ -269,8 +275,8 @@ impl Worker {
         control.follow(followed);
         let (program, work) = (Rc::clone(program), Rc::clone(work));
         let (engine, memory_max) = (&self.setup.engine, self.setup.memory_max);
-        let scratch = self.setup.scratch.clone();
-        let place = attempt::Place { engine, memory_max, scratch, shared: &self.shared };
+        let (scratch, resolver) = (self.setup.scratch.clone(), self.setup.resolver.clone());
+        let place = attempt::Place { engine, memory_max, scratch, resolver, shared: &self.shared };
         let mut attempt = Attempt::new(place, program, work, spec, Rc::clone(&control));
         let throttled = !self.throttled.is_empty() && self.throttled.remove(&id);
         for inspect in self.inspected.extract_if(.., |inspect| inspect.id == id) {

@@ -14,6 +14,9 @@ pub const WIRE_ATTRIBUTE: &str = "wire";
 /// The attribute of a node that has room for scratch directories.
 pub const SCRATCH_ATTRIBUTE: &str = "scratch";
 
+/// The attribute of a node whose guests may have network access.
+pub const NETWORK_ATTRIBUTE: &str = "network";
+
 /// One condition on a node's attributes.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Constraint {

@@ -48,12 +48,24 @@ pub struct Capabilities {
     /// Bytes of a directory that is made for each attempt and removed after it; none without them. They are a part of
     /// the memory in [`Budgets::resources`].
     pub scratch: u64,
+    /// What guests may connect to.
+    pub nets: Vec<NetGrant>,
 }
-wire_struct!(Capabilities { deterministic, scratch });
+wire_struct!(Capabilities { deterministic, scratch, nets });
+
+/// Where a guest may connect to over TCP.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct NetGrant {
+    /// A name, or an IP address.
+    pub host: String,
+    /// 1 to 65,535.
+    pub port: u32,
+}
+wire_struct!(NetGrant { host, port });
 
 impl Capabilities {
     /// Those of a guest that asks for nothing of it.
-    pub const NONE: Self = Self { deterministic: false, scratch: 0 };
+    pub const NONE: Self = Self { deterministic: false, scratch: 0, nets: Vec::new() };
 
     /// The lowest wire version of a session in which a run with them can be defined.
     #[must_use]

@@ -4,7 +4,7 @@ use alloc::{string::String, vec::Vec};
 
 use crate::{
     attempt::{AttemptEvent, Command, LARGE_LEN_MAX},
-    id::Digest,
+    id::{AttemptId, Digest},
     units::MemBytes,
     wire_enum, wire_struct,
 };
@@ -28,8 +28,10 @@ pub enum ToWorker {
     Unload(Digest),
     /// Say so once all artefacts so far are loaded.
     Sync,
+    /// The answer to [`FromWorker::Resolve`].
+    Resolved(Resolved),
 }
-wire_enum!(ToWorker { 1 => Setup(setup), 2 => Command(command), 3 => Load(digest), 4 => Unload(digest), 5 => Sync });
+wire_enum!(ToWorker { 1 => Setup(setup), 2 => Command(command), 3 => Load(digest), 4 => Unload(digest), 5 => Sync, 6 => Resolved(resolved) });
 
 /// How a worker process sets itself up.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,8 +46,10 @@ pub struct WorkerSetup {
     pub published: Vec<PublishedName>,
     /// A directory for scratch directories comes behind those.
     pub scratch: bool,
+    /// Its guests may have network access.
+    pub network: bool,
 }
-wire_struct!(WorkerSetup { threads, lanes, memory_max, published, scratch });
+wire_struct!(WorkerSetup { threads, lanes, memory_max, published, scratch, network });
 
 /// A published directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,8 +72,35 @@ pub enum FromWorker {
     Loaded(LoadedModule),
     /// The answer to [`ToWorker::Sync`].
     Synced,
+    /// Find out the addresses of what an attempt may connect to. Answered by [`ToWorker::Resolved`].
+    Resolve(AttemptId),
 }
-wire_enum!(FromWorker { 1 => Started(start), 2 => Event(event), 3 => Loaded(module), 4 => Synced });
+
+/// The addresses of what an attempt may connect to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resolved {
+    /// The attempt.
+    pub id: AttemptId,
+    /// One for each grant.
+    pub pins: Vec<Pinned>,
+    /// Why they cannot be found out, if they cannot.
+    pub error: Option<String>,
+}
+wire_struct!(Resolved { id, pins, error });
+
+/// What a name means for as long as an attempt lasts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pinned {
+    /// As it was granted.
+    pub host: String,
+    /// The port.
+    pub port: u32,
+    /// IP addresses.
+    pub addresses: Vec<String>,
+}
+wire_struct!(Pinned { host, port, addresses });
+
+wire_enum!(FromWorker { 1 => Started(start), 2 => Event(event), 3 => Loaded(module), 4 => Synced, 5 => Resolve(id) });
 
 /// How a worker process has started.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -109,7 +140,7 @@ mod tests {
     use crate::{
         attempt::{AttemptSpec, EndedAttempt},
         codec::{Reader, Wire},
-        id::{AttemptId, GrantSeq, RunId, TaskId, Term},
+        id::{GrantSeq, RunId, TaskId, Term},
         limits,
         outcome::{Failure, Outcome},
         task::{Reason, Source, Status},
@@ -144,13 +175,18 @@ mod tests {
             memory_max: MemBytes(1 << 30),
             published: vec![PublishedName { name: "x".into(), writable: true }],
             scratch: true,
+            network: true,
         };
         let digest = Digest([3; 32]);
-        let told = [ToWorker::Setup(setup), ToWorker::Load(digest), ToWorker::Unload(digest), ToWorker::Sync];
+        let id = AttemptId { task: TaskId { run: RunId(1), index: 2 }, term: Term(3), grant: GrantSeq(4) };
+        let pins = vec![Pinned { host: "a.b".into(), port: 80, addresses: vec!["1.2.3.4".into()] }];
+        let resolved = ToWorker::Resolved(Resolved { id, pins, error: Some("no".into()) });
+        let told = [ToWorker::Setup(setup), ToWorker::Load(digest), ToWorker::Unload(digest), ToWorker::Sync, resolved];
         assert!(told.iter().all(|message| again(message) == *message));
         let start = WorkerStart { error: Some("no".into()), missing: vec!["Landlock".into()] };
         let loaded = LoadedModule { digest, refused: Some("no".into()) };
-        let said = [FromWorker::Started(start), FromWorker::Loaded(loaded), FromWorker::Synced];
+        let said =
+            [FromWorker::Started(start), FromWorker::Loaded(loaded), FromWorker::Synced, FromWorker::Resolve(id)];
         assert!(said.iter().all(|message| again(message) == *message));
         let usage = WorkerUsage { memory: MemBytes(5), cpu_ns: 6 };
         assert_eq!(again(&usage), usage);

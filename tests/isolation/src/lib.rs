@@ -23,7 +23,7 @@ use weir_wire::{
     resources::Resources,
     task::{Reason, Status},
     units::{CpuMillis, Fuel, MemBytes},
-    work::{Budgets, Capabilities, DirGrant, Input, WorkSpec},
+    work::{Budgets, Capabilities, DirGrant, Input, NetGrant, WorkSpec},
 };
 
 /// Long enough for any machine; what is not there by then is a hang.
@@ -179,6 +179,13 @@ impl Guest {
     pub const fn scratch(mut self, bytes: u64) -> Self {
         self.capabilities.scratch = bytes;
         self.budgets.resources.memory.0 += bytes;
+        self
+    }
+
+    /// With leave to connect there.
+    #[must_use]
+    pub fn net(mut self, host: &str, port: u16) -> Self {
+        self.capabilities.nets.push(NetGrant { host: host.to_owned(), port: port.into() });
         self
     }
 

@@ -1,4 +1,5 @@
-//! Guests that look for the network: none is granted, so that they reach nothing, and for the machine's own services.
+//! Guests that look for the network, and for the machine's own services: without a grant they reach nothing, with one what
+//! it names.
 
 use std::net::TcpListener;
 
@@ -8,6 +9,10 @@ use weir_wire::task::{Reason, Status};
 /// A preview 2 command that opens a socket and connects it to `ADDRESS`, four bytes, and `PORT`. It fails if it is
 /// denied, and traps if it is not.
 const CONNECT: &str = r#"(component
+    (import "wasi:io/poll@0.2.0" (instance $poll
+        (export "pollable" (type $pollable (sub resource)))
+        (export "[method]pollable.block" (func (param "self" (borrow $pollable))))))
+    (alias export $poll "pollable" (type $pollable))
     (import "wasi:sockets/network@0.2.0" (instance $network
         (export "network" (type (sub resource)))
         (type $error' (enum "unknown" "access-denied" "not-supported" "invalid-argument" "out-of-memory" "timeout"
@@ -43,7 +48,11 @@ const CONNECT: &str = r#"(component
         (export "error-code" (type $error (eq $error')))
         (alias outer 1 $address (type $address'))
         (export "ip-socket-address" (type $address (eq $address')))
+        (alias outer 1 $pollable (type $pollable'))
+        (export "pollable" (type $pollable'' (eq $pollable')))
         (export "tcp-socket" (type $socket (sub resource)))
+        (export "[method]tcp-socket.subscribe"
+            (func (param "self" (borrow $socket)) (result (own $pollable''))))
         (export "[method]tcp-socket.start-connect" (func (param "self" (borrow $socket))
             (param "network" (borrow $net)) (param "remote-address" $address) (result (result (error $error)))))))
     (alias export $tcp "tcp-socket" (type $socket))
@@ -61,8 +70,12 @@ const CONNECT: &str = r#"(component
     (core func $own (canon lower (func $own "instance-network")))
     (core func $create (canon lower (func $create "create-tcp-socket") (memory $bytes)))
     (core func $connect (canon lower (func $tcp "[method]tcp-socket.start-connect") (memory $bytes)))
+    (core func $subscribe (canon lower (func $tcp "[method]tcp-socket.subscribe")))
+    (core func $block (canon lower (func $poll "[method]pollable.block")))
     (core module $code
         (import "memory" "memory" (memory 1))
+        (import "host" "subscribe" (func $subscribe (param i32) (result i32)))
+        (import "host" "block" (func $block (param i32)))
         (import "host" "own" (func $own (result i32)))
         (import "host" "create" (func $create (param i32 i32)))
         (import "host" "connect" (func $connect (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32)))
@@ -73,9 +86,12 @@ const CONNECT: &str = r#"(component
             (call $connect (i32.load (i32.const 20)) (call $own) (i32.const 0) (i32.const PORT)
                 ADDRESS (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0)
                 (i32.const 32))
-            (if (i32.eqz (i32.load8_u (i32.const 32))) (then unreachable))
+            (if (i32.eqz (i32.load8_u (i32.const 32))) (then
+                (call $block (call $subscribe (i32.load (i32.const 20))))
+                unreachable))
             (i32.ne (i32.load8_u (i32.const 33)) (i32.const 99))))
     (core instance $code (instantiate $code (with "memory" (instance $memory)) (with "host" (instance
+        (export "subscribe" (func $subscribe)) (export "block" (func $block))
         (export "own" (func $own)) (export "create" (func $create)) (export "connect" (func $connect))))))
     (func $run (result (result)) (canon lift (core func $code "run")))
     (instance $interface (export "run" (func $run)))
@@ -98,6 +114,49 @@ fn nothing_can_be_connected_to() {
         assert_eq!((end.status(), end.reason()), (Status::Failed, Some(Reason::ExitNonzero)), "{address:?}: {end:?}");
     }
     assert!(listener.accept().is_err(), "a guest has connected");
+}
+
+fn networked() -> Bench {
+    Bench::configured(|config| config.network = true)
+}
+
+/// Whether a guest that tries to connect arrives. Where it may begin to, it traps then.
+fn arrives(bench: &mut Bench, guest: &Guest, listener: &TcpListener) -> bool {
+    let end = bench.run_among_neighbours(guest);
+    assert!(matches!(end.reason(), Some(Reason::ExitNonzero | Reason::Trap)), "{end:?}");
+    listener.accept().is_ok()
+}
+
+#[test]
+fn only_what_is_granted_can_be_connected_to() {
+    let mut bench = networked();
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let to = || connect([127, 0, 0, 1], port);
+    assert!(!arrives(&mut bench, &to(), &listener), "without a grant");
+    assert!(!arrives(&mut bench, &to().net("127.0.0.1", port ^ 1), &listener), "with one for another port");
+    assert!(!arrives(&mut bench, &to().net("127.0.0.2", port), &listener), "with one for another address");
+    assert!(arrives(&mut bench, &to().net("127.0.0.2", port).net("127.0.0.1", port), &listener), "with its own");
+    // The next attempt has nothing of it.
+    assert!(!arrives(&mut bench, &to(), &listener));
+}
+
+#[test]
+fn nothing_is_connected_to_where_no_network_is_offered() {
+    let end = Bench::new().run(&connect([127, 0, 0, 1], 9).net("127.0.0.1", 9));
+    assert_eq!(end.reason(), Some(Reason::CapabilityDenied), "{end:?}");
+}
+
+#[test]
+fn a_name_that_leads_to_this_machine_is_refused() {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let mut bench = networked();
+    let end = bench.run_among_neighbours(&connect([127, 0, 0, 1], port).net("localhost", port));
+    assert_eq!(end.reason(), Some(Reason::HostError), "{end:?}");
+    let message = &end.failure().unwrap().message;
+    assert!(message.contains("\"localhost\" has no public address"), "{message}");
 }
 
 #[test]

@@ -61,6 +61,16 @@ fn a_worker_process_has_threads_and_its_directories() {
 }
 
 #[test]
+fn a_worker_process_for_the_network_connects_over_tcp_and_by_no_other_way() {
+    let attempts = attempts("network");
+    // Nobody listens there.
+    assert_eq!(attempts["tcp"], "Some(111)", "{attempts:?}");
+    for name in ["unix socket", "udp", "listen", "execve", "process", "kill"] {
+        assert!(attempts[name] == "EPERM" || (name == "listen" && attempts[name] == "EACCES"), "{name}: {attempts:?}");
+    }
+}
+
+#[test]
 fn a_compiling_process_opens_nothing() {
     let attempts = attempts("compile");
     for name in ["thread", "read published", "read artefact", "read /etc/passwd", "list /"] {

@@ -15,7 +15,7 @@ use weir_wire::{
     task::{Reason, Source, Status},
     txn::{CommitResult, Txn},
     units::{CpuMillis, Fuel, Instant, MemBytes, Now},
-    work::{Budgets, Capabilities, Input as RunInput, JobRecord, RetryPolicy, RunRecord},
+    work::{Budgets, Capabilities, Input as RunInput, JobRecord, NetGrant, RetryPolicy, RunRecord},
 };
 
 use crate::{
@@ -463,6 +463,12 @@ fn job_record(words: &Words<'_>) -> JobRecord {
         capabilities: Capabilities {
             deterministic: words.named.contains_key("deterministic"),
             scratch: words.number("scratch", 0) << 20,
+            nets: words
+                .named
+                .get("net")
+                .map(|host| NetGrant { host: (*host).to_owned(), port: 443 })
+                .into_iter()
+                .collect(),
         },
         count: 1,
         max_running: words.small("max_running", 0),

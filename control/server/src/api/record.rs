@@ -39,6 +39,7 @@ pub(super) fn record(
         capabilities: work::Capabilities {
             deterministic: spec.execution.deterministic,
             scratch: spec.resources.scratch_bytes,
+            nets: spec.nets.iter().map(net_record).collect(),
         },
         count: spec.count,
         max_running: spec.max_running.unwrap_or(0),
@@ -93,6 +94,7 @@ pub(super) fn spec(record: &JobRecord) -> JobSpec {
             scratch_bytes: record.capabilities.scratch,
         },
         dirs: record.dirs.iter().map(dir_spec).collect(),
+        nets: record.capabilities.nets.iter().map(net_spec).collect(),
         execution: execution_spec(record.execution, &record.capabilities),
         retry: spec::Retry {
             attempts: (!kind.restarts()).then_some(record.retry.attempts),
@@ -222,6 +224,14 @@ fn dir_record(dir: &spec::DirGrant) -> work::DirGrant {
     work::DirGrant { name: dir.host.clone(), guest_path: dir.guest.clone(), writable: dir.writable }
 }
 
+fn net_record(net: &spec::NetGrant) -> work::NetGrant {
+    work::NetGrant { host: net.host.clone(), port: net.port.into() }
+}
+
+fn net_spec(net: &work::NetGrant) -> spec::NetGrant {
+    spec::NetGrant { host: net.host.clone(), port: u16::try_from(net.port).unwrap_or(u16::MAX) }
+}
+
 fn dir_spec(dir: &work::DirGrant) -> spec::DirGrant {
     spec::DirGrant { host: dir.name.clone(), guest: dir.guest_path.clone(), writable: dir.writable }
 }
@@ -275,6 +285,7 @@ mod tests {
         "[execution]\nfenced = true\n[retry]\nattempts = 100",
         "[execution]\ndeterministic = true",
         "[resources]\nscratch = \"5MiB\"",
+        "[[grants.net]]\nhost = \"db.internal\"\nport = 5432\n[[grants.net]]\nhost = \"::1\"\nport = 1",
         "kind = \"service\"\ncount = 3\n[update]\nhealthy_after = \"0ms\"\n[retry]\nbackoff = \"2s..5m\"
         [execution]\nfenced = true\n[placement]\nspread = \"zone\"\nmax_per_node = 1",
         "kind = \"service\"\n[resources]\ntimeout = \"1d\"",

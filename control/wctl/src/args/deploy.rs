@@ -101,7 +101,8 @@ pub(crate) struct SpecArgs {
     /// Argument of the program (repeatable)
     #[arg(long, value_name = "ARG", allow_hyphen_values = true)]
     pub(crate) arg: Vec<String>,
-    /// Published directory: `dir:NAME:GUEST[:ro|:rw]`, read-only unless it says `rw` (repeatable)
+    /// Published directory: `dir:NAME:GUEST[:ro|:rw]`, read-only unless it says `rw`; or a place to connect to over TCP:
+    /// `net:HOST:PORT` (repeatable)
     #[arg(long, value_name = "GRANT")]
     pub(crate) grant: Vec<String>,
     /// Times that a failed attempt is tried again [default: 2; with `run` of a module: 0]

@@ -15,7 +15,7 @@ use std::{
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use weir_api::{
     ModuleKind, profile,
-    spec::{DirGrant, JobSpec, Kind, Tier},
+    spec::{DirGrant, JobSpec, Kind, NetGrant, Tier},
 };
 use weir_sandbox::{Helper, Sandbox, SandboxConfig};
 use weir_wire::{
@@ -113,6 +113,7 @@ impl Local {
             published,
             published_writable,
             scratch: scratch.clone(),
+            network: true,
             helper: Helper::this_program(),
             ..SandboxConfig::default()
         };
@@ -234,6 +235,7 @@ fn work_spec(spec: &JobSpec, module: Digest, count: u32) -> Result<WorkSpec> {
         guest_path: grant.guest.clone(),
         writable: grant.writable,
     };
+    let net = |grant: &NetGrant| work::NetGrant { host: grant.host.clone(), port: grant.port.into() };
     Ok(WorkSpec {
         run: RUN,
         namespace: "local".parse().map_err(|error| named(&error))?,
@@ -261,6 +263,7 @@ fn work_spec(spec: &JobSpec, module: Digest, count: u32) -> Result<WorkSpec> {
         capabilities: work::Capabilities {
             deterministic: spec.execution.deterministic,
             scratch: spec.resources.scratch_bytes,
+            nets: spec.nets.iter().map(net).collect(),
         },
     })
 }

@@ -95,6 +95,7 @@ impl Settings {
             grace: Span(GRACE),
             publish: self.publish.clone(),
             scratch: true,
+            network: true,
             ..weir_executor::Config::default()
         }
     }

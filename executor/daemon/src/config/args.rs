@@ -93,6 +93,9 @@ pub struct Args {
     /// Offer scratch directories to jobs; they count as memory
     #[arg(long, env = "WEIR_EXECUTOR_SCRATCH")]
     pub scratch: bool,
+    /// Let jobs connect to what they name, over TCP
+    #[arg(long, env = "WEIR_EXECUTOR_NETWORK")]
+    pub network: bool,
     /// Label for placement (repeatable)
     #[arg(long, env = "WEIR_EXECUTOR_LABEL", value_name = "KEY=VALUE", value_delimiter = ',')]
     pub label: Vec<String>,
@@ -151,6 +154,7 @@ impl Args {
         config.publish_writable.extend(writable.into_iter().map(|(name, dir)| (name, dir.into())));
         config.publish.extend(pairs("publish", &self.publish)?.into_iter().map(|(name, dir)| (name, dir.into())));
         config.scratch |= self.scratch;
+        config.network |= self.network;
         config.labels.extend(pairs("label", &self.label)?);
         Ok(())
     }

@@ -30,6 +30,7 @@ use crate::{
     confine,
     grants::Published,
     prepare::Target,
+    resolver::{Questions, Resolver},
     scratch::Root,
     threads::{self, Threads},
     walls,
@@ -70,15 +71,17 @@ fn work() -> io::Result<()> {
     let mut incoming = Incoming::with_descriptors(socket.try_clone()?);
     let (setup, cache, published, scratch) = set_up(&mut incoming)?;
     // Before there is a second thread: the others get it from this one.
-    let missing = walls::confine(&walls::around_worker(&cache, published.iter(), scratch.as_ref()))?;
+    let missing = walls::confine(&walls::around_worker(&cache, published.iter(), scratch.as_ref(), setup.network))?;
     let (events, reported) = unbounded_channel();
     let (answers, answered) = unbounded_channel();
+    let questions = setup.network.then(|| Arc::new(Questions::new(answers.clone())));
     let setup = threads::Setup {
         threads: setup.threads as usize,
         lanes: setup.lanes,
         memory_max: usize::try_from(setup.memory_max.0).map_err(io::Error::other)?,
         published,
         scratch,
+        resolver: questions.clone().map_or(Resolver::None, Resolver::Daemon),
         events,
     };
     let mut out = Outgoing::new(socket);
@@ -101,7 +104,7 @@ fn work() -> io::Result<()> {
     })?;
     // Nobody receives it only when the process is about to end.
     let _ending = answers.send(FromWorker::Started(WorkerStart { error: None, missing }));
-    obey(&mut incoming, &threads, &loads)
+    obey(&mut incoming, &threads, &loads, questions.as_deref())
 }
 
 /// Reads the first message and the directories that come with it.
@@ -117,7 +120,12 @@ fn set_up(incoming: &mut Incoming) -> io::Result<(WorkerSetup, OwnedFd, Publishe
 }
 
 /// Follows what the daemon says until it closes the socket.
-fn obey(incoming: &mut Incoming, threads: &Threads, loads: &mpsc::Sender<Load>) -> io::Result<()> {
+fn obey(
+    incoming: &mut Incoming,
+    threads: &Threads,
+    loads: &mpsc::Sender<Load>,
+    questions: Option<&Questions>,
+) -> io::Result<()> {
     let gone = |_| io::Error::other("the loading thread is gone");
     while let Some(frame) = incoming.next()? {
         let mut commands = Vec::<Command>::new();
@@ -126,6 +134,11 @@ fn obey(incoming: &mut Incoming, threads: &Threads, loads: &mpsc::Sender<Load>) 
         while reader.remaining() > 0 {
             match ToWorker::decode(&mut reader).map_err(io::Error::other)? {
                 ToWorker::Command(command) => commands.push(command),
+                ToWorker::Resolved(resolved) => {
+                    if let Some(questions) = questions {
+                        questions.answered(resolved);
+                    }
+                }
                 other @ (ToWorker::Load(_) | ToWorker::Unload(_) | ToWorker::Sync) => others.push(other),
                 ToWorker::Setup(_) => return Err(io::Error::other("a second set-up")),
             }
@@ -135,7 +148,7 @@ fn obey(incoming: &mut Incoming, threads: &Threads, loads: &mpsc::Sender<Load>) 
             let load = match other {
                 ToWorker::Load(digest) => Load::Add(digest, incoming.descriptor()?.into()),
                 ToWorker::Unload(digest) => Load::Remove(digest),
-                ToWorker::Sync | ToWorker::Setup(_) | ToWorker::Command(_) => Load::Sync,
+                ToWorker::Sync | ToWorker::Setup(_) | ToWorker::Command(_) | ToWorker::Resolved(_) => Load::Sync,
             };
             loads.send(load).map_err(gone)?;
         }

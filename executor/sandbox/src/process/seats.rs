@@ -5,6 +5,7 @@ use std::{
     fs::File,
     io,
     net::Shutdown,
+    ops::Range,
     os::{
         fd::{AsFd, OwnedFd},
         unix::net::UnixStream,
@@ -13,6 +14,7 @@ use std::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
         mpsc::{Sender, SyncSender},
     },
+    thread,
     time::Duration,
 };
 
@@ -21,12 +23,12 @@ use weir_wire::{
     id::{AttemptId, Digest, RunId},
     task::Status,
     work::WorkSpec,
-    worker::{ToWorker, WorkerSetup, WorkerUsage},
+    worker::{Pinned, Resolved, ToWorker, WorkerSetup, WorkerUsage},
 };
 
 use super::held::Held;
 use crate::{
-    attempt::not_run, cache::Artefact, grants::Published, prepare::Order, sandbox::Events, scratch::Root,
+    attempt::not_run, cache::Artefact, grants::Published, network, prepare::Order, sandbox::Events, scratch::Root,
     usage::Counters, verdict,
 };
 
@@ -72,6 +74,8 @@ struct Seat {
     /// Everything that a new process is told is loaded there.
     ready: bool,
     attempts: HashMap<AttemptId, Held>,
+    /// Those whose addresses are being found out.
+    resolving: BTreeSet<AttemptId>,
     /// The weights of `attempts`.
     load: u64,
     /// What the process is told once it is ready.
@@ -98,6 +102,48 @@ impl Seats {
         Self { books, stop: Condvar::new(), counters, setups, given, events, orders }
     }
 
+    /// The seats of processes for guests with network access.
+    pub(super) fn networked(&self) -> Range<usize> {
+        let first = self.setups.iter().position(|setup| setup.network).unwrap_or(self.setups.len());
+        first..self.setups.len()
+    }
+
+    /// The seats among which an attempt may go. Where there is no network, any process will say so.
+    fn group(&self, networked: bool) -> Range<usize> {
+        let network = self.networked();
+        if networked && !network.is_empty() { network } else { 0..network.start }
+    }
+
+    /// Finds out what an attempt may connect to, on a thread of its own, and tells its process. Of one that has ended
+    /// meanwhile, nobody waits for the answer.
+    ///
+    /// # Errors
+    /// The process asks twice at a time.
+    pub(super) fn resolve(this: &Arc<Self>, index: usize, id: AttemptId) -> Result<(), String> {
+        let mut books = this.books();
+        let known = books.seats[index].attempts.contains_key(&id);
+        let nets = books.runs.get(&id.task.run).filter(|_| known).map(|work| work.capabilities.nets.clone());
+        let Some(nets) = nets else { return Ok(()) };
+        if !books.seats[index].resolving.insert(id) {
+            return Err("it asked twice".to_owned());
+        }
+        drop(books);
+        let seats = Arc::clone(this);
+        let work = move || seats.resolved(index, id, network::resolve(&nets));
+        if let Err(error) = thread::Builder::new().name("weir-resolve".to_owned()).spawn(work) {
+            this.resolved(index, id, Err(format!("no thread to look names up: {error}")));
+        }
+        Ok(())
+    }
+
+    fn resolved(&self, index: usize, id: AttemptId, found: Result<Vec<Pinned>, String>) {
+        let error = found.as_ref().err().cloned();
+        let resolved = Resolved { id, pins: found.unwrap_or_default(), error };
+        let seat = &mut self.books().seats[index];
+        seat.resolving.remove(&id);
+        seat.send(vec![ToWorker::Resolved(resolved)], Vec::new());
+    }
+
     fn books(&self) -> MutexGuard<'_, Books> {
         self.books.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -117,10 +163,11 @@ impl Seats {
         for command in commands {
             match command {
                 Command::Start(ref spec) => {
-                    let budgets = books.runs.get(&spec.id.task.run).map(|work| work.budgets);
-                    let weight = budgets.map_or(1, |budgets| budgets.resources.cpu.0);
-                    let output = budgets.map_or(0, |budgets| budgets.output);
-                    let index = books.choose();
+                    let run = books.runs.get(&spec.id.task.run);
+                    let weight = run.map_or(1, |work| work.budgets.resources.cpu.0);
+                    let output = run.map_or(0, |work| work.budgets.output);
+                    let networked = run.is_some_and(|work| !work.capabilities.nets.is_empty());
+                    let index = books.choose(self.group(networked));
                     let seat = &mut books.seats[index];
                     seat.load = seat.load.saturating_add(u64::from(weight));
                     seat.attempts.insert(spec.id, Held::new(weight, output, seat.ready));
@@ -310,9 +357,9 @@ impl Seats {
 }
 
 impl Books {
-    /// The seat with the least CPU promised to its attempts, among those that can begin at once if there are any.
-    fn choose(&self) -> usize {
-        let ranked = self.seats.iter().enumerate().map(|(index, seat)| ((!seat.ready, seat.load), index));
+    /// The seat of a group with the least CPU promised to its attempts, among those that can begin at once if there are any.
+    fn choose(&self, group: Range<usize>) -> usize {
+        let ranked = group.map(|index| ((!self.seats[index].ready, self.seats[index].load), index));
         ranked.min().map_or(0, |(_, index)| index)
     }
 

@@ -57,7 +57,7 @@ pub(super) fn spawn(
     seats: Arc<Seats>,
     index: usize,
     program: (PathBuf, Vec<OsString>),
-    started: Sender<Result<(), String>>,
+    started: Option<Sender<Result<(), String>>>,
 ) -> io::Result<JoinHandle<()>> {
     let supervisor = Supervisor { seats, index, program };
     thread::Builder::new().name(format!("weir-process-{index}")).spawn(move || supervisor.run(started))
@@ -70,8 +70,8 @@ struct Supervisor {
 }
 
 impl Supervisor {
-    fn run(&self, started: Sender<Result<(), String>>) {
-        let mut first = Some(started);
+    fn run(&self, started: Option<Sender<Result<(), String>>>) {
+        let mut first = started;
         let mut backoff = BACKOFF.0;
         loop {
             let (began, mut up) = (Instant::now(), false);
@@ -168,6 +168,7 @@ impl Supervisor {
                 }
                 FromWorker::Loaded(module) => self.seats.order(Order::Loaded(self.index, module)),
                 FromWorker::Synced => self.seats.ready(self.index),
+                FromWorker::Resolve(id) => Seats::resolve(&self.seats, self.index, id)?,
             }
         }
         self.seats.reported(self.index, usage, events)

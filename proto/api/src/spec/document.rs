@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{Affinity, After, Cron, DirGrant, JobSpec, ModuleRef, Placement};
+use super::{Affinity, After, Cron, DirGrant, JobSpec, ModuleRef, NetGrant, Placement};
 use crate::units::{format_duration_ms, format_size};
 
 /// A job spec as data.
@@ -125,6 +125,18 @@ pub struct ResourcesDocument {
 pub struct GrantsDocument {
     /// Published directories.
     pub dir: Vec<DirDocument>,
+    /// Where it may connect to.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub net: Vec<NetDocument>,
+}
+
+/// One entry of `grants.net`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct NetDocument {
+    /// A name or an IP address.
+    pub host: String,
+    /// The port.
+    pub port: u16,
 }
 
 /// One entry of `grants.dir`.
@@ -206,7 +218,10 @@ impl From<&JobSpec> for Document {
                 output: format_size(spec.resources.output_bytes),
                 scratch: (spec.resources.scratch_bytes > 0).then(|| format_size(spec.resources.scratch_bytes)),
             },
-            grants: GrantsDocument { dir: spec.dirs.iter().map(dir).collect() },
+            grants: GrantsDocument {
+                dir: spec.dirs.iter().map(dir).collect(),
+                net: spec.nets.iter().map(net).collect(),
+            },
             execution: ExecutionDocument {
                 mode: spec.execution.mode.to_string(),
                 on_disconnect: spec.execution.on_disconnect.to_string(),
@@ -258,6 +273,10 @@ fn cron(cron: &Cron) -> CronDocument {
         overlap: cron.overlap.to_string(),
         start_deadline: format_duration_ms(cron.start_deadline_ms),
     }
+}
+
+fn net(net: &NetGrant) -> NetDocument {
+    NetDocument { host: net.host.clone(), port: net.port }
 }
 
 fn dir(dir: &DirGrant) -> DirDocument {

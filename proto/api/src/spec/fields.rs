@@ -24,6 +24,33 @@ pub fn check_name(name: &str) -> Result<(), String> {
     }
 }
 
+pub(super) const HOST_ALLOWED: &str = "a host name, or an IP address that is one machine's";
+
+/// Checks where a guest may connect to.
+pub(super) fn check_host(host: &str) -> Result<(), String> {
+    use std::net::IpAddr;
+    let label = |label: &str| {
+        let inner = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'_');
+        (1..=63).contains(&label.len()) && label.bytes().all(inner)
+    };
+    match host.parse::<IpAddr>().map(|address| address.to_canonical()) {
+        Ok(IpAddr::V4(v4)) if v4.is_unspecified() || v4.is_multicast() || v4.is_broadcast() => {
+            Err(format!("`{host}` is the address of no machine"))
+        }
+        Ok(IpAddr::V6(v6)) if v6.is_unspecified() || v6.is_multicast() => {
+            Err(format!("`{host}` is the address of no machine"))
+        }
+        Ok(_) => Ok(()),
+        // What ends with a number is an address to some programs, and none to others.
+        Err(_) if host.len() <= 253 && host.split('.').all(label) && !ends_with_number(host) => Ok(()),
+        Err(_) => Err(format!("`{}` is no name and no address", host.escape_debug())),
+    }
+}
+
+fn ends_with_number(host: &str) -> bool {
+    host.rsplit('.').next().is_some_and(|last| last.bytes().all(|c| c.is_ascii_digit()))
+}
+
 /// Checks that a text is a digest in canonical form.
 ///
 /// # Errors

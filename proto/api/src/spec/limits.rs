@@ -48,6 +48,10 @@ pub const ENV_MAX: usize = 256;
 pub const ARGS_AND_ENV_BYTES_MAX: usize = 64 << 10;
 /// Granted directories.
 pub const DIRS_MAX: usize = 16;
+/// Places that a guest may connect to.
+pub const NETS_MAX: usize = 16;
+/// Their ports.
+pub const PORT: RangeInclusive<u64> = 1..=65_535;
 /// Placement constraints.
 pub const CONSTRAINTS_MAX: usize = 32;
 /// Wishes about nodes.

@@ -20,13 +20,13 @@ pub use constraint::{Comparison, Constraint, Operator};
 pub use diff::Change;
 pub use document::{
     AffinityDocument, AfterDocument, CronDocument, DirDocument, Document, ExecutionDocument, GrantsDocument,
-    JobDocument, PlacementDocument, ResourcesDocument, RetryDocument, UpdateDocument,
+    JobDocument, NetDocument, PlacementDocument, ResourcesDocument, RetryDocument, UpdateDocument,
 };
 pub use error::{Invalid, Problem};
 pub use fields::{check_digest, check_name};
 pub use model::{
-    Affinity, After, Cron, DirGrant, Execution, Kind, Mode, ModuleRef, OnDisconnect, Overlap, Placement, Resources,
-    Retry, Tier, Update, When,
+    Affinity, After, Cron, DirGrant, Execution, Kind, Mode, ModuleRef, NetGrant, OnDisconnect, Overlap, Placement,
+    Resources, Retry, Tier, Update, When,
 };
 
 use std::collections::BTreeMap;
@@ -70,6 +70,8 @@ pub struct JobSpec {
     pub resources: Resources,
     /// The published directories that the guest sees.
     pub dirs: Vec<DirGrant>,
+    /// Where the guest may connect to.
+    pub nets: Vec<NetGrant>,
     /// How often and under which fence attempts execute.
     pub execution: Execution,
     /// When and how often an ended attempt is tried again.

@@ -161,6 +161,15 @@ pub struct DirGrant {
     pub writable: bool,
 }
 
+/// Where the guest may connect to over TCP.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NetGrant {
+    /// A name or an IP address.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+}
+
 /// How often and under which fence attempts execute.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Execution {

@@ -47,12 +47,6 @@ impl<'a> Section<'a> {
         self.problems.push(Problem::new(path, reason, Some(allowed.into())));
     }
 
-    pub(super) fn refuse_unsupported(&mut self, key: &str, what: &str, allowed: &str) {
-        let path = self.path_of(key);
-        let reason = format!("{what} is not supported by this version");
-        self.problems.push(Problem { path, reason, allowed: Some(allowed.to_owned()), unsupported: true });
-    }
-
     /// The list that problems go to, for a table inside this one.
     pub(super) fn problems(&mut self) -> &mut Vec<Problem> {
         self.problems

@@ -155,11 +155,12 @@ fn a_directory_is_writable_only_where_that_is_said() {
 }
 
 #[test]
-fn later_features_are_refused_and_not_ignored() {
-    let invalid = JobSpec::from_toml(&toml("[[grants.net]]\nhost = \"example.org\"")).unwrap_err();
-    assert_eq!(invalid.problems[0].path, "grants.net");
-    assert!(invalid.problems[0].reason.contains("not supported by this version"), "{invalid}");
-    assert_eq!(invalid.code(), crate::Code::Unsupported);
+fn places_to_connect_to_are_read() {
+    let text = "[[grants.net]]\nhost = \"DB.internal\"\nport = 5432\n[[grants.net]]\nhost = \"fd00::1\"\nport = 1";
+    let spec = JobSpec::from_toml(&toml(text)).unwrap();
+    let nets: Vec<_> = spec.nets.iter().map(|net| (net.host.as_str(), net.port)).collect();
+    assert_eq!(nets, [("db.internal", 5432), ("fd00::1", 1)]);
+    assert_eq!(JobSpec::from_document(&spec.to_document()).unwrap(), spec);
 }
 
 #[test]

@@ -23,7 +23,7 @@ use weir_wire::{
     resources::Resources,
     task::{Reason, Source, Status},
     units::{CpuMillis, Fuel, MemBytes},
-    work::{Budgets, Capabilities, DirGrant, Input, WorkSpec},
+    work::{Budgets, Capabilities, DirGrant, Input, NetGrant, WorkSpec},
 };
 
 use crate::cases::{Case, document};
@@ -76,8 +76,9 @@ pub(crate) fn dirs() -> Vec<DirGrant> {
     vec![DirGrant { name: text("corpus"), guest_path: text("/data"), writable: true }]
 }
 
-pub(crate) const fn capabilities() -> Capabilities {
-    Capabilities { deterministic: true, scratch: 1 << 20 }
+pub(crate) fn capabilities() -> Capabilities {
+    let nets = vec![NetGrant { host: text("db.internal"), port: 5432 }];
+    Capabilities { deterministic: true, scratch: 1 << 20, nets }
 }
 
 fn work() -> WorkSpec {

@@ -7,7 +7,7 @@
 use std::{
     fs::{self, File},
     io::{self, Read, Write},
-    net::TcpStream,
+    net::{TcpListener, TcpStream, UdpSocket},
     os::{fd::AsFd, unix::net::UnixStream},
     path::Path,
     process::{Command, ExitCode},
@@ -54,7 +54,12 @@ fn confined(purpose: &str, dir: &Path) {
     let open = [&cache, &published].map(|dir| File::open(dir).expect("a directory"));
     let purpose = match purpose {
         "compile" => Purpose::Compile,
-        _ => Purpose::Work { cache: open[0].as_fd(), published: vec![open[1].as_fd()], writable: Vec::new() },
+        _ => Purpose::Work {
+            cache: open[0].as_fd(),
+            published: vec![open[1].as_fd()],
+            writable: Vec::new(),
+            network: purpose == "network",
+        },
     };
     let missing = weir_sandbox::confine(&purpose).expect("confined");
     writeln!(io::stdout(), "missing: {}", missing.join("; ")).expect("printed");
@@ -73,6 +78,8 @@ fn confined(purpose: &str, dir: &Path) {
     say("thread", thread::Builder::new().spawn(|| {}).map(|thread| thread.join().expect("no panic")));
     say("process", Command::new("/bin/true").spawn().map(drop));
     say("tcp", TcpStream::connect("127.0.0.1:9").map(drop));
+    say("udp", UdpSocket::bind("127.0.0.1:0").map(drop));
+    say("listen", TcpListener::bind("127.0.0.1:0").map(drop));
     say("unix socket", UnixStream::connect("/nowhere").map(drop));
     say("read published", fs::read(published.join("file")).map(drop));
     say("list published", fs::read_dir(&published).map(drop));

@@ -51,7 +51,7 @@ PUT /v1/namespaces/default/jobs/j | {"job": {"name": "j", "module": "ABSENT"}} |
 PUT /v1/namespaces/default/jobs/j | {"job": {"name": "j", "module": "MODULE", "kind": "srevice"}} | 422 invalid_spec job.kind
 PUT /v1/namespaces/default/jobs/j | {"job": {"name": "j", "module": "MODULE", "kind": "cron"}} | 422 invalid_spec cron
 PUT /v1/namespaces/default/jobs/j | {"job": {"name": "j", "module": "MODULE", "after": ["j"]}} | 422 invalid_spec itself
-PUT /v1/namespaces/default/jobs/j | {"job": {"name": "j", "module": "MODULE"}, "grants": {"net": []}} | 422 unsupported grants.net
+PUT /v1/namespaces/default/jobs/j | {"job": {"name": "j", "module": "MODULE"}, "grants": {"net": [{"host": "a.b"}]}} | 422 invalid_spec grants.net[0].port
 POST RUNS | {} | 400 invalid_request job
 POST RUNS | {"job": "known", "cuont": 2} | 400 invalid_request cuont
 POST RUNS | {"job": "unknown"} | 404 not_found no job

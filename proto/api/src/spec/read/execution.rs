@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::narrow;
 use crate::{
     spec::{
-        DirGrant, Execution, Kind, Mode, OnDisconnect, Problem, Resources, Retry, defaults, limits,
+        DirGrant, Execution, Kind, Mode, NetGrant, OnDisconnect, Problem, Resources, Retry, defaults, limits,
         section::{NUMBER, Section},
     },
     units,
@@ -41,11 +41,20 @@ pub(super) fn read(value: Option<Value>, kind: Option<Kind>, problems: &mut Vec<
 }
 
 /// Refuses what would let a guest see more than its inputs.
-pub(super) fn check_deterministic(dirs: &[DirGrant], resources: &Resources, problems: &mut Vec<Problem>) {
+pub(super) fn check_deterministic(
+    dirs: &[DirGrant],
+    nets: &[NetGrant],
+    resources: &Resources,
+    problems: &mut Vec<Problem>,
+) {
     const KEY: &str = "execution.deterministic";
     if let Some((at, dir)) = dirs.iter().enumerate().find(|(_, dir)| dir.writable) {
         let reason = format!("is true, but grants.dir[{at}] lets `{}` be changed, and so seen changed", dir.host);
         problems.push(Problem::new(KEY, reason, Some("directories with `mode = \"ro\"`".to_owned())));
+    }
+    if !nets.is_empty() {
+        let reason = "is true, but grants.net[0] lets it hear from elsewhere";
+        problems.push(Problem::new(KEY, reason, Some("no `grants.net`".to_owned())));
     }
     if resources.scratch_bytes > 0 {
         let reason = "is true, but files in a scratch directory have real times and numbers";

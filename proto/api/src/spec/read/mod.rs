@@ -8,8 +8,8 @@ mod placement;
 use serde_json::Value;
 
 use super::{
-    Cron, DirGrant, Invalid, JobSpec, Kind, Overlap, Problem, Resources, Update, defaults,
-    fields::{NAME_ALLOWED, check_guest_path, check_name},
+    Cron, DirGrant, Invalid, JobSpec, Kind, NetGrant, Overlap, Problem, Resources, Update, defaults,
+    fields::{HOST_ALLOWED, NAME_ALLOWED, check_guest_path, check_host, check_name},
     limits,
     section::{CPU, DURATION, NUMBER, SIZE, Section},
 };
@@ -34,10 +34,10 @@ pub(super) fn job_spec(value: &Value) -> Result<JobSpec, Invalid> {
     let cron = read_cron(cron, kind, &mut problems);
     let update = read_update(update, kind, &mut problems);
     let resources = read_resources(resources, kind, &mut problems);
-    let dirs = read_grants(grants, &mut problems);
+    let (dirs, nets) = read_grants(grants, &mut problems);
     let execution = execution::read(execution, kind, &mut problems);
     if execution.deterministic {
-        execution::check_deterministic(&dirs, &resources, &mut problems);
+        execution::check_deterministic(&dirs, &nets, &resources, &mut problems);
     }
     if resources.scratch_bytes > 0 {
         check_scratch(&dirs, &mut problems);
@@ -63,6 +63,7 @@ pub(super) fn job_spec(value: &Value) -> Result<JobSpec, Invalid> {
             update,
             resources,
             dirs,
+            nets,
             execution,
             retry,
             placement,
@@ -145,13 +146,32 @@ fn read_timeout(section: &mut Section<'_>, kind: Option<Kind>) -> Option<u64> {
     None
 }
 
-fn read_grants(value: Option<Value>, problems: &mut Vec<Problem>) -> Vec<DirGrant> {
+fn read_grants(value: Option<Value>, problems: &mut Vec<Problem>) -> (Vec<DirGrant>, Vec<NetGrant>) {
     let mut section = Section::open("grants", value, problems);
     let dirs = section.array("dir", limits::DIRS_MAX);
-    if section.take("net").is_some() {
-        section.refuse_unsupported("net", "network access", "no `grants.net`");
-    }
+    let nets = section.array("net", limits::NETS_MAX);
     section.finish();
+    (read_dirs(dirs, problems), read_nets(nets, problems))
+}
+
+fn read_nets(nets: Vec<Value>, problems: &mut Vec<Problem>) -> Vec<NetGrant> {
+    let mut grants: Vec<NetGrant> = Vec::new();
+    for (i, value) in nets.into_iter().enumerate() {
+        let mut entry = Section::open(&format!("grants.net[{i}]"), Some(value), problems);
+        let host = entry.required("host", HOST_ALLOWED, check_host);
+        if !entry.has("port") {
+            entry.refuse("port", "is missing", "1 to 65535");
+        }
+        let port = narrow(entry.quantity("port", NUMBER, limits::PORT));
+        entry.finish();
+        if let (Some(host), Some(port)) = (host, port) {
+            grants.push(NetGrant { host: host.to_ascii_lowercase(), port });
+        }
+    }
+    grants
+}
+
+fn read_dirs(dirs: Vec<Value>, problems: &mut Vec<Problem>) -> Vec<DirGrant> {
     let mut grants: Vec<DirGrant> = Vec::new();
     for (i, value) in dirs.into_iter().enumerate() {
         let mut entry = Section::open(&format!("grants.dir[{i}]"), Some(value), problems);

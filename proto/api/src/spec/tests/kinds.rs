@@ -74,6 +74,9 @@ count = 3
 tier = "production"
 [update]
 healthy_after = "0ms"
+[[grants.net]]
+host = "db.internal"
+port = 5432
 [execution]
 fenced = true
 [retry]
@@ -194,6 +197,16 @@ const CONTRADICTIONS: &[(&str, &str, &str)] = &[
         "where the scratch directory is",
     ),
     ("[resources]\nscratch = \"1MiB\"\n[execution]\ndeterministic = true", "execution.deterministic", "real times"),
+    ("[[grants.net]]\nhost = \"a.b\"", "grants.net[0].port", "is missing"),
+    ("[[grants.net]]\nhost = \"a.b\"\nport = 65536", "grants.net[0].port", "out of range"),
+    ("[[grants.net]]\nhost = \"a b\"\nport = 1", "grants.net[0].host", "no name and no address"),
+    ("[[grants.net]]\nhost = \"127.1\"\nport = 1", "grants.net[0].host", "no name and no address"),
+    ("[[grants.net]]\nhost = \"0.0.0.0\"\nport = 1", "grants.net[0].host", "the address of no machine"),
+    (
+        "[[grants.net]]\nhost = \"a.b\"\nport = 1\n[execution]\ndeterministic = true",
+        "execution.deterministic",
+        "hear from elsewhere",
+    ),
     ("kind = \"system\"\n[execution]\ndeterministic = true", "execution.deterministic", "does not apply to a system"),
     (
         "[execution]\ndeterministic = true\n[[grants.dir]]\nhost = \"c\"\nguest = \"/c\"\nmode = \"rw\"",
