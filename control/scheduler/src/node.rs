@@ -136,8 +136,6 @@ pub(crate) struct Node {
     /// Fuel for each second of CPU time of its attempts, once it has said so.
     pub(crate) fuel_per_s: Option<u64>,
     pub(crate) version: String,
-    /// The wire version of its session.
-    pub(crate) wire: u32,
     pub(crate) attributes: Vec<(String, String)>,
     pub(crate) capacity: Resources,
     pub(crate) lanes_max: u32,
@@ -189,7 +187,6 @@ impl Node {
             wire: WIRE_MIN,
             fuel_per_s: None,
             version: String::new(),
-            wire: 0,
             attributes: Vec::new(),
             capacity: NOTHING,
             lanes_max: 0,
@@ -237,7 +234,6 @@ impl Node {
         self.lost = false;
         self.ops.begin_session();
         self.boot = hello.boot;
-        self.wire = hello.wire_max.min(WIRE_MAX);
         self.version.clone_from(&hello.version);
         self.attributes.clone_from(&hello.attributes);
         self.wire = hello.wire_max.min(WIRE_MAX);

@@ -92,10 +92,7 @@ mod tests {
             ("computes".to_owned(), "fuel 2 M, cpu 1.5 ms, memory 64 KiB, wall 0 µs".to_owned())
         );
         let live = TaskLive { fuel_max: Some(10_000_000), ..live };
-        assert_eq!(
-            fuel_left(&live).as_deref(),
-            Some("8 M of 10 M (80 %), about 6 ms of CPU time at its pace so far")
-        );
+        assert_eq!(fuel_left(&live).as_deref(), Some("8 M of 10 M (80 %), about 6 ms of CPU time at its pace so far"));
         let host_call = Some(LiveCall { name: None, for_us: 2_000_000 });
         let live = TaskLive { host_call, ..TaskLive::default() };
         assert_eq!(doing(&live), "waits in a host call, most likely of a file, for 2 s");
