@@ -6,7 +6,7 @@ mod setting;
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
-use weir_sandbox::Helper;
+use weir_sandbox::{Helper, NetworkPolicy};
 use weir_wire::limits::NODE_ATTRIBUTES_MAX;
 
 pub use args::Args;
@@ -78,8 +78,8 @@ pub struct Config {
     pub publish_writable: BTreeMap<String, PathBuf>,
     /// Whether jobs may have scratch directories, below `data_dir`; they count as memory. Default `false`.
     pub scratch: bool,
-    /// Whether jobs may connect to what they name, over TCP. Default `false`.
-    pub network: bool,
+    /// Where jobs may connect over TCP, if they name it: `public`, addresses, prefixes. Default: nowhere.
+    pub network: Vec<String>,
     /// Labels for placement, over the facts that are found out (arch, os, cpus, kernel, hostname, version).
     pub labels: BTreeMap<String, String>,
 }
@@ -110,7 +110,7 @@ impl Default for Config {
             publish: BTreeMap::new(),
             publish_writable: BTreeMap::new(),
             scratch: false,
-            network: false,
+            network: Vec::new(),
             labels: BTreeMap::new(),
         }
     }
@@ -180,6 +180,7 @@ impl Config {
         if let Some(bad) = self.control.iter().find(addr) {
             return Err(Problem { key: "control".to_owned(), why: format!("{bad:?} is not host:port") });
         }
+        self.network_policy()?;
         let published = self.publish.keys().map(|name| ("publish", name));
         let writable = self.publish_writable.keys().map(|name| ("publish_writable", name));
         let names = published.chain(writable).chain(self.labels.keys().map(|name| ("labels", name)));
@@ -190,6 +191,14 @@ impl Config {
             }
         }
         Ok(())
+    }
+
+    /// Where guests may connect.
+    ///
+    /// # Errors
+    /// An entry of `network` that is none.
+    pub fn network_policy(&self) -> Result<NetworkPolicy, Problem> {
+        NetworkPolicy::parse(&self.network).map_err(|why| Problem { key: "network".to_owned(), why })
     }
 
     /// The configuration as a file would say it.

@@ -40,7 +40,7 @@ pub(crate) fn attributes(config: &Config) -> Vec<(String, String)> {
     if config.scratch {
         attributes.insert("scratch".to_owned(), "yes".to_owned());
     }
-    if config.network {
+    if !config.network.is_empty() {
         attributes.insert("network".to_owned(), "yes".to_owned());
     }
     attributes.extend(config.labels.clone());

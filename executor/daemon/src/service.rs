@@ -123,7 +123,8 @@ fn sandbox_config(config: &Config, data: &DataDir, agent: &AgentConfig) -> Sandb
         cache_bytes_max: config.compile_cache.0,
         published: config.publish.clone(),
         published_writable: config.publish_writable.clone(),
-        network: config.network,
+        // Checked when the settings were read.
+        network: config.network_policy().unwrap_or_default(),
         scratch: config.scratch.then(|| data.scratch()),
         isolation: match config.isolation {
             Isolation::InProcess => weir_sandbox::Isolation::InProcess,

@@ -38,7 +38,7 @@ use crate::{
     scratch::{Root, Scratch},
     state::{State, Work},
     usage::Counters,
-    verdict::{self, Circumstances, End, Unresolved, Verdict},
+    verdict::{self, Circumstances, End, Verdict},
     virtual_time::VirtualClock,
 };
 
@@ -415,7 +415,7 @@ async fn run(engine: Engine, mut job: Job, shown: (Arc<Capture>, Arc<Probe>), co
         let guest = pin!(async {
             if let Some(pins) = store.data().pins.clone() {
                 let found = job.resolver.resolve(job.spec.id, &job.work.spec.capabilities.nets).await;
-                pins.set(found.map_err(|why| wasmtime::Error::new(Unresolved(why)))?);
+                pins.set(found.map_err(wasmtime::Error::new)?);
             }
             job.program.run(&mut store, &job.spec.payload).await
         });

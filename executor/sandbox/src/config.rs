@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::PathBuf, thread};
 
 use weir_wire::units::MemBytes;
 
-use crate::{compile::CompileLimits, helper::Helper};
+use crate::{compile::CompileLimits, helper::Helper, network_policy::NetworkPolicy};
 
 /// Where guests run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,8 +46,8 @@ pub struct SandboxConfig {
     pub published_writable: BTreeMap<String, PathBuf>,
     /// Where scratch directories are made; created if missing, and emptied at the start. Default: there are none.
     pub scratch: Option<PathBuf>,
-    /// Whether guests may connect to what their jobs name. Default: no.
-    pub network: bool,
+    /// Where guests may connect, if their jobs name it. Default: nowhere.
+    pub network: NetworkPolicy,
 }
 
 impl Default for SandboxConfig {
@@ -65,7 +65,7 @@ impl Default for SandboxConfig {
             published: BTreeMap::new(),
             published_writable: BTreeMap::new(),
             scratch: None,
-            network: false,
+            network: NetworkPolicy::default(),
         }
     }
 }

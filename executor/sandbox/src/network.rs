@@ -5,7 +5,7 @@
 
 use std::{
     io,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs},
+    net::{IpAddr, SocketAddr, ToSocketAddrs},
     pin::Pin,
     sync::{Arc, OnceLock},
 };
@@ -24,7 +24,7 @@ use wasmtime_wasi::{
 };
 use weir_wire::{work::NetGrant, worker::Pinned};
 
-use crate::state::State;
+use crate::{network_policy::NetworkPolicy, state::State, verdict::Unresolved};
 
 /// Most addresses of one name.
 const ADDRESSES_MAX: usize = 16;
@@ -76,62 +76,29 @@ impl Pins {
 /// Resolves what a job names; it may wait for a name server.
 ///
 /// # Errors
-/// A name that has no address which may be connected to, for people.
-pub(crate) fn resolve(grants: &[NetGrant]) -> Result<Vec<Pinned>, String> {
-    grants
-        .iter()
-        .map(|grant| pinned(grant, |host| Ok((host, 0).to_socket_addrs()?.map(|found| found.ip()).collect())))
-        .collect()
+/// What has no address, or none that the policy allows.
+pub(crate) fn resolve(grants: &[NetGrant], policy: &NetworkPolicy) -> Result<Vec<Pinned>, Unresolved> {
+    let look_up = |host: &str| Ok((host, 0).to_socket_addrs()?.map(|found| found.ip()).collect());
+    grants.iter().map(|grant| pinned(grant, policy, look_up)).collect()
 }
 
-fn pinned(grant: &NetGrant, look_up: impl Fn(&str) -> io::Result<Vec<IpAddr>>) -> Result<Pinned, String> {
+fn pinned(
+    grant: &NetGrant,
+    policy: &NetworkPolicy,
+    look_up: impl Fn(&str) -> io::Result<Vec<IpAddr>>,
+) -> Result<Pinned, Unresolved> {
     let host = grant.host.as_str();
-    let found: Vec<IpAddr> = match host.parse::<IpAddr>() {
-        Ok(literal) => vec![literal.to_canonical()],
-        Err(_) => {
-            let found = look_up(host).map_err(|error| format!("cannot resolve {host:?}: {error}"))?;
-            let allowed = found.iter().map(IpAddr::to_canonical).filter(|address| is_public(*address));
-            allowed.take(ADDRESSES_MAX).collect()
-        }
-    };
-    if found.is_empty() {
-        return Err(format!("{host:?} has no public address; name others by the address itself"));
+    let found = host.parse::<IpAddr>().map_or_else(|_| look_up(host), |literal| Ok(vec![literal]));
+    let found =
+        found.map_err(|error| Unresolved { why: format!("cannot resolve {host:?}: {error}"), denied: false })?;
+    let allowed = found.iter().map(IpAddr::to_canonical).filter(|address| policy.allows(*address));
+    let addresses: Vec<String> = allowed.take(ADDRESSES_MAX).map(|address| address.to_string()).collect();
+    if addresses.is_empty() {
+        let why =
+            format!("this node lets no guest connect to {host:?}: its operator lists what it allows in `network`");
+        return Err(Unresolved { why, denied: true });
     }
-    let addresses = found.iter().map(ToString::to_string).collect();
     Ok(Pinned { host: host.to_owned(), port: grant.port, addresses })
-}
-
-/// Whether a name may lead there: not to this machine, its link, its metadata, private networks, or many at once.
-fn is_public(address: IpAddr) -> bool {
-    match address {
-        IpAddr::V4(v4) => is_public_v4(v4),
-        IpAddr::V6(v6) => is_public_v6(v6),
-    }
-}
-
-fn is_public_v4(address: Ipv4Addr) -> bool {
-    let [a, b, c, _] = address.octets();
-    let special = address.is_unspecified()
-        || address.is_loopback()
-        || address.is_private()
-        || address.is_link_local()
-        || address.is_documentation()
-        || address.is_multicast()
-        || address.is_broadcast();
-    // "This network", shared by carriers, protocol assignments, benchmarks, reserved.
-    !(special
-        || a == 0
-        || (a == 100 && b & 0xc0 == 64)
-        || (a == 192 && b == 0 && c == 0)
-        || (a == 198 && b & 0xfe == 18)
-        || a >= 240)
-}
-
-fn is_public_v6(address: Ipv6Addr) -> bool {
-    let first = address.segments()[0];
-    // Only global unicast, without documentation, and without what leads to an IPv4 address through a relay.
-    let relayed = first == 0x2002 || address.segments()[..2] == [0x2001, 0];
-    first & 0xe000 == 0x2000 && !relayed && address.segments()[..2] != [0x2001, 0xdb8]
 }
 
 /// Has names answered from the pins.
@@ -205,36 +172,19 @@ mod tests {
     }
 
     #[test]
-    fn names_lead_to_public_addresses_only() {
-        let cases = [
-            ("8.8.8.8", true),
-            ("2606:4700::1111", true),
-            ("0.0.0.0", false),
-            ("127.0.0.1", false),
-            ("10.1.2.3", false),
-            ("172.16.0.1", false),
-            ("192.168.1.1", false),
-            ("169.254.169.254", false),
-            ("100.64.0.1", false),
-            ("192.0.0.1", false),
-            ("198.18.0.1", false),
-            ("224.0.0.1", false),
-            ("255.255.255.255", false),
-            ("::", false),
-            ("::1", false),
-            ("::ffff:127.0.0.1", false),
-            ("fe80::1", false),
-            ("fd00:ec2::254", false),
-            ("ff02::1", false),
-            ("2002:7f00:1::", false),
-            ("64:ff9b::7f00:1", false),
-        ];
-        for (address, allowed) in cases {
-            let found = pinned(&grant("name"), |_| Ok(vec![address.parse().unwrap()]));
-            assert_eq!(found.is_ok(), allowed, "{address}: {found:?}");
-        }
-        let mixed = pinned(&grant("name"), |_| Ok(["10.0.0.1", "1.1.1.1"].map(|text| text.parse().unwrap()).to_vec()));
-        assert_eq!(mixed.unwrap().addresses, ["1.1.1.1"]);
+    fn names_and_addresses_lead_only_where_the_policy_allows() {
+        let policy = NetworkPolicy::parse(&["public", "10.0.0.0/8"]).unwrap();
+        let pins = |name: &str, found: &[&str]| {
+            let found = found.iter().map(|text| text.parse().unwrap()).collect::<Vec<IpAddr>>();
+            pinned(&grant(name), &policy, |_| Ok(found.clone())).map(|pin| pin.addresses).map_err(|error| error.denied)
+        };
+        assert_eq!(pins("db.internal", &["10.0.0.1"]), Ok(vec!["10.0.0.1".to_owned()]));
+        assert_eq!(pins("name", &["127.0.0.1", "::ffff:1.1.1.1"]), Ok(vec!["1.1.1.1".to_owned()]));
+        assert_eq!(pins("name", &["127.0.0.1", "169.254.169.254"]), Err(true));
+        assert_eq!(pins("169.254.169.254", &[]), Err(true));
+        assert_eq!(pins("1.1.1.1", &[]), Ok(vec!["1.1.1.1".to_owned()]));
+        let failed = pinned(&grant("name"), &policy, |_| Err(io::ErrorKind::TimedOut.into())).unwrap_err();
+        assert!(!failed.denied && failed.why.contains("cannot resolve \"name\""), "{failed:?}");
     }
 
     #[test]
@@ -242,7 +192,8 @@ mod tests {
         let pins = Pins::default();
         let to = |text: &str| text.parse::<SocketAddr>().unwrap();
         assert!(!pins.allows(to("127.0.0.1:443")), "before anything is known");
-        pins.set(vec![pinned(&grant("127.0.0.1"), |_| unreachable!("no name")).unwrap()]);
+        let anywhere = NetworkPolicy::anywhere();
+        pins.set(vec![pinned(&grant("127.0.0.1"), &anywhere, |_| unreachable!("no name")).unwrap()]);
         assert!(pins.allows(to("127.0.0.1:443")) && pins.allows(to("[::ffff:127.0.0.1]:443")));
         assert!(!pins.allows(to("127.0.0.1:80")) && !pins.allows(to("127.0.0.2:443")));
         assert_eq!((pins.address("127.0.0.1").as_deref(), pins.address("other")), (Some("127.0.0.1"), None));

@@ -26,6 +26,7 @@ use weir_wire::{attempt::Command, units::MemBytes, worker::WorkerSetup};
 
 use crate::{
     grants::Published,
+    network_policy::NetworkPolicy,
     prepare::Order,
     sandbox::{Error, Events},
     scratch::Root,
@@ -48,8 +49,9 @@ pub(crate) struct Setup {
     pub(crate) published: Published,
     /// Where the scratch directories of each process are made.
     pub(crate) scratch: Vec<Option<Root>>,
-    /// Whether there are processes for guests with network access: as many again, started when one is needed.
-    pub(crate) network: bool,
+    /// Where guests may connect. If anywhere, there are processes for those that do: as many again, started when one is
+    /// needed.
+    pub(crate) network: NetworkPolicy,
     pub(crate) events: Events,
     pub(crate) orders: mpsc::Sender<Order>,
 }
@@ -71,7 +73,7 @@ impl Processes {
             File::open(&setup.cache_dir).map_err(|source| Error::Cache { path: setup.cache_dir.clone(), source })?;
         let names = setup.published.names();
         let threads = |index: usize| (setup.threads + setup.processes - 1 - index) / setup.processes;
-        let seats = setup.processes * (1 + usize::from(setup.network));
+        let seats = setup.processes * (1 + usize::from(!setup.network.is_nowhere()));
         let setups = (0..seats).map(|index| WorkerSetup {
             threads: u32::try_from(threads(index % setup.processes)).unwrap_or(u32::MAX),
             lanes: setup.lanes,
@@ -81,7 +83,7 @@ impl Processes {
             network: index >= setup.processes,
         });
         let setups = setups.collect();
-        let given = Given { cache, published: setup.published, scratch: setup.scratch };
+        let given = Given { cache, published: setup.published, scratch: setup.scratch, network: setup.network };
         let seats = Arc::new(Seats::new(setups, given, setup.events, setup.orders));
         let mut supervisors = Vec::new();
         let mut starting = Vec::new();

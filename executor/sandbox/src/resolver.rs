@@ -12,15 +12,15 @@ use weir_wire::{
     worker::{FromWorker, Pinned, Resolved},
 };
 
-use crate::network;
+use crate::{network, network_policy::NetworkPolicy, verdict::Unresolved};
 
 /// Who asks the name servers.
 #[derive(Debug, Clone)]
 pub(crate) enum Resolver {
     /// Nobody: there is no network.
     None,
-    /// This process.
-    Here,
+    /// This process, by this policy.
+    Here(NetworkPolicy),
     /// The daemon, which this process asks.
     Daemon(Arc<Questions>),
 }
@@ -66,13 +66,13 @@ impl Resolver {
     ///
     /// # Errors
     /// What cannot be found out, for people.
-    pub(crate) async fn resolve(&self, id: AttemptId, grants: &[NetGrant]) -> Result<Vec<Pinned>, String> {
+    pub(crate) async fn resolve(&self, id: AttemptId, grants: &[NetGrant]) -> Result<Vec<Pinned>, Unresolved> {
         match self {
-            Self::None => Err("this node offers no network".to_owned()),
-            Self::Here => {
-                let grants = grants.to_vec();
-                let found = tokio::task::spawn_blocking(move || network::resolve(&grants)).await;
-                found.unwrap_or_else(|error| Err(error.to_string()))
+            Self::None => Err(Unresolved { why: "this node offers no network".to_owned(), denied: true }),
+            Self::Here(policy) => {
+                let (grants, policy) = (grants.to_vec(), policy.clone());
+                let found = tokio::task::spawn_blocking(move || network::resolve(&grants, &policy)).await;
+                found.unwrap_or_else(|error| Err(Unresolved { why: error.to_string(), denied: false }))
             }
             Self::Daemon(questions) => {
                 let (answer, waiting) = oneshot::channel();
@@ -80,8 +80,10 @@ impl Resolver {
                 let _forgotten = Asked { questions, id };
                 let asked = questions.daemon.send(FromWorker::Resolve(id));
                 let resolved = if asked.is_ok() { waiting.await.ok() } else { None };
-                let resolved = resolved.ok_or("the daemon does not answer")?;
-                resolved.error.map_or(Ok(resolved.pins), Err)
+                let Some(Resolved { pins, error, denied, .. }) = resolved else {
+                    return Err(Unresolved { why: "the daemon does not answer".to_owned(), denied: false });
+                };
+                error.map_or(Ok(pins), |why| Err(Unresolved { why, denied }))
             }
         }
     }

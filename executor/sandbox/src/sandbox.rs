@@ -102,9 +102,9 @@ impl Sandbox {
         };
         let scratch = match config.isolation {
             // Those for guests with network access are behind the others.
-            Isolation::Processes { number } => {
-                (0..number * (1 + usize::from(config.network))).map(scratch).collect::<Result<Vec<_>, _>>()?
-            }
+            Isolation::Processes { number } => (0..number * (1 + usize::from(!config.network.is_nowhere())))
+                .map(scratch)
+                .collect::<Result<Vec<_>, _>>()?,
             Isolation::InProcess => vec![scratch(0)?],
         };
         let SandboxConfig { cache_dir, cache_key, cache_bytes_max, .. } = config;
@@ -122,7 +122,7 @@ impl Sandbox {
                     cache_dir,
                     published,
                     scratch,
-                    network: config.network,
+                    network: config.network.clone(),
                     events: events.clone(),
                     orders: orders.clone(),
                 };
@@ -133,7 +133,10 @@ impl Sandbox {
             (Isolation::InProcess | Isolation::Processes { .. }, _) => {
                 let (threads, lanes) = (config.workers, config.lanes_per_worker);
                 let scratch = scratch.into_iter().next().flatten();
-                let resolver = if config.network { Resolver::Here } else { Resolver::None };
+                let resolver = match config.network {
+                    policy if policy.is_nowhere() => Resolver::None,
+                    policy => Resolver::Here(policy),
+                };
                 let events = events.clone();
                 let setup = threads::Setup { threads, lanes, memory_max, published, scratch, resolver, events };
                 let (threads, targets) = Threads::start(setup)?;

@@ -28,10 +28,14 @@ pub(crate) enum End {
     OutputFull,
 }
 
-/// What a job wants to connect to has no address; not the guest's doing.
+/// What a job wants to connect to has no address, or none that may be connected to; not the guest's doing.
 #[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub(crate) struct Unresolved(pub(crate) String);
+#[error("{why}")]
+pub(crate) struct Unresolved {
+    pub(crate) why: String,
+    /// The node does not allow it, so that trying again does not help.
+    pub(crate) denied: bool,
+}
 
 /// How an attempt ended, without what it used.
 #[derive(Debug)]
@@ -99,8 +103,9 @@ fn by_error(error: &wasmtime::Error, Circumstances { denied, lines, .. }: Circum
             exited(code, format!("exited with code {code}"), denied, false)
         };
     }
-    if let Some(Unresolved(why)) = error.downcast_ref() {
-        return failed(Status::Failed, host_error(why.as_str()));
+    if let Some(Unresolved { why, denied }) = error.downcast_ref() {
+        let denied = denied.then(|| Failure::new(Reason::CapabilityDenied, Source::Executor, why));
+        return failed(Status::Failed, denied.unwrap_or_else(|| host_error(why.as_str())));
     }
     if error.is::<PoolConcurrencyLimitError>() {
         return failed(Status::Failed, host_error(format!("{error:#}")));

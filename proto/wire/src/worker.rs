@@ -85,8 +85,10 @@ pub struct Resolved {
     pub pins: Vec<Pinned>,
     /// Why they cannot be found out, if they cannot.
     pub error: Option<String>,
+    /// They are not allowed, so that asking again does not help.
+    pub denied: bool,
 }
-wire_struct!(Resolved { id, pins, error });
+wire_struct!(Resolved { id, pins, error, denied });
 
 /// What a name means for as long as an attempt lasts.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -180,7 +182,7 @@ mod tests {
         let digest = Digest([3; 32]);
         let id = AttemptId { task: TaskId { run: RunId(1), index: 2 }, term: Term(3), grant: GrantSeq(4) };
         let pins = vec![Pinned { host: "a.b".into(), port: 80, addresses: vec!["1.2.3.4".into()] }];
-        let resolved = ToWorker::Resolved(Resolved { id, pins, error: Some("no".into()) });
+        let resolved = ToWorker::Resolved(Resolved { id, pins, error: Some("no".into()), denied: true });
         let told = [ToWorker::Setup(setup), ToWorker::Load(digest), ToWorker::Unload(digest), ToWorker::Sync, resolved];
         assert!(told.iter().all(|message| again(message) == *message));
         let start = WorkerStart { error: Some("no".into()), missing: vec!["Landlock".into()] };

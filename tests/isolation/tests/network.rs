@@ -4,6 +4,7 @@
 use std::net::TcpListener;
 
 use weir_isolation::{Bench, Guest};
+use weir_sandbox::NetworkPolicy;
 use weir_wire::task::{Reason, Status};
 
 /// A preview 2 command that opens a socket and connects it to `ADDRESS`, four bytes, and `PORT`. It fails if it is
@@ -117,7 +118,7 @@ fn nothing_can_be_connected_to() {
 }
 
 fn networked() -> Bench {
-    Bench::configured(|config| config.network = true)
+    Bench::configured(|config| config.network = NetworkPolicy::parse(&["127.0.0.1", "127.0.0.2"]).unwrap())
 }
 
 /// Whether a guest that tries to connect arrives. Where it may begin to, it traps then.
@@ -149,14 +150,25 @@ fn nothing_is_connected_to_where_no_network_is_offered() {
 }
 
 #[test]
-fn a_name_that_leads_to_this_machine_is_refused() {
+fn what_the_operator_does_not_list_is_refused_by_name_and_by_address() {
     let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let port = listener.local_addr().unwrap().port();
+    let mut bench = Bench::configured(|config| config.network = NetworkPolicy::parse(&["public"]).unwrap());
+    for host in ["localhost", "127.0.0.1", "169.254.169.254"] {
+        let end = bench.run_among_neighbours(&connect([127, 0, 0, 1], port).net(host, port));
+        assert_eq!(end.reason(), Some(Reason::CapabilityDenied), "{end:?}");
+        let message = &end.failure().unwrap().message;
+        assert!(message.contains(&format!("connect to {host:?}")), "{message}");
+    }
+}
+
+#[test]
+fn a_name_leads_to_this_machine_where_the_operator_lists_it() {
     let mut bench = networked();
-    let end = bench.run_among_neighbours(&connect([127, 0, 0, 1], port).net("localhost", port));
-    assert_eq!(end.reason(), Some(Reason::HostError), "{end:?}");
-    let message = &end.failure().unwrap().message;
-    assert!(message.contains("\"localhost\" has no public address"), "{message}");
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    assert!(arrives(&mut bench, &connect([127, 0, 0, 1], port).net("localhost", port), &listener));
 }
 
 #[test]

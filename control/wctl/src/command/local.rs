@@ -17,7 +17,7 @@ use weir_api::{
     ModuleKind, profile,
     spec::{DirGrant, JobSpec, Kind, NetGrant, Tier},
 };
-use weir_sandbox::{Helper, Sandbox, SandboxConfig};
+use weir_sandbox::{Helper, NetworkPolicy, Sandbox, SandboxConfig};
 use weir_wire::{
     attempt::{AttemptEvent, AttemptSpec, Command, EndedAttempt, ModuleFile},
     id::{AttemptId, Digest, GrantSeq, RunId, TaskId, Term},
@@ -113,7 +113,7 @@ impl Local {
             published,
             published_writable,
             scratch: scratch.clone(),
-            network: true,
+            network: NetworkPolicy::anywhere(),
             helper: Helper::this_program(),
             ..SandboxConfig::default()
         };

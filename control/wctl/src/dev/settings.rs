@@ -95,7 +95,7 @@ impl Settings {
             grace: Span(GRACE),
             publish: self.publish.clone(),
             scratch: true,
-            network: true,
+            network: ["0.0.0.0/0", "::/0"].map(str::to_owned).to_vec(),
             ..weir_executor::Config::default()
         }
     }

@@ -93,9 +93,9 @@ pub struct Args {
     /// Offer scratch directories to jobs; they count as memory
     #[arg(long, env = "WEIR_EXECUTOR_SCRATCH")]
     pub scratch: bool,
-    /// Let jobs connect to what they name, over TCP
-    #[arg(long, env = "WEIR_EXECUTOR_NETWORK")]
-    pub network: bool,
+    /// Let jobs connect there over TCP, if they name it: `public`, an address, a prefix (repeatable)
+    #[arg(long, env = "WEIR_EXECUTOR_NETWORK", value_name = "WHERE", value_delimiter = ',')]
+    pub network: Vec<String>,
     /// Label for placement (repeatable)
     #[arg(long, env = "WEIR_EXECUTOR_LABEL", value_name = "KEY=VALUE", value_delimiter = ',')]
     pub label: Vec<String>,
@@ -154,7 +154,7 @@ impl Args {
         config.publish_writable.extend(writable.into_iter().map(|(name, dir)| (name, dir.into())));
         config.publish.extend(pairs("publish", &self.publish)?.into_iter().map(|(name, dir)| (name, dir.into())));
         config.scratch |= self.scratch;
-        config.network |= self.network;
+        config.network.extend(self.network.iter().cloned());
         config.labels.extend(pairs("label", &self.label)?);
         Ok(())
     }

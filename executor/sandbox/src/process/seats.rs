@@ -28,8 +28,8 @@ use weir_wire::{
 
 use super::held::Held;
 use crate::{
-    attempt::not_run, cache::Artefact, grants::Published, network, prepare::Order, sandbox::Events, scratch::Root,
-    usage::Counters, verdict,
+    attempt::not_run, cache::Artefact, grants::Published, network, network_policy::NetworkPolicy, prepare::Order,
+    sandbox::Events, scratch::Root, usage::Counters, verdict, verdict::Unresolved,
 };
 
 /// Messages for a process, and descriptors for the first of them.
@@ -49,13 +49,15 @@ pub(crate) struct Seats {
     orders: Sender<Order>,
 }
 
-/// The open directories that processes are given.
+/// The open directories that processes are given, and the policy by which they are answered.
 #[derive(Debug)]
 pub(super) struct Given {
     pub(super) cache: File,
     pub(super) published: Published,
     /// By process.
     pub(super) scratch: Vec<Option<Root>>,
+    /// Where guests may connect.
+    pub(super) network: NetworkPolicy,
 }
 
 #[derive(Debug, Default)]
@@ -129,16 +131,20 @@ impl Seats {
         }
         drop(books);
         let seats = Arc::clone(this);
-        let work = move || seats.resolved(index, id, network::resolve(&nets));
+        let work = move || seats.resolved(index, id, network::resolve(&nets, &seats.given.network));
         if let Err(error) = thread::Builder::new().name("weir-resolve".to_owned()).spawn(work) {
-            this.resolved(index, id, Err(format!("no thread to look names up: {error}")));
+            let why = format!("no thread to look names up: {error}");
+            this.resolved(index, id, Err(Unresolved { why, denied: false }));
         }
         Ok(())
     }
 
-    fn resolved(&self, index: usize, id: AttemptId, found: Result<Vec<Pinned>, String>) {
-        let error = found.as_ref().err().cloned();
-        let resolved = Resolved { id, pins: found.unwrap_or_default(), error };
+    fn resolved(&self, index: usize, id: AttemptId, found: Result<Vec<Pinned>, Unresolved>) {
+        let (pins, error, denied) = match found {
+            Ok(pins) => (pins, None, false),
+            Err(Unresolved { why, denied }) => (Vec::new(), Some(why), denied),
+        };
+        let resolved = Resolved { id, pins, error, denied };
         let seat = &mut self.books().seats[index];
         seat.resolving.remove(&id);
         seat.send(vec![ToWorker::Resolved(resolved)], Vec::new());
@@ -206,7 +212,7 @@ impl Seats {
 
     /// Takes in a process that was started: it is set up and told of all runs; the modules come from the preparing thread.
     pub(super) fn joined(&self, index: usize, link: Link) -> io::Result<()> {
-        let Given { cache, published, scratch } = &self.given;
+        let Given { cache, published, scratch, .. } = &self.given;
         let scratch = scratch.get(index).and_then(Option::as_ref);
         let dirs = [cache.as_fd()].into_iter().chain(published.iter().map(|(dir, _)| dir));
         let dirs = dirs.chain(scratch.map(AsFd::as_fd));
