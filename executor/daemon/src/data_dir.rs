@@ -51,6 +51,14 @@ impl DataDir {
         self.path.join("scratch")
     }
 
+    /// Removes what guests have left, also where there are no scratch directories any more.
+    pub(crate) fn clear_scratch(&self) -> io::Result<()> {
+        match fs::remove_dir_all(self.scratch()) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
     pub(crate) fn blobs(&self) -> PathBuf {
         self.path.join("blobs")
     }
@@ -134,6 +142,17 @@ mod tests {
         let other = DataDir::open(&dir.path().join("other")).expect("opened");
         assert_ne!(other.installation, installation);
         assert_ne!(key, [0; 32]);
+    }
+
+    #[test]
+    fn what_guests_left_is_removed() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let data = DataDir::open(dir.path()).expect("opened");
+        data.clear_scratch().expect("there is nothing");
+        fs::create_dir_all(data.scratch().join("3/attempt")).expect("made");
+        fs::write(data.scratch().join("3/attempt/file"), "secret").expect("written");
+        data.clear_scratch().expect("removed");
+        assert!(!data.scratch().exists());
     }
 
     #[test]

@@ -72,6 +72,7 @@ async fn serve(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::Re
     let cache = BlobCache::open(data.blobs(), config.blob_cache.0).context("open the blob cache")?;
     let (transfers, transferred) = Transfers::new(cache);
     let (sender, events) = mpsc::unbounded_channel();
+    data.clear_scratch().context("remove the scratch directories of earlier attempts")?;
     let sandbox = Sandbox::start(sandbox_config(&config, &data, &agent), sender).context("start the sandbox")?;
     let (stats, shown) = watch::channel(Stats::default());
     if let Some(addr) = config.metrics {

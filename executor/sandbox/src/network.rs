@@ -89,8 +89,11 @@ fn pinned(
 ) -> Result<Pinned, Unresolved> {
     let host = grant.host.as_str();
     let found = host.parse::<IpAddr>().map_or_else(|_| look_up(host), |literal| Ok(vec![literal]));
-    let found =
-        found.map_err(|error| Unresolved { why: format!("cannot resolve {host:?}: {error}"), denied: false })?;
+    // Only a name server that does not answer may do so later; a name that there is not is the job's mistake.
+    let found = found.map_err(|error| Unresolved {
+        why: format!("cannot resolve {host:?}: {error}"),
+        denied: !error.to_string().contains("Temporary failure"),
+    })?;
     let allowed = found.iter().map(IpAddr::to_canonical).filter(|address| policy.allows(*address));
     let addresses: Vec<String> = allowed.take(ADDRESSES_MAX).map(|address| address.to_string()).collect();
     if addresses.is_empty() {
@@ -183,8 +186,10 @@ mod tests {
         assert_eq!(pins("name", &["127.0.0.1", "169.254.169.254"]), Err(true));
         assert_eq!(pins("169.254.169.254", &[]), Err(true));
         assert_eq!(pins("1.1.1.1", &[]), Ok(vec!["1.1.1.1".to_owned()]));
-        let failed = pinned(&grant("name"), &policy, |_| Err(io::ErrorKind::TimedOut.into())).unwrap_err();
-        assert!(!failed.denied && failed.why.contains("cannot resolve \"name\""), "{failed:?}");
+        for (answer, denied) in [("Temporary failure in name resolution", false), ("Name or service not known", true)] {
+            let failed = pinned(&grant("name"), &policy, |_| Err(io::Error::other(answer))).unwrap_err();
+            assert!(failed.denied == denied && failed.why.contains("cannot resolve \"name\""), "{failed:?}");
+        }
     }
 
     #[test]

@@ -250,3 +250,27 @@ fn it_is_there_only_where_it_is_asked_for_and_offered() {
     let end = Bench::new().run(&guest(false, 1, body));
     assert_eq!(end.reason(), Some(Reason::CapabilityDenied), "{end:?}");
 }
+
+#[test]
+fn a_full_directory_can_be_emptied() {
+    let (mut bench, _) = bench();
+    // Nearly a MiB in one file: that is opened again, made shorter, and replaced by another one.
+    let body = "
+        (local.set $fd (call $open (i32.const 1)))
+        (loop $fill
+            (call $write (local.get $fd) (i32.const 131072))
+            (br_if $fill (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const 1))) (i32.const 8))))
+        (call $write (local.get $fd) (i32.const 118784))
+        (call $write (local.get $fd) (i32.const 4096))
+        (drop (call $open (i32.const 1)))
+        (call $check (call $set_size (local.get $fd) (i64.const 900000)))
+        (call $close (call $open (i32.const 2)))
+        (call $name (i32.const 2))
+        (i32.store (i32.const 200) (i32.load (i32.const 100)))
+        (call $name (i32.const 1))
+        (call $check (call $path_rename
+            (global.get $dir) (i32.const 100) (i32.const 4) (global.get $dir) (i32.const 200) (i32.const 4)))
+        (call $check (call $set_size (local.get $fd) (i64.const 0)))";
+    let end = bench.run_among_neighbours(&guest(false, 0, body));
+    assert_eq!(end.status(), Status::Succeeded, "{end:?}");
+}

@@ -288,7 +288,9 @@ impl World {
 }
 
 fn config() -> Config {
-    Config::new("test".parse().expect("a valid name"))
+    // A round number, so that the scripts can be read.
+    let node_timeout = Duration::from_secs(10);
+    Config { node_timeout, ..Config::new("test".parse().expect("a valid name")) }
 }
 
 fn namespace() -> Namespace {

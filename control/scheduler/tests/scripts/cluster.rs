@@ -75,6 +75,8 @@ pub(crate) fn duration(text: &str) -> Duration {
 impl Cluster {
     pub(crate) fn new() -> Self {
         let mut config = Config::new("test".parse().expect("a valid name"));
+        // A round number, so that the scripts can be read.
+        config.node_timeout = Duration::from_secs(10);
         config.checkpoint_log_len = 1_000_000;
         Self {
             scheduler: Scheduler::new(config.clone(), 1),

@@ -3,8 +3,11 @@
 use std::future::Future;
 
 use wasmtime::{AsContextMut, Caller, Extern, Linker, Memory};
-use wasmtime_wasi::p1::wasi_snapshot_preview1::{self as original, WasiSnapshotPreview1};
-use wiggle::GuestMemory;
+use wasmtime_wasi::p1::{
+    types as original_types,
+    wasi_snapshot_preview1::{self as original, WasiSnapshotPreview1},
+};
+use wiggle::{GuestMemory, GuestPtr};
 
 use super::{Scratch, note_open_files};
 use crate::state::State;
@@ -67,7 +70,10 @@ fn add_writes(linker: &mut Linker<State>) -> wasmtime::Result<()> {
         "fd_filestat_set_size",
         |mut caller: Caller<'_, State>, (fd, size): (i32, i64)| -> Answer<'_> {
             Box::new(async move {
-                let refused = inside(&caller, fd).is_some_and(|scratch| !scratch.ledger.write(size.cast_unsigned()));
+                let size_max = size.cast_unsigned();
+                // To make a file shorter takes nothing.
+                let free = inside(&caller, fd).is_none() || len_of(&mut caller, fd).await? >= size_max;
+                let refused = !free && inside(&caller, fd).is_some_and(|scratch| !scratch.ledger.write(size_max));
                 if refused { Ok(NO_SPACE) } else { call!(caller, fd_filestat_set_size, fd, size) }
             })
         },
@@ -81,7 +87,8 @@ fn add_descriptors(linker: &mut Linker<State>) -> wasmtime::Result<()> {
         Box::new(async move {
             let (dir, lookup, path, len, flags, rights, inheriting, modes, opened) = args;
             let known = inside(&caller, dir).is_some();
-            if known && flags & CREATE != 0 && !has_room(&caller, dir) {
+            let creates = known && flags & CREATE != 0 && !exists(&mut caller, dir, path, len).await?;
+            if creates && !has_room(&caller, dir) {
                 return Ok(NO_SPACE);
             }
             let number = call!(caller, path_open, dir, lookup, path, len, flags, rights, inheriting, modes, opened)?;
@@ -163,7 +170,10 @@ fn add_paths(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     linker.func_wrap_async(MODULE, "path_rename", |mut caller: Caller<'_, State>, args: Rename| -> Answer<'_> {
         Box::new(async move {
             let (from, old, old_len, to, new, new_len) = args;
-            if let Err(number) = between(&caller, from, to) {
+            let both = inside(&caller, from).is_some() && inside(&caller, to).is_some();
+            // What takes the place of something needs no place of its own.
+            let replaces = both && exists(&mut caller, to, new, new_len).await?;
+            if !replaces && let Err(number) = between(&caller, from, to) {
                 return Ok(number);
             }
             call!(caller, path_rename, from, old, old_len, to, new, new_len)
@@ -177,6 +187,25 @@ fn memory(caller: &mut Caller<'_, State>) -> wasmtime::Result<Memory> {
         Some(Extern::Memory(memory)) => Ok(memory),
         _ => wasmtime::bail!("missing required memory export"),
     }
+}
+
+/// How long a file is; 0 where that cannot be found out.
+async fn len_of(caller: &mut Caller<'_, State>, fd: i32) -> wasmtime::Result<u64> {
+    let memory = memory(caller)?;
+    let (bytes, state) = memory.data_and_store_mut(caller);
+    let stat = state.wasi.fd_filestat_get(&mut GuestMemory::Unshared(bytes), fd.cast_unsigned().into()).await;
+    Ok(stat.map_or(0, |stat| stat.size))
+}
+
+/// Whether a directory has an entry of that name.
+async fn exists(caller: &mut Caller<'_, State>, dir: i32, path: i32, len: i32) -> wasmtime::Result<bool> {
+    let memory = memory(caller)?;
+    let fuel = caller.as_context_mut().hostcall_fuel();
+    let (bytes, state) = memory.data_and_store_mut(caller);
+    WasiSnapshotPreview1::set_hostcall_fuel(&mut state.wasi, fuel);
+    let path = GuestPtr::new((path.cast_unsigned(), len.cast_unsigned()));
+    let (mut memory, flags) = (GuestMemory::Unshared(bytes), original_types::Lookupflags::empty());
+    Ok(state.wasi.path_filestat_get(&mut memory, dir.cast_unsigned().into(), flags, path).await.is_ok())
 }
 
 /// The scratch directory, if the descriptor is in it.

@@ -67,6 +67,12 @@ impl View<'_> {
         self.charge_entry(to)
     }
 
+    /// Whether a directory has an entry of that name.
+    async fn exists(&mut self, dir: &Resource<Descriptor>, path: &str) -> bool {
+        let dir = Resource::new_borrow(dir.rep());
+        self.0.filesystem().stat_at(dir, PathFlags::empty(), path.to_owned()).await.is_ok()
+    }
+
     /// A stream that is charged; nothing outside of the scratch directory.
     fn stream(&mut self, fd: &Resource<Descriptor>, at: Option<u64>) -> FsResult<Option<Resource<DynOutputStream>>> {
         let Some(ledger) = self.inside(fd).map(|scratch| Arc::clone(&scratch.ledger)) else { return Ok(None) };
@@ -121,7 +127,11 @@ impl HostDescriptor for View<'_> {
     }
 
     async fn set_size(&mut self, fd: Fd, size: u64) -> FsResult<()> {
-        self.charge_write(&fd, size)?;
+        // To make a file shorter takes nothing.
+        let known = Resource::new_borrow(fd.rep());
+        if self.inside(&fd).is_some() && self.0.filesystem().stat(known).await?.size < size {
+            self.charge_write(&fd, size)?;
+        }
         self.0.filesystem().set_size(fd, size).await
     }
 
@@ -164,7 +174,11 @@ impl HostDescriptor for View<'_> {
     }
 
     async fn rename_at(&mut self, fd: Fd, old: String, dir: Fd, new: String) -> FsResult<()> {
-        self.between(&fd, &dir)?;
+        // What takes the place of something needs no place of its own.
+        let both = self.inside(&fd).is_some() && self.inside(&dir).is_some();
+        if !both || !self.exists(&dir, &new).await {
+            self.between(&fd, &dir)?;
+        }
         self.0.filesystem().rename_at(fd, old, dir, new).await
     }
 
@@ -177,7 +191,7 @@ impl HostDescriptor for View<'_> {
         modes: DescriptorFlags,
     ) -> FsResult<Fd> {
         let known = self.inside(&fd).is_some();
-        if flags.contains(OpenFlags::CREATE) {
+        if known && flags.contains(OpenFlags::CREATE) && !self.exists(&fd, &path).await {
             self.charge_entry(&fd)?;
         }
         let opened = self.0.filesystem().open_at(fd, lookup, path, flags, modes).await?;
