@@ -6,7 +6,7 @@ mod setting;
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
-use weir_sandbox::{Helper, NetworkPolicy};
+use weir_sandbox::{Apart, Helper, NetworkPolicy};
 use weir_wire::limits::NODE_ATTRIBUTES_MAX;
 
 pub use args::Args;
@@ -53,6 +53,10 @@ pub struct Config {
     pub helper: Helper,
     /// With `isolation = "process"`, how many processes share the workers, 1 up to their number. Default: one for each.
     pub worker_processes: Option<usize>,
+    /// With `isolation = "process"`, namespaces whose guests share worker processes with nobody: names, and beginnings of
+    /// names that end in `*`; `["*"]` is all. Default: none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub apart: Vec<String>,
     /// Attempts that one worker holds at a time, 1 to 1024. Default 64.
     pub lanes_per_worker: u32,
     /// How long running attempts may take after a request to end. Default `30s`.
@@ -98,6 +102,7 @@ impl Default for Config {
             helper: Helper::this_program(),
             isolation: Isolation::Process,
             worker_processes: None,
+            apart: Vec::new(),
             lanes_per_worker: 64,
             grace: Span(Duration::from_secs(30)),
             blob_cache: Size(4 << 30),
@@ -146,6 +151,11 @@ impl Config {
             (self.memory.is_none_or(|size| size.0 >= 1 << 20), "memory", "it must be at least 1MiB"),
             (workers, "workers", "it must be 1 to 512"),
             (processes, "worker_processes", "it must be 1 up to the number of workers"),
+            (
+                self.apart.is_empty() || self.isolation == Isolation::Process,
+                "apart",
+                "it needs isolation = \"process\": on threads of the daemon, all guests are in one process",
+            ),
             ((1..=LANES_PER_WORKER_MAX).contains(&self.lanes_per_worker), "lanes_per_worker", "it must be 1 to 1024"),
             (self.blob_cache.0 >= 1 << 20, "blob_cache", "it must be at least 1MiB"),
             (self.compile_cache.0 >= 1 << 20, "compile_cache", "it must be at least 1MiB"),
@@ -174,6 +184,11 @@ impl Config {
         if let Some((_, key, why)) = checks.into_iter().find(|(holds, ..)| !holds) {
             return Err(Problem { key: key.to_owned(), why: why.to_owned() });
         }
+        self.validate_texts()
+    }
+
+    fn validate_texts(&self) -> Result<(), Problem> {
+        Apart::new(&self.apart).map_err(|error| Problem { key: "apart".to_owned(), why: error.to_string() })?;
         let addr = |text: &&String| {
             text.rsplit_once(':').is_none_or(|(host, port)| host.is_empty() || port.parse::<u16>().is_err())
         };
@@ -225,7 +240,7 @@ mod tests {
     #[test]
     fn problems_are_named_by_their_key() {
         type Change = fn(&mut Config);
-        let cases: [(Change, &str); 15] = [
+        let cases: [(Change, &str); 17] = [
             (|c| c.control.clear(), "control"),
             (|c| c.control = vec!["nowhere".into()], "control"),
             (|c| c.control = vec!["h:99999".into()], "control"),
@@ -234,6 +249,8 @@ mod tests {
             (|c| c.memory = Some(Size(1)), "memory"),
             (|c| c.workers = Some(0), "workers"),
             (|c| (c.workers, c.worker_processes) = (Some(2), Some(3)), "worker_processes"),
+            (|c| c.apart = vec!["Team-*".into()], "apart"),
+            (|c| (c.apart, c.isolation) = (vec!["*".into()], Isolation::InProcess), "apart"),
             (|c| c.lanes_per_worker = 5000, "lanes_per_worker"),
             (|c| c.compile_memory = Size(1 << 20), "compile_memory"),
             (|c| c.compile_cpu = Span(Duration::ZERO), "compile_cpu"),
@@ -255,6 +272,7 @@ mod tests {
         let config = Config {
             cpus: Some(CpuCount(1500)),
             memory: Some(Size(3 << 29)),
+            apart: vec!["payments".to_owned(), "team-*".to_owned()],
             labels: BTreeMap::from([("zone".to_owned(), "a".to_owned())]),
             ..usable()
         };

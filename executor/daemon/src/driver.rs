@@ -86,7 +86,9 @@ impl Driver {
                     inputs.push(Input::ShutDownNow);
                 }
                 _ = measure.tick() => {
-                    let used = self.sampler.sample(clock::now().mono, self.sandbox.used());
+                    let now = clock::now().mono;
+                    self.sandbox.tick(now);
+                    let used = self.sampler.sample(now, self.sandbox.used());
                     inputs.extend(used.map(Input::Measured));
                 }
                 () = sleep_until(tick_at.unwrap_or_else(Instant::now)), if tick_at.is_some() => inputs.push(Input::Tick),

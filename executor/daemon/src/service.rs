@@ -4,7 +4,7 @@ use anyhow::Context;
 use tokio::sync::{mpsc, oneshot, watch};
 use weir_agent::{Agent, Config as AgentConfig, ExitReason, Stats};
 use weir_link::{Connector, Identity};
-use weir_sandbox::{CompileLimits, Sandbox, SandboxConfig};
+use weir_sandbox::{Apart, CompileLimits, Sandbox, SandboxConfig};
 use weir_wire::units::MemBytes;
 
 use crate::{
@@ -73,7 +73,9 @@ async fn serve(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::Re
     let (transfers, transferred) = Transfers::new(cache);
     let (sender, events) = mpsc::unbounded_channel();
     data.clear_scratch().context("remove the scratch directories of earlier attempts")?;
-    let sandbox = Sandbox::start(sandbox_config(&config, &data, &agent), sender).context("start the sandbox")?;
+    let apart = Apart::new(&config.apart).context("read the setting apart")?;
+    let setup = SandboxConfig { apart, ..sandbox_config(&config, &data, &agent) };
+    let sandbox = Sandbox::start(setup, sender).context("start the sandbox")?;
     let (stats, shown) = watch::channel(Stats::default());
     if let Some(addr) = config.metrics {
         metrics::serve(addr, shown).await?;
@@ -135,6 +137,7 @@ fn sandbox_config(config: &Config, data: &DataDir, agent: &AgentConfig) -> Sandb
                 weir_sandbox::Isolation::Processes { number }
             }
         },
+        apart: Apart::default(),
         helper: config.helper.clone(),
         compile: CompileLimits {
             memory: MemBytes(config.compile_memory.0),

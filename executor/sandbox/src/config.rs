@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::PathBuf, thread};
 
 use weir_wire::units::MemBytes;
 
-use crate::{compile::CompileLimits, helper::Helper, network_policy::NetworkPolicy};
+use crate::{apart::Apart, compile::CompileLimits, helper::Helper, network_policy::NetworkPolicy};
 
 /// Where guests run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +36,8 @@ pub struct SandboxConfig {
     pub cache_bytes_max: u64,
     /// Where guests run. Default: on threads of this process.
     pub isolation: Isolation,
+    /// Namespaces whose guests share worker processes with nobody; needs [`Isolation::Processes`]. Default: none.
+    pub apart: Apart,
     /// How to start processes that work for the sandbox. Default: none are started.
     pub helper: Helper,
     /// What compiling a module may take in a process of its own.
@@ -60,6 +62,7 @@ impl Default for SandboxConfig {
             cache_key: [0; 32],
             cache_bytes_max: 8 << 30,
             isolation: Isolation::InProcess,
+            apart: Apart::default(),
             helper: Helper::InProcess,
             compile: CompileLimits::default(),
             published: BTreeMap::new(),

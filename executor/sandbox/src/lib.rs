@@ -6,6 +6,7 @@
 //!
 //! One attempt is one `Store`, dropped whole at its end. A module is compiled once per machine (`compile`, `cache`),
 //! loaded once per worker (`prepare`, `program`) and instantiated anew for every attempt (`attempt`).
+mod apart;
 mod attempt;
 mod backtrace;
 mod cache;
@@ -43,6 +44,7 @@ mod waiting;
 mod walls;
 mod worker;
 
+pub use apart::{Apart, ApartError};
 pub use compile::CompileLimits;
 pub use config::{Isolation, SandboxConfig};
 pub use helper::{Helper, run_helper};

@@ -37,7 +37,13 @@ pub(crate) const MEMORY_KEEP_RESIDENT_BYTES: usize = 128 << 10;
 pub(crate) const TABLE_KEEP_RESIDENT_BYTES: usize = 64 << 10;
 /// Address space that one memory slot reserves: 4 GiB and a guard.
 pub(crate) const MEMORY_RESERVATION_BYTES: u64 = (4 << 30) + (32 << 20);
-/// Address space for all memory slots of a sandbox: half of what x86-64 gives a process.
+/// Address space that one lane reserves.
+pub(crate) const LANE_ADDRESS_BYTES: u64 = MEMORY_RESERVATION_BYTES * MEMORIES_PER_ATTEMPT_MAX as u64;
+/// Groups of worker processes for namespaces that are kept apart; as many again may be about to end.
+pub(crate) const APART_GROUPS_MAX: usize = 32;
+/// How long a group of worker processes is kept that has no attempt.
+pub(crate) const GROUP_IDLE_MAX: Duration = Duration::from_secs(60);
+/// Address space for all memory slots of a process: half of what x86-64 gives a process.
 pub(crate) const ADDRESS_SPACE_MAX: u64 = 1 << 46;
 /// Bytes that one host call may allocate on behalf of a guest: the largest result and its framing.
 pub(crate) const HOSTCALL_BYTES_MAX: usize = (64 << 20) + (1 << 20);

@@ -3,7 +3,10 @@
 use std::{io, path::PathBuf, thread::JoinHandle};
 
 use tokio::sync::mpsc::UnboundedSender;
-use weir_wire::attempt::{AttemptEvent, Command};
+use weir_wire::{
+    attempt::{AttemptEvent, Command},
+    units::Instant,
+};
 
 use crate::{
     cache::Cache,
@@ -12,9 +15,9 @@ use crate::{
     engine,
     grants::Published,
     helper::Helper,
-    limits::{ADDRESS_SPACE_MAX, MEMORIES_PER_ATTEMPT_MAX, MEMORY_RESERVATION_BYTES},
+    limits::{ADDRESS_SPACE_MAX, LANE_ADDRESS_BYTES},
     prepare::{self, Order, Targets},
-    process::{self, Processes},
+    process::{self, Plan, Processes},
     resolver::Resolver,
     scratch::Root,
     threads::{self, Threads},
@@ -95,18 +98,9 @@ impl Sandbox {
         let memory_max = check(&config)?;
         let published = Published::open(&config).map_err(|(path, source)| Error::Published { path, source })?;
         let compiling = engine::compiling().map_err(|error| Error::Engine(format!("{error:#}")))?;
-        let scratch = |part: usize| {
-            let path = config.scratch.as_ref().map(|path| path.join(part.to_string()));
-            let open = |path: PathBuf| Root::open(&path).map_err(|source| Error::Scratch { path, source });
-            path.map(open).transpose()
-        };
-        let scratch = match config.isolation {
-            // Those for guests with network access are behind the others.
-            Isolation::Processes { number } => (0..number * (1 + usize::from(!config.network.is_nowhere())))
-                .map(scratch)
-                .collect::<Result<Vec<_>, _>>()?,
-            Isolation::InProcess => vec![scratch(0)?],
-        };
+        let open = |path: PathBuf| Root::open(&path).map_err(|source| Error::Scratch { path, source });
+        // What other processes have left is removed with the first.
+        config.scratch.clone().map(open).transpose()?;
         let SandboxConfig { cache_dir, cache_key, cache_bytes_max, .. } = config;
         let cache = Cache::open(cache_dir.clone(), cache_key, cache_bytes_max, &compiling)
             .map_err(|source| Error::Cache { path: cache_dir.clone(), source })?;
@@ -115,14 +109,19 @@ impl Sandbox {
             (Isolation::Processes { number }, Helper::Program { path, args }) => {
                 let setup = process::Setup {
                     program: (path.clone(), args.clone()),
-                    processes: number,
-                    threads: config.workers,
-                    lanes: config.lanes_per_worker,
-                    memory_max: memory_max as u64,
+                    plan: Plan {
+                        threads: config.workers,
+                        processes: number,
+                        lanes: config.lanes_per_worker,
+                        memory_max: memory_max as u64,
+                        published: published.names(),
+                        scratch: config.scratch.is_some(),
+                    },
                     cache_dir,
                     published,
-                    scratch,
-                    network: config.network.clone(),
+                    scratch: config.scratch,
+                    network: config.network,
+                    apart: config.apart,
                     events: events.clone(),
                     orders: orders.clone(),
                 };
@@ -132,7 +131,7 @@ impl Sandbox {
             }
             (Isolation::InProcess | Isolation::Processes { .. }, _) => {
                 let (threads, lanes) = (config.workers, config.lanes_per_worker);
-                let scratch = scratch.into_iter().next().flatten();
+                let scratch = config.scratch.map(|path| open(path.join("0"))).transpose()?;
                 let resolver = match config.network {
                     policy if policy.is_nowhere() => Resolver::None,
                     policy => Resolver::Here(policy),
@@ -183,6 +182,15 @@ impl Sandbox {
             Workers::Processes(processes) => processes.send_many(commands),
         }
         forgotten.into_iter().for_each(|run| self.order(Order::Forget(run)));
+    }
+
+    /// Takes in the time of a clock that goes on while the machine sleeps: worker processes of a namespace or for network
+    /// access end when they have had no attempt for a minute. To be called at least every few seconds.
+    pub fn tick(&self, now: Instant) {
+        match &self.workers {
+            Workers::Threads(_) => {}
+            Workers::Processes(processes) => processes.tick(now),
+        }
     }
 
     /// What attempts that are not revocable use. Costs one look at two counters of each worker; those of a worker process
@@ -241,10 +249,11 @@ fn check(config: &SandboxConfig) -> Result<usize, Error> {
     if matches!((config.isolation, &config.helper), (Isolation::Processes { .. }, Helper::InProcess)) {
         return Err(Error::Config("worker processes need a program to be started"));
     }
-    let slots = (config.workers.div_ceil(processes) as u64)
-        .saturating_mul(u64::from(config.lanes_per_worker))
-        .saturating_mul(u64::from(MEMORIES_PER_ATTEMPT_MAX));
-    if slots.saturating_mul(MEMORY_RESERVATION_BYTES) > ADDRESS_SPACE_MAX {
+    if config.isolation == Isolation::InProcess && !config.apart.is_empty() {
+        return Err(Error::Config("namespaces can be kept apart only in worker processes"));
+    }
+    let lanes = (config.workers.div_ceil(processes) as u64).saturating_mul(u64::from(config.lanes_per_worker));
+    if lanes.saturating_mul(LANE_ADDRESS_BYTES) > ADDRESS_SPACE_MAX {
         return Err(Error::Config("so many lanes do not fit into the address space"));
     }
     usize::try_from(config.memory_max.0.min(4 << 30)).map_err(|_| Error::Config("memory_max is too large"))

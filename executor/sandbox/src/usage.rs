@@ -44,12 +44,6 @@ impl Counters {
         self.cpu_ns.fetch_add(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
-    /// Takes over what another process has counted.
-    pub(crate) fn set(&self, memory: u64, cpu_ns: u64) {
-        self.memory.store(memory, Ordering::Relaxed);
-        self.cpu_ns.store(cpu_ns, Ordering::Relaxed);
-    }
-
     /// Sums the counters of all workers.
     pub(crate) fn sum<'a>(all: impl Iterator<Item = &'a Self>) -> Used {
         let (mut memory, mut cpu_ns) = (0u64, 0u64);

@@ -54,6 +54,39 @@ fn a_worker_process_that_is_killed_costs_an_attempt_and_no_task() {
     result.expect("the test passes");
 }
 
+#[test]
+fn namespaces_that_are_apart_share_no_process() {
+    let result = (|| {
+        let mut cluster = Cluster::start(&Options {
+            store: Store::Embedded,
+            executors: 1,
+            offer: Some(("2", "1GiB")),
+            executor_args: ["--worker-processes", "1", "--apart", "payments,team-*"].map(str::to_owned).to_vec(),
+            ..Options::default()
+        })?;
+        let executor = cluster.executor_mut(0).pid();
+        let module = guests::write(cluster.dir(), "nap", NAP)?;
+        let mut workers = children(executor, WORKER)?;
+        ensure!(workers.len() == 1, "{workers:?}");
+        for (namespace, more) in [("other", 0), ("payments", 1), ("team-a", 1)] {
+            let arguments =
+                ["-n", namespace, "deploy", &module, "--count", "2", "--cpu", "0.1", "--detach", "-o", "json"];
+            let run = cluster.wctl(arguments)?.expect(0)?.json()?;
+            let run = field(&run, "id")?.as_str().context("an id")?.to_owned();
+            cluster.wctl(["-n", namespace, "wait", &run, "--timeout", "120s"])?.expect(0)?;
+            let now = children(executor, WORKER)?;
+            ensure!(now.len() == workers.len() + more && workers.iter().all(|pid| now.contains(pid)), "{now:?}");
+            workers = now;
+        }
+        let usage = ["--isolation", "in_process", "--apart", "payments"].map(str::to_owned).to_vec();
+        let refused = Cluster::start(&Options { executors: 1, executor_args: usage, ..Options::default() });
+        let error = format!("{:#}", refused.err().context("it cannot start")?);
+        ensure!(error.contains("use the setting apart"), "{error}");
+        Ok(())
+    })();
+    result.expect("the test passes");
+}
+
 fn workers_of_nobody(pids: &[u32]) -> bool {
     let lives = |pid: &&u32| fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| !line.is_empty());
     !pids.iter().any(|pid| lives(&pid))

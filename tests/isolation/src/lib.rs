@@ -15,14 +15,14 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use weir_sandbox::{Helper, Isolation, Sandbox, SandboxConfig, Used};
 use weir_wire::{
     attempt::{AttemptEvent, AttemptSpec, CancelSpec, Command, EndedAttempt, FollowSpec, ModuleFile, ModuleReady},
-    id::{AttemptId, Digest, GrantSeq, RunId, TaskId, Term},
+    id::{AttemptId, Digest, GrantSeq, Namespace, RunId, TaskId, Term},
     inspect::{InspectSpec, Seen},
     kind::{Execution, Tier},
     log,
     outcome::{Captured, Failure},
     resources::Resources,
     task::{Reason, Status},
-    units::{CpuMillis, Fuel, MemBytes},
+    units::{CpuMillis, Fuel, Instant, MemBytes},
     work::{Budgets, Capabilities, DirGrant, Input, NetGrant, WorkSpec},
 };
 
@@ -59,6 +59,8 @@ pub struct Bench {
 pub struct Guest {
     /// The module, as text or binary.
     pub wasm: Vec<u8>,
+    /// Whose it is.
+    pub namespace: Namespace,
     /// Arguments.
     pub args: Vec<String>,
     /// Environment.
@@ -95,6 +97,7 @@ impl Guest {
         let resources = Resources { cpu: CpuMillis(1000), memory: MemBytes(16 << 20) };
         Self {
             wasm: wasm.as_ref().to_vec(),
+            namespace: "isolation".parse().expect("a name"),
             args: Vec::new(),
             env: Vec::new(),
             payload: Vec::new(),
@@ -109,6 +112,16 @@ impl Guest {
             tier: Tier::Preemptible,
             execution: Execution::default(),
         }
+    }
+
+    /// Of a namespace.
+    ///
+    /// # Panics
+    /// The text is no name.
+    #[must_use]
+    pub fn of(mut self, namespace: &str) -> Self {
+        self.namespace = namespace.parse().expect("a name");
+        self
     }
 
     /// With a fuel budget.
@@ -292,6 +305,14 @@ impl Bench {
         self.sandbox.as_ref().expect("a running sandbox").used()
     }
 
+    /// Tells the sandbox the time.
+    ///
+    /// # Panics
+    /// The sandbox is gone.
+    pub fn tick(&self, now: Instant) {
+        self.sandbox.as_ref().expect("a running sandbox").tick(now);
+    }
+
     /// The worker processes that run.
     ///
     /// # Panics
@@ -359,7 +380,7 @@ impl Bench {
         let run = RunId(self.runs);
         let work = WorkSpec {
             run,
-            namespace: "isolation".parse().expect("a name"),
+            namespace: guest.namespace.clone(),
             job: "guest".parse().expect("a name"),
             count: 9,
             long_running: false,

@@ -57,6 +57,9 @@ pub struct Args {
     /// Processes that share the workers, with --isolation process [default: one for each worker]
     #[arg(long, env = "WEIR_EXECUTOR_WORKER_PROCESSES", value_name = "N")]
     pub worker_processes: Option<usize>,
+    /// Namespaces whose guests share worker processes with nobody: names, or beginnings that end in * (repeatable)
+    #[arg(long, env = "WEIR_EXECUTOR_APART", value_name = "NAMESPACE", value_delimiter = ',')]
+    pub apart: Vec<String>,
     /// Attempts that one worker holds at a time [default: 64]
     #[arg(long, env = "WEIR_EXECUTOR_LANES_PER_WORKER", value_name = "N")]
     pub lanes_per_worker: Option<u32>,
@@ -132,6 +135,9 @@ impl Args {
         if !self.control.is_empty() {
             config.control.clone_from(&self.control);
         }
+        if !self.apart.is_empty() {
+            config.apart.clone_from(&self.apart);
+        }
         set(&mut config.ca, self.ca.as_ref());
         set(&mut config.cert, self.cert.as_ref());
         set(&mut config.key, self.key.as_ref());
@@ -206,7 +212,7 @@ mod tests {
         Args::try_parse_from(args).expect("flags").resolve()
     }
 
-    const FILE: &str = "control = ['a:1']\nca = '/ca'\ncert = '/c'\nkey = '/k'\nmemory = '2GiB'\ncpus = 1.5\n\
+    const FILE: &str = "control = ['a:1']\nca = '/ca'\ncert = '/c'\nkey = '/k'\nmemory = '2GiB'\ncpus = 1.5\napart = ['a']\n\
                         [publish]\ncorpus = '/srv/corpus'\n[labels]\nzone = 'a'\n";
 
     #[test]
@@ -218,6 +224,9 @@ mod tests {
             [("rack".into(), "7".into()), ("zone".into(), "b".into())]
         );
         assert_eq!(config.publish["corpus"], PathBuf::from("/srv/corpus"));
+        assert_eq!(config.apart, ["a"]);
+        let config = resolve(FILE, &["--apart", "b,team-*", "--apart", "c"]).expect("usable");
+        assert_eq!(config.apart, ["b", "team-*", "c"]);
     }
 
     #[test]
@@ -232,6 +241,8 @@ mod tests {
             assert!(error.is::<Problem>() && format!("{error:#}").contains(part), "{error:#}");
         }
         assert!(resolve(FILE, &["--publish", "nodir"]).is_err());
+        let error = resolve(FILE, &["--isolation", "in_process"]).expect_err("namespaces cannot be kept apart");
+        assert!(error.to_string().contains("apart"), "{error:#}");
     }
 
     #[test]

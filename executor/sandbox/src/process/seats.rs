@@ -1,39 +1,34 @@
-//! The daemon's books of its worker processes: which attempt is where, and what a new process has to be told.
+//! The worker processes as the daemon's threads see them: they pass on, take in and wait under one lock.
 
 use std::{
-    collections::{BTreeSet, HashMap},
-    fs::File,
+    collections::BTreeSet,
+    fs::{self, File},
     io,
-    net::Shutdown,
-    ops::Range,
-    os::{
-        fd::{AsFd, OwnedFd},
-        unix::net::UnixStream,
-    },
-    sync::{
-        Arc, Condvar, Mutex, MutexGuard, PoisonError,
-        mpsc::{Sender, SyncSender},
-    },
+    os::fd::AsFd,
+    path::PathBuf,
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc::Sender},
     thread,
     time::Duration,
 };
 
 use weir_wire::{
-    attempt::{AttemptEvent, Command, LeaseSpec},
-    id::{AttemptId, Digest, RunId},
+    attempt::{AttemptEvent, Command},
+    id::{AttemptId, Digest},
     task::Status,
-    work::WorkSpec,
-    worker::{Pinned, Resolved, ToWorker, WorkerSetup, WorkerUsage},
+    units::{Instant, MemBytes},
+    worker::{Pinned, Resolved, ToWorker, WorkerUsage},
 };
 
-use super::held::Held;
+use super::{
+    books::{Books, Turn, is_busy},
+    plan::Plan,
+    seat::{Link, Seat},
+};
 use crate::{
-    attempt::not_run, cache::Artefact, grants::Published, network, network_policy::NetworkPolicy, prepare::Order,
-    sandbox::Events, scratch::Root, usage::Counters, verdict, verdict::Unresolved,
+    apart::Apart, attempt::not_run, cache::Artefact, grants::Published, limits::APART_GROUPS_MAX, network,
+    network_policy::NetworkPolicy, prepare::Order, sandbox::Events, scratch::Root, usage::Used, verdict,
+    verdict::Unresolved,
 };
-
-/// Messages for a process, and descriptors for the first of them.
-pub(super) type Packet = (Vec<ToWorker>, Vec<OwnedFd>);
 
 /// The places of all worker processes.
 #[derive(Debug)]
@@ -41,79 +36,32 @@ pub(crate) struct Seats {
     books: Mutex<Books>,
     /// Wakes supervisors that wait before they start a process again.
     stop: Condvar,
-    /// What each process uses.
-    counters: Vec<Counters>,
-    setups: Vec<WorkerSetup>,
     given: Given,
     events: Events,
     orders: Sender<Order>,
 }
 
-/// The open directories that processes are given, and the policy by which they are answered.
+/// The directories that processes are given, and the policy by which they are answered.
 #[derive(Debug)]
 pub(super) struct Given {
     pub(super) cache: File,
     pub(super) published: Published,
-    /// By process.
-    pub(super) scratch: Vec<Option<Root>>,
+    /// Below it, each seat has a directory for scratch directories.
+    pub(super) scratch: Option<PathBuf>,
     /// Where guests may connect.
     pub(super) network: NetworkPolicy,
 }
 
-#[derive(Debug, Default)]
-struct Books {
-    seats: Vec<Seat>,
-    /// The runs that are defined.
-    runs: HashMap<RunId, Arc<WorkSpec>>,
-    lease: Option<LeaseSpec>,
-    stopping: bool,
-}
-
-/// The place of one process.
-#[derive(Debug, Default)]
-struct Seat {
-    link: Option<Link>,
-    /// Everything that a new process is told is loaded there.
-    ready: bool,
-    attempts: HashMap<AttemptId, Held>,
-    /// Those whose addresses are being found out.
-    resolving: BTreeSet<AttemptId>,
-    /// The weights of `attempts`.
-    load: u64,
-    /// What the process is told once it is ready.
-    pending: Vec<Command>,
-    /// CPU time of the processes that were here before, nanoseconds.
-    cpu_before_ns: u64,
-    cpu_ns: u64,
-}
-
-/// The way to one process.
-#[derive(Debug)]
-pub(super) struct Link {
-    pub(super) packets: SyncSender<Packet>,
-    /// Closed to end the process.
-    pub(super) socket: UnixStream,
-    pub(super) pid: u32,
-}
-
 impl Seats {
-    pub(super) fn new(setups: Vec<WorkerSetup>, given: Given, events: Events, orders: Sender<Order>) -> Self {
-        let seats = setups.iter().map(|_| Seat::default()).collect();
-        let counters = setups.iter().map(|_| Counters::default()).collect();
-        let books = Mutex::new(Books { seats, ..Books::default() });
-        Self { books, stop: Condvar::new(), counters, setups, given, events, orders }
-    }
-
-    /// The seats of processes for guests with network access.
-    pub(super) fn networked(&self) -> Range<usize> {
-        let first = self.setups.iter().position(|setup| setup.network).unwrap_or(self.setups.len());
-        first..self.setups.len()
-    }
-
-    /// The seats among which an attempt may go. Where there is no network, any process will say so.
-    fn group(&self, networked: bool) -> Range<usize> {
-        let network = self.networked();
-        if networked && !network.is_empty() { network } else { 0..network.start }
+    pub(super) fn new(
+        plan: Plan,
+        (apart, network): (Apart, bool),
+        given: Given,
+        events: Events,
+        orders: Sender<Order>,
+    ) -> Self {
+        let books = Books::new(plan, apart, network);
+        Self { books: Mutex::new(books), stop: Condvar::new(), given, events, orders }
     }
 
     /// Finds out what an attempt may connect to, on a thread of its own, and tells its process. Of one that has ended
@@ -123,10 +71,10 @@ impl Seats {
     /// The process asks twice at a time.
     pub(super) fn resolve(this: &Arc<Self>, index: usize, id: AttemptId) -> Result<(), String> {
         let mut books = this.books();
-        let known = books.seats[index].attempts.contains_key(&id);
-        let nets = books.runs.get(&id.task.run).filter(|_| known).map(|work| work.capabilities.nets.clone());
-        let Some(nets) = nets else { return Ok(()) };
-        if !books.seats[index].resolving.insert(id) {
+        let Books { seats, runs, .. } = &mut *books;
+        let Some(seat) = seats.get_mut(&index).filter(|seat| seat.attempts.contains_key(&id)) else { return Ok(()) };
+        let Some(nets) = runs.get(&id.task.run).map(|(_, work)| work.capabilities.nets.clone()) else { return Ok(()) };
+        if !seat.resolving.insert(id) {
             return Err("it asked twice".to_owned());
         }
         drop(books);
@@ -145,87 +93,82 @@ impl Seats {
             Err(Unresolved { why, denied }) => (Vec::new(), Some(why), denied),
         };
         let resolved = Resolved { id, pins, error, denied };
-        let seat = &mut self.books().seats[index];
-        seat.resolving.remove(&id);
-        seat.send(vec![ToWorker::Resolved(resolved)], Vec::new());
+        if let Some(seat) = self.books().seats.get_mut(&index) {
+            seat.resolving.remove(&id);
+            seat.send(vec![ToWorker::Resolved(resolved)], Vec::new());
+        }
     }
 
     fn books(&self) -> MutexGuard<'_, Books> {
         self.books.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn counters(&self) -> impl Iterator<Item = &Counters> {
-        self.counters.iter()
+    pub(super) fn used(&self) -> Used {
+        let books = self.books();
+        let memory = books.seats.values().fold(0u64, |sum, seat| sum.saturating_add(seat.memory()));
+        let cpu_ns = books.seats.values().fold(books.cpu_gone_ns, |sum, seat| sum.saturating_add(seat.cpu_ns()));
+        Used { memory: MemBytes(memory), cpu: Duration::from_nanos(cpu_ns) }
     }
 
     pub(super) fn pids(&self) -> Vec<u32> {
-        self.books().seats.iter().filter_map(|seat| seat.link.as_ref()).map(|link| link.pid).collect()
+        self.books().seats.values().filter_map(|seat| seat.link.as_ref()).map(|link| link.pid).collect()
     }
 
-    /// Passes on commands in order, each to the process that it concerns.
-    pub(super) fn send_many(&self, commands: Vec<Command>) {
+    /// Passes on commands in order, each to the processes that it concerns; the seats that have begun with it.
+    pub(super) fn send_many(&self, commands: Vec<Command>) -> Vec<usize> {
+        let mut turn = Turn::default();
         let mut books = self.books();
-        let mut out: Vec<Vec<ToWorker>> = books.seats.iter().map(|_| Vec::new()).collect();
-        for command in commands {
-            match command {
-                Command::Start(ref spec) => {
-                    let run = books.runs.get(&spec.id.task.run);
-                    let weight = run.map_or(1, |work| work.budgets.resources.cpu.0);
-                    let output = run.map_or(0, |work| work.budgets.output);
-                    let networked = run.is_some_and(|work| !work.capabilities.nets.is_empty());
-                    let index = books.choose(self.group(networked));
-                    let seat = &mut books.seats[index];
-                    seat.load = seat.load.saturating_add(u64::from(weight));
-                    seat.attempts.insert(spec.id, Held::new(weight, output, seat.ready));
-                    seat.pass_on(command, &mut out[index]);
-                }
-                Command::Cancel(ref cancel) => books.pass_on(cancel.id, command, &mut out),
-                Command::Follow(ref follow) => {
-                    if let Some(held) = books.held(follow.id).filter(|_| follow.on) {
-                        held.is_followed();
-                    }
-                    books.pass_on(follow.id, command, &mut out);
-                }
-                Command::Throttle(ref throttle) => books.pass_on(throttle.id, command, &mut out),
-                Command::Inspect(ref inspect) => books.inspect(inspect.id, command, &mut out),
-                Command::Define(work) => {
-                    let work = Arc::<WorkSpec>::from(work);
-                    books.tell_all(&mut out, || Command::Define(Box::new((*work).clone())));
-                    books.runs.insert(work.run, work);
-                }
-                Command::Forget(run) => {
-                    books.runs.remove(&run);
-                    books.tell_all(&mut out, || Command::Forget(run));
-                }
-                Command::Lease(lease) => {
-                    books.lease = Some(lease);
-                    books.tell_all(&mut out, || Command::Lease(lease));
-                }
-                // The preparing thread's.
-                Command::Prepare(_) => {}
+        commands.into_iter().for_each(|command| books.take_in(command, &mut turn));
+        for (index, messages) in turn.out {
+            if let Some(seat) = books.seats.get(&index) {
+                seat.send(messages, Vec::new());
             }
         }
-        for (seat, messages) in books.seats.iter().zip(out) {
-            seat.send(messages, Vec::new());
+        drop(books);
+        if turn.ending {
+            self.stop.notify_all();
+        }
+        let why = || {
+            format!(
+                "{APART_GROUPS_MAX} namespaces have worker processes of their own on this node, and attempts in them; \
+             it can have no more at a time"
+            )
+        };
+        self.report_ended(turn.refused, why);
+        turn.begun
+    }
+
+    /// Takes in the time: processes of which nobody has needed any for long end.
+    pub(super) fn tick(&self, now: Instant) {
+        let mut books = self.books();
+        let Books { groups, seats, .. } = &mut *books;
+        let over = groups.tick(now, |range| is_busy(seats, range));
+        let any = !over.is_empty();
+        over.into_iter().for_each(|range| books.end(range));
+        drop(books);
+        if any {
+            self.stop.notify_all();
         }
     }
 
-    /// Takes in a process that was started: it is set up and told of all runs; the modules come from the preparing thread.
+    /// Takes in a process that was started: it is set up and told of its runs; the modules come from the preparing thread.
     pub(super) fn joined(&self, index: usize, link: Link) -> io::Result<()> {
-        let Given { cache, published, scratch, .. } = &self.given;
-        let scratch = scratch.get(index).and_then(Option::as_ref);
+        let Given { cache, published, .. } = &self.given;
+        let scratch = self.scratch_of(index).map(|path| Root::open(&path)).transpose()?;
         let dirs = [cache.as_fd()].into_iter().chain(published.iter().map(|(dir, _)| dir));
-        let dirs = dirs.chain(scratch.map(AsFd::as_fd));
+        let dirs = dirs.chain(scratch.as_ref().map(AsFd::as_fd));
         let dirs = dirs.map(|dir| dir.try_clone_to_owned()).collect::<io::Result<Vec<_>>>()?;
         let mut books = self.books();
-        let runs = books.runs.values().map(|work| Command::Define(Box::new((**work).clone())));
-        let told: Vec<_> = runs.chain(books.lease.map(Command::Lease)).map(ToWorker::Command).collect();
-        let stopping = books.stopping;
-        let seat = &mut books.seats[index];
+        let Books { seats, runs, lease, stopping, .. } = &mut *books;
+        let Some(seat) = seats.get_mut(&index) else { return Err(io::Error::other("there is no place for it")) };
+        let runs = runs.values().filter(|(group, _)| *group == seat.group);
+        let runs = runs.map(|(_, work)| Command::Define(Box::new((**work).clone())));
+        let told: Vec<_> = runs.chain(lease.map(Command::Lease)).map(ToWorker::Command).collect();
+        seat.scratch = scratch;
         seat.link = Some(link);
-        seat.send(vec![ToWorker::Setup(self.setups[index].clone())], dirs);
+        seat.send(vec![ToWorker::Setup(seat.setup.clone())], dirs);
         seat.send(told, Vec::new());
-        if stopping {
+        if *stopping || seat.ending {
             seat.close();
         }
         drop(books);
@@ -233,10 +176,14 @@ impl Seats {
         Ok(())
     }
 
+    fn scratch_of(&self, index: usize) -> Option<PathBuf> {
+        self.given.scratch.as_ref().map(|path| path.join(index.to_string()))
+    }
+
     /// Sends what waited until the process has loaded everything.
     pub(super) fn ready(&self, index: usize) {
         let mut books = self.books();
-        let seat = &mut books.seats[index];
+        let Some(seat) = books.seats.get_mut(&index) else { return };
         seat.ready = true;
         seat.attempts.values_mut().for_each(|held| held.sent = true);
         let pending = std::mem::take(&mut seat.pending);
@@ -245,8 +192,9 @@ impl Seats {
 
     /// Says nothing more to a process; its writing thread ends.
     pub(super) fn unlink(&self, index: usize) {
-        let seat = &mut self.books().seats[index];
-        (seat.link, seat.ready) = (None, false);
+        if let Some(seat) = self.books().seats.get_mut(&index) {
+            (seat.link, seat.ready) = (None, false);
+        }
     }
 
     /// Gives up a process that is gone: the attempts that it was told of end, once each. With `all`, so do those that wait
@@ -254,32 +202,46 @@ impl Seats {
     pub(super) fn left(&self, index: usize, why: &str, all: bool) {
         let mut books = self.books();
         let stopping = books.stopping;
-        if let Some(Some(scratch)) = self.given.scratch.get(index) {
-            scratch.clear();
-        }
-        let seat = &mut books.seats[index];
-        (seat.link, seat.ready) = (None, false);
-        seat.cpu_before_ns = seat.cpu_before_ns.saturating_add(std::mem::take(&mut seat.cpu_ns));
-        let mut ended = Vec::new();
-        seat.attempts.retain(|id, held| {
-            let keep = !held.sent && !all;
-            if !keep {
-                seat.load = seat.load.saturating_sub(u64::from(held.weight));
-                ended.push(*id);
-            }
-            keep
-        });
-        if all {
-            seat.pending.clear();
-        }
-        self.counters[index].set(0, seat.cpu_before_ns);
+        let ended = books.seats.get_mut(&index).map(|seat| seat.is_left(all)).unwrap_or_default();
         drop(books);
         self.order(Order::Left(index));
-        let ends =
-            ended.into_iter().map(|id| AttemptEvent::Ended(not_run(id, Status::Failed, verdict::host_error(why))));
-        if !stopping && ends.len() > 0 {
+        if !stopping {
+            self.report_ended(ended, || why.to_owned());
+        }
+    }
+
+    /// Gives up a seat whose process does not begin again.
+    pub(super) fn depart(&self, index: usize) {
+        let mut books = self.books();
+        if let Some(seat) = books.seats.remove(&index) {
+            books.cpu_gone_ns = books.cpu_gone_ns.saturating_add(seat.cpu_ns());
+        }
+        books.groups.ended(index);
+        drop(books);
+        if let Some(Err(error)) = self.scratch_of(index).map(fs::remove_dir)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            tracing::warn!(%error, "a scratch directory of worker processes that are gone cannot be removed");
+        }
+    }
+
+    /// Gives up all seats of a group of which one cannot have a process.
+    pub(super) fn cannot_begin(&self, index: usize, why: &str) {
+        let mut books = self.books();
+        let seats = books.groups.close_that_of(index).unwrap_or(index..index + 1);
+        books.end(seats.clone());
+        drop(books);
+        seats.for_each(|seat| self.left(seat, why, true));
+        self.depart(index);
+        self.stop.notify_all();
+    }
+
+    fn report_ended(&self, ended: Vec<AttemptId>, why: impl Fn() -> String) {
+        let end = |id| AttemptEvent::Ended(not_run(id, Status::Failed, verdict::host_error(why())));
+        let ends: Vec<_> = ended.into_iter().map(end).collect();
+        if !ends.is_empty() {
             // A receiver that is gone has no use for events.
-            let _nobody_listens = self.events.send(ends.collect());
+            let _nobody_listens = self.events.send(ends);
         }
     }
 
@@ -294,9 +256,8 @@ impl Seats {
         mut events: Vec<AttemptEvent>,
     ) -> Result<(), String> {
         let mut books = self.books();
-        let seat = &mut books.seats[index];
-        seat.cpu_ns = usage.cpu_ns;
-        self.counters[index].set(usage.memory.0, seat.cpu_before_ns.saturating_add(usage.cpu_ns));
+        let Some(seat) = books.seats.get_mut(&index) else { return Err("there is no place for it".to_owned()) };
+        seat.uses(usage);
         let mut refused = None;
         let good = events.iter().position(|event| {
             refused = seat.take_in(event).err();
@@ -314,13 +275,17 @@ impl Seats {
 
     /// Has a module loaded by the processes that run; which ones.
     pub(crate) fn load(&self, digest: Digest, artefact: &Artefact) -> BTreeSet<usize> {
-        (0..self.setups.len()).filter(|index| self.load_at(*index, digest, artefact)).collect()
+        let seats: Vec<usize> = self.books().seats.keys().copied().collect();
+        seats.into_iter().filter(|index| self.load_at(*index, digest, artefact)).collect()
     }
 
     /// Has a module loaded by one process, if it runs.
     pub(crate) fn load_at(&self, index: usize, digest: Digest, artefact: &Artefact) -> bool {
         match artefact.file().try_clone() {
-            Ok(file) => self.books().seats[index].send(vec![ToWorker::Load(digest)], vec![file.into()]),
+            Ok(file) => {
+                let load = |seat: &Seat| seat.send(vec![ToWorker::Load(digest)], vec![file.into()]);
+                self.books().seats.get(&index).is_some_and(load)
+            }
             Err(error) => {
                 tracing::warn!(module.digest = %digest, %error, "an artefact cannot be passed to a worker process");
                 false
@@ -330,14 +295,16 @@ impl Seats {
 
     /// Has a module forgotten by all processes.
     pub(crate) fn unload(&self, digest: Digest) {
-        for seat in &self.books().seats {
+        for seat in self.books().seats.values() {
             seat.send(vec![ToWorker::Unload(digest)], Vec::new());
         }
     }
 
     /// Asks a process to say when it has loaded all that it was told to.
     pub(crate) fn sync(&self, index: usize) {
-        self.books().seats[index].send(vec![ToWorker::Sync], Vec::new());
+        if let Some(seat) = self.books().seats.get(&index) {
+            seat.send(vec![ToWorker::Sync], Vec::new());
+        }
     }
 
     /// Tells the preparing thread, unless that has stopped.
@@ -349,96 +316,15 @@ impl Seats {
     pub(super) fn stop(&self) {
         let mut books = self.books();
         books.stopping = true;
-        books.seats.iter().for_each(Seat::close);
+        books.seats.values().for_each(Seat::close);
         drop(books);
         self.stop.notify_all();
     }
 
-    /// Waits, unless the sandbox stops, which the answer says.
-    pub(super) fn wait(&self, time: Duration) -> bool {
-        let books = self.books();
-        let waited = self.stop.wait_timeout_while(books, time, |books| !books.stopping);
-        waited.map_or_else(|poisoned| poisoned.into_inner().0.stopping, |(books, _)| books.stopping)
-    }
-}
-
-impl Books {
-    /// The seat of a group with the least CPU promised to its attempts, among those that can begin at once if there are any.
-    fn choose(&self, group: Range<usize>) -> usize {
-        let ranked = group.map(|index| ((!self.seats[index].ready, self.seats[index].load), index));
-        ranked.min().map_or(0, |(_, index)| index)
-    }
-
-    fn pass_on(&mut self, id: AttemptId, command: Command, out: &mut [Vec<ToWorker>]) {
-        if let Some(index) = self.seats.iter().position(|seat| seat.attempts.contains_key(&id)) {
-            self.seats[index].pass_on(command, &mut out[index]);
-        }
-    }
-
-    fn held(&mut self, id: AttemptId) -> Option<&mut Held> {
-        self.seats.iter_mut().find_map(|seat| seat.attempts.get_mut(&id))
-    }
-
-    /// Has an attempt looked into that the process has already: what it is told later, nobody waits for.
-    fn inspect(&mut self, id: AttemptId, command: Command, out: &mut [Vec<ToWorker>]) {
-        if let Some(held) = self.held(id).filter(|held| held.sent) {
-            held.is_inspected();
-            self.pass_on(id, command, out);
-        }
-    }
-
-    fn tell_all(&self, out: &mut [Vec<ToWorker>], command: impl Fn() -> Command) {
-        for (seat, out) in self.seats.iter().zip(out) {
-            if seat.link.is_some() {
-                out.push(ToWorker::Command(command()));
-            }
-        }
-    }
-}
-
-impl Seat {
-    /// Takes in what the process reports about an attempt.
-    ///
-    /// # Errors
-    /// The process does not have it, or says more about it than it may.
-    fn take_in(&mut self, event: &AttemptEvent) -> Result<(), String> {
-        let unknown = || "it reported about what it does not have".to_owned();
-        let allowed = match event {
-            AttemptEvent::Ended(ended) => {
-                let held = self.attempts.remove(&ended.id).ok_or_else(unknown)?;
-                self.load = self.load.saturating_sub(u64::from(held.weight));
-                true
-            }
-            AttemptEvent::Output(chunk) => self.attempts.get_mut(&chunk.id).ok_or_else(unknown)?.wrote(chunk),
-            AttemptEvent::Progress(progress) => self.attempts.get_mut(&progress.id).ok_or_else(unknown)?.progressed(),
-            AttemptEvent::Seen(seen) => self.attempts.get_mut(&seen.id).ok_or_else(unknown)?.seen(&seen.seen),
-            AttemptEvent::Module(_) => return Err(unknown()),
-        };
-        if allowed { Ok(()) } else { Err("it reported more about an attempt than it may".to_owned()) }
-    }
-
-    /// Passes on a command about an attempt, at once or when the process is ready.
-    fn pass_on(&mut self, command: Command, out: &mut Vec<ToWorker>) {
-        if self.ready {
-            out.push(ToWorker::Command(command));
-        } else {
-            self.pending.push(command);
-        }
-    }
-
-    /// Sends messages; whether there is a process to get them. One that has left thousands of packets unread is ended.
-    fn send(&self, messages: Vec<ToWorker>, descriptors: Vec<OwnedFd>) -> bool {
-        let Some(link) = &self.link else { return false };
-        if !messages.is_empty() && link.packets.try_send((messages, descriptors)).is_err() {
-            self.close();
-        }
-        true
-    }
-
-    fn close(&self) {
-        if let Some(link) = &self.link {
-            // A socket that is closed already has the same effect.
-            let _closed = link.socket.shutdown(Shutdown::Both);
-        }
+    /// Waits, unless the sandbox stops or the seat is to end, which the answer says.
+    pub(super) fn wait(&self, index: usize, time: Duration) -> bool {
+        let goes_on = |books: &mut Books| !books.is_over(index);
+        let waited = self.stop.wait_timeout_while(self.books(), time, goes_on);
+        waited.unwrap_or_else(PoisonError::into_inner).0.is_over(index)
     }
 }

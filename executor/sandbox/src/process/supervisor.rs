@@ -25,7 +25,8 @@ use weir_wire::{
 
 use super::{
     frame::{Incoming, Outgoing},
-    seats::{Link, Packet, Seats},
+    seat::{Link, Packet},
+    seats::Seats,
 };
 use crate::{
     helper::{Process, Role, Streams, signal_text},
@@ -60,7 +61,10 @@ pub(super) fn spawn(
     started: Option<Sender<Result<(), String>>>,
 ) -> io::Result<JoinHandle<()>> {
     let supervisor = Supervisor { seats, index, program };
-    thread::Builder::new().name(format!("weir-process-{index}")).spawn(move || supervisor.run(started))
+    thread::Builder::new().name(format!("weir-process-{index}")).spawn(move || {
+        supervisor.keep(started);
+        supervisor.seats.depart(index);
+    })
 }
 
 struct Supervisor {
@@ -70,10 +74,11 @@ struct Supervisor {
 }
 
 impl Supervisor {
-    fn run(&self, started: Option<Sender<Result<(), String>>>) {
+    /// Has a process run until the sandbox stops or the seat is to end.
+    fn keep(&self, started: Option<Sender<Result<(), String>>>) {
         let mut first = started;
         let mut backoff = BACKOFF.0;
-        loop {
+        while !self.seats.wait(self.index, Duration::ZERO) {
             let (began, mut up) = (Instant::now(), false);
             let result = self.host(|| {
                 up = true;
@@ -89,11 +94,11 @@ impl Supervisor {
             if began.elapsed() >= LIVED {
                 backoff = BACKOFF.0;
             }
-            if self.seats.wait(Duration::ZERO) {
+            if self.seats.wait(self.index, Duration::ZERO) {
                 return;
             }
             tracing::warn!(worker.index = self.index, why, "a worker process is started again");
-            if self.seats.wait(backoff) {
+            if self.seats.wait(self.index, backoff) {
                 return;
             }
             backoff = (backoff * 2).min(BACKOFF.1);

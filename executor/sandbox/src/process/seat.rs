@@ -1,0 +1,156 @@
+//! The place of one worker process: its attempts, and what it has yet to be told.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    net::Shutdown,
+    os::{fd::OwnedFd, unix::net::UnixStream},
+    sync::mpsc::SyncSender,
+};
+
+use weir_wire::{
+    attempt::{AttemptEvent, Command},
+    id::AttemptId,
+    worker::{ToWorker, WorkerSetup, WorkerUsage},
+};
+
+use super::{groups::Group, held::Held};
+use crate::scratch::Root;
+
+/// Messages for a process, and descriptors for the first of them.
+pub(super) type Packet = (Vec<ToWorker>, Vec<OwnedFd>);
+
+/// The place of one process.
+#[derive(Debug)]
+pub(super) struct Seat {
+    /// Whose guests run there.
+    pub(super) group: Group,
+    pub(super) setup: WorkerSetup,
+    pub(super) link: Option<Link>,
+    /// Everything that a new process is told is loaded there.
+    pub(super) ready: bool,
+    /// Its process ends, and none begins again.
+    pub(super) ending: bool,
+    pub(super) attempts: HashMap<AttemptId, Held>,
+    /// Those whose addresses are being found out.
+    pub(super) resolving: BTreeSet<AttemptId>,
+    /// The weights of `attempts`.
+    pub(super) load: u64,
+    /// What the process is told once it is ready.
+    pub(super) pending: Vec<Command>,
+    /// Where its scratch directories are made.
+    pub(super) scratch: Option<Root>,
+    /// CPU time of the processes that were here before, nanoseconds.
+    cpu_before_ns: u64,
+    usage: WorkerUsage,
+}
+
+/// The way to one process.
+#[derive(Debug)]
+pub(super) struct Link {
+    pub(super) packets: SyncSender<Packet>,
+    /// Closed to end the process.
+    pub(super) socket: UnixStream,
+    pub(super) pid: u32,
+}
+
+impl Seat {
+    pub(super) fn new(group: Group, setup: WorkerSetup) -> Self {
+        Self {
+            group,
+            setup,
+            link: None,
+            ready: false,
+            ending: false,
+            attempts: HashMap::new(),
+            resolving: BTreeSet::new(),
+            load: 0,
+            pending: Vec::new(),
+            scratch: None,
+            cpu_before_ns: 0,
+            usage: WorkerUsage::default(),
+        }
+    }
+
+    /// Takes in what its process uses.
+    pub(super) const fn uses(&mut self, usage: WorkerUsage) {
+        self.usage = usage;
+    }
+
+    /// Memory that its attempts use.
+    pub(super) const fn memory(&self) -> u64 {
+        self.usage.memory.0
+    }
+
+    /// CPU time of all processes that were here, nanoseconds.
+    pub(super) const fn cpu_ns(&self) -> u64 {
+        self.cpu_before_ns.saturating_add(self.usage.cpu_ns)
+    }
+
+    /// Gives up a process that is gone; the attempts that end with it. With `all`, so do those that wait for the next one.
+    pub(super) fn is_left(&mut self, all: bool) -> Vec<AttemptId> {
+        if let Some(scratch) = &self.scratch {
+            scratch.clear();
+        }
+        (self.link, self.ready) = (None, false);
+        self.cpu_before_ns = self.cpu_ns();
+        self.usage = WorkerUsage::default();
+        let mut ended = Vec::new();
+        self.attempts.retain(|id, held| {
+            let keep = !held.sent && !all;
+            if !keep {
+                self.load = self.load.saturating_sub(u64::from(held.weight));
+                ended.push(*id);
+            }
+            keep
+        });
+        if all {
+            self.pending.clear();
+        }
+        ended
+    }
+
+    /// Takes in what the process reports about an attempt.
+    ///
+    /// # Errors
+    /// The process does not have it, or says more about it than it may.
+    pub(super) fn take_in(&mut self, event: &AttemptEvent) -> Result<(), String> {
+        let unknown = || "it reported about what it does not have".to_owned();
+        let allowed = match event {
+            AttemptEvent::Ended(ended) => {
+                let held = self.attempts.remove(&ended.id).ok_or_else(unknown)?;
+                self.load = self.load.saturating_sub(u64::from(held.weight));
+                true
+            }
+            AttemptEvent::Output(chunk) => self.attempts.get_mut(&chunk.id).ok_or_else(unknown)?.wrote(chunk),
+            AttemptEvent::Progress(progress) => self.attempts.get_mut(&progress.id).ok_or_else(unknown)?.progressed(),
+            AttemptEvent::Seen(seen) => self.attempts.get_mut(&seen.id).ok_or_else(unknown)?.seen(&seen.seen),
+            AttemptEvent::Module(_) => return Err(unknown()),
+        };
+        if allowed { Ok(()) } else { Err("it reported more about an attempt than it may".to_owned()) }
+    }
+
+    /// Passes on a command about an attempt, at once or when the process is ready.
+    pub(super) fn pass_on(&mut self, command: Command, out: &mut Vec<ToWorker>) {
+        if self.ready {
+            out.push(ToWorker::Command(command));
+        } else {
+            self.pending.push(command);
+        }
+    }
+
+    /// Sends messages; whether there is a process to get them. One that has left thousands of packets unread is ended.
+    pub(super) fn send(&self, messages: Vec<ToWorker>, descriptors: Vec<OwnedFd>) -> bool {
+        let Some(link) = &self.link else { return false };
+        if !messages.is_empty() && link.packets.try_send((messages, descriptors)).is_err() {
+            self.close();
+        }
+        true
+    }
+
+    pub(super) fn close(&self) {
+        if let Some(link) = &self.link {
+            // A socket that is closed already has the same effect.
+            let _closed = link.socket.shutdown(Shutdown::Both);
+        }
+    }
+}
