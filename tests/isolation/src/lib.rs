@@ -1,5 +1,7 @@
 //! The bench of the isolation suite: a sandbox, guests in WAT, and their ends.
 
+pub mod crowd;
+pub mod hostile;
 mod peak;
 
 use std::{
@@ -9,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-pub use peak::Peak;
+pub use peak::{Held, Peak};
 use tempfile::TempDir;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use weir_sandbox::{Helper, Isolation, Sandbox, SandboxConfig, Used};
@@ -30,7 +32,7 @@ use weir_wire::{
 const HANG: Duration = Duration::from_secs(120);
 
 /// Computes for some dozens of slices, then writes "done".
-const NEIGHBOUR: &str = r#"(module
+pub(crate) const NEIGHBOUR: &str = r#"(module
     (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
     (memory (export "memory") 1)
     (data (i32.const 0) "\10\00\00\00\04\00\00\00")
@@ -268,7 +270,6 @@ impl Bench {
     #[must_use]
     pub fn configured(change: impl FnOnce(&mut SandboxConfig)) -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory");
-        let (sender, events) = unbounded_channel();
         let mut config = SandboxConfig {
             workers: 1,
             lanes_per_worker: 16,
@@ -280,6 +281,16 @@ impl Bench {
             ..SandboxConfig::default()
         };
         change(&mut config);
+        Self::of(dir, config)
+    }
+
+    /// A sandbox of this configuration, and a directory for modules.
+    ///
+    /// # Panics
+    /// The sandbox cannot be started.
+    #[must_use]
+    pub fn of(dir: TempDir, config: SandboxConfig) -> Self {
+        let (sender, events) = unbounded_channel();
         let sandbox = Sandbox::start(config, sender).expect("a sandbox");
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
         Self { sandbox: Some(sandbox), events, runtime, dir, runs: 0, modules: 0, seen: Vec::new() }
@@ -337,6 +348,18 @@ impl Bench {
 
     /// Orders a module to be prepared.
     pub fn order(&mut self, wasm: &[u8]) -> Digest {
+        let module = self.store(wasm);
+        let digest = module.digest;
+        self.send(vec![Command::Prepare(module)]);
+        digest
+    }
+
+    /// Stores a module, as text or binary, where the sandbox can read it. Its digest is a number: that of the first
+    /// module is the same in every bench.
+    ///
+    /// # Panics
+    /// The text is not a module, or cannot be written.
+    pub fn store(&mut self, wasm: &[u8]) -> ModuleFile {
         let wasm = if wasm.starts_with(b"\0asm") || wasm.first().is_none_or(|byte| !b"(; \n".contains(byte)) {
             wasm.to_vec()
         } else {
@@ -348,8 +371,7 @@ impl Bench {
         let path = self.dir.path().join(format!("{}.wasm", digest.to_hex()));
         std::fs::write(&path, wasm).expect("a module file");
         let path = path.to_str().expect("a path in UTF-8").to_owned();
-        self.send(vec![Command::Prepare(ModuleFile { digest, path })]);
-        digest
+        ModuleFile { digest, path }
     }
 
     /// Waits for the answer about a module.
@@ -376,10 +398,34 @@ impl Bench {
 
     /// Starts an attempt of a guest whose module is prepared.
     pub fn start_prepared(&mut self, guest: &Guest, module: Digest) -> AttemptId {
+        let work = self.work(guest, module);
+        let task = TaskId { run: work.run, index: 4 };
+        let attempt = attempt(task, &guest.payload);
+        let id = attempt.id;
+        self.send(vec![Command::Define(Box::new(work)), Command::Start(attempt)]);
+        id
+    }
+
+    /// Defines a run of a guest whose module is prepared.
+    pub fn define(&mut self, guest: &Guest, module: Digest) -> RunId {
+        let work = self.work(guest, module);
+        let run = work.run;
+        self.send(vec![Command::Define(Box::new(work))]);
+        run
+    }
+
+    /// Starts an attempt of a task of a run that is defined.
+    pub fn start_task(&self, run: RunId, index: u32) -> AttemptId {
+        let attempt = attempt(TaskId { run, index }, &[]);
+        let id = attempt.id;
+        self.send(vec![Command::Start(attempt)]);
+        id
+    }
+
+    fn work(&mut self, guest: &Guest, module: Digest) -> WorkSpec {
         self.runs += 1;
-        let run = RunId(self.runs);
-        let work = WorkSpec {
-            run,
+        WorkSpec {
+            run: RunId(self.runs),
             namespace: guest.namespace.clone(),
             job: "guest".parse().expect("a name"),
             count: 9,
@@ -394,11 +440,7 @@ impl Bench {
             dirs: guest.dirs.clone(),
             input: Input::None,
             capabilities: guest.capabilities.clone(),
-        };
-        let id = AttemptId { task: TaskId { run, index: 4 }, term: Term(1), grant: GrantSeq(1) };
-        let attempt = AttemptSpec { id, ordinal: 2, payload: guest.payload.clone().into_boxed_slice() };
-        self.send(vec![Command::Define(Box::new(work)), Command::Start(attempt)]);
-        id
+        }
     }
 
     /// Waits for the end of an attempt.
@@ -570,6 +612,11 @@ impl Drop for Bench {
             sandbox.shutdown();
         }
     }
+}
+
+fn attempt(task: TaskId, payload: &[u8]) -> AttemptSpec {
+    let id = AttemptId { task, term: Term(1), grant: GrantSeq(1) };
+    AttemptSpec { id, ordinal: 2, payload: payload.into() }
 }
 
 fn whole(inline: &Captured, large: &[u8]) -> Vec<u8> {

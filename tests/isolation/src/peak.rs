@@ -34,8 +34,42 @@ impl Peak {
     }
 }
 
+/// What processes hold of the machine at one moment, as the kernel counts it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Held {
+    /// Resident memory, bytes.
+    pub memory: u64,
+    /// Threads.
+    pub threads: u64,
+    /// Open descriptors.
+    pub descriptors: u64,
+}
+
+impl Held {
+    /// What these processes hold together.
+    ///
+    /// # Panics
+    /// One of them has ended.
+    #[must_use]
+    pub fn by(pids: &[u32]) -> Self {
+        pids.iter().fold(Self::default(), |sum, pid| {
+            let open = fs::read_dir(format!("/proc/{pid}/fd")).expect("a process that lives").count();
+            Self {
+                memory: sum.memory + field(*pid, "VmRSS:"),
+                threads: sum.threads + count(*pid, "Threads:"),
+                descriptors: sum.descriptors + open as u64,
+            }
+        })
+    }
+}
+
+/// A field in kilobytes, in bytes.
 fn field(pid: u32, name: &str) -> u64 {
+    count(pid, name) * 1024
+}
+
+fn count(pid: u32, name: &str) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("a process that lives");
     let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("a line");
-    line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") * 1024
+    line.trim().trim_end_matches(" kB").parse().expect("a number")
 }
