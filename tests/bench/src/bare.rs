@@ -32,6 +32,16 @@ pub(crate) struct Bare {
 impl Bare {
     /// Starts a sandbox in `dir` with `workers` threads, in this process or in processes of their own.
     pub(crate) fn start(dir: &Path, wasm: &[u8], workers: usize, isolation: Isolation) -> Result<Self> {
+        Self::with(dir, wasm, (workers, isolation), Capabilities::NONE)
+    }
+
+    /// The same, with attempts that may use more.
+    pub(crate) fn with(
+        dir: &Path,
+        wasm: &[u8],
+        (workers, isolation): (usize, Isolation),
+        capabilities: Capabilities,
+    ) -> Result<Self> {
         let path = dir.join("null.wasm");
         std::fs::write(&path, wasm).context("write the null module")?;
         let digest = Digest(sha256(wasm));
@@ -42,11 +52,12 @@ impl Bare {
             cache_key: [7; 32],
             isolation,
             helper: Helper::this_program(),
+            scratch: (capabilities.scratch > 0).then(|| dir.join("scratch")),
             ..SandboxConfig::default()
         };
         let sandbox = Sandbox::start(config, sender).context("start the sandbox")?;
         let path = path.to_str().context("a temporary path is text")?.to_owned();
-        sandbox.send(Command::Define(Box::new(work(digest)?)));
+        sandbox.send(Command::Define(Box::new(work(digest, capabilities)?)));
         sandbox.send(Command::Prepare(ModuleFile { digest, path }));
         let ready = events.blocking_recv().into_iter().flatten().find_map(|event| match event {
             AttemptEvent::Module(ready) => Some(ready),
@@ -62,12 +73,17 @@ impl Bare {
 
     /// Runs null tasks 0 to `tasks` and checks their results; tasks per second.
     pub(crate) fn tasks_per_s(&mut self, tasks: u32) -> Result<f64> {
+        self.tasks_per_s_of(tasks, WINDOW)
+    }
+
+    /// The same with so many in the sandbox at a time.
+    pub(crate) fn tasks_per_s_of(&mut self, tasks: u32, window: u32) -> Result<f64> {
         self.grant += 1;
         let began = Instant::now();
         let (mut next, mut ended) = (0, 0);
         while ended < tasks {
-            let room = (tasks - next).min(WINDOW - (next - ended));
-            if room > 0 && (room >= WINDOW / 4 || next + room == tasks) {
+            let room = (tasks - next).min(window - (next - ended));
+            if room > 0 && (room >= window / 4 || next + room == tasks) {
                 self.sandbox.send_many((next..next + room).map(|index| self.start_of(index)).collect());
                 next += room;
             }
@@ -108,7 +124,7 @@ fn check(attempt: &EndedAttempt) -> Result<()> {
     Ok(())
 }
 
-fn work(module: Digest) -> Result<WorkSpec> {
+fn work(module: Digest, capabilities: Capabilities) -> Result<WorkSpec> {
     Ok(WorkSpec {
         run: RUN,
         namespace: "default".parse()?,
@@ -128,7 +144,7 @@ fn work(module: Digest) -> Result<WorkSpec> {
             output: 1 << 20,
         },
         dirs: Vec::new(),
-        capabilities: Capabilities::NONE,
+        capabilities,
         input: Input::None,
     })
 }

@@ -12,11 +12,13 @@ mod bare;
 mod cpu_rate;
 mod failover;
 mod fanout;
+mod hostile;
 mod latency;
 mod null;
 mod peers;
 mod report;
 mod sandbox;
+mod stage;
 mod straight;
 mod system;
 mod throughput;
@@ -30,8 +32,14 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Bench {
-    /// Instantiate, run and drop a null module, against straight wasmtime.
+    /// Instantiate, run and drop a null module, against straight wasmtime; starts, stops and idle attempts.
     Sandbox,
+    /// Hostile and honest guests at once in one sandbox.
+    Hostile {
+        /// Attempts in all.
+        #[arg(long, default_value_t = 10_000)]
+        attempts: u32,
+    },
     /// How exactly CPU rates are kept.
     CpuRate,
     /// An array of null tasks through the whole system with real etcd.
@@ -90,6 +98,7 @@ fn main() -> ExitCode {
 fn run() -> Result<()> {
     match Arguments::parse().bench {
         Bench::Sandbox => sandbox::run(),
+        Bench::Hostile { attempts } => hostile::run(attempts),
         Bench::CpuRate => cpu_rate::run(),
         Bench::Throughput { tasks } => throughput::run(tasks),
         Bench::Latency { runs } => latency::run(runs),

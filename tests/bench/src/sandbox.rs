@@ -1,5 +1,11 @@
 //! `sandbox`: instantiate, run and drop a null module through the sandbox crate, in this process and in worker processes,
-//! against straight wasmtime.
+//! against straight wasmtime; then how long starts and stops take, and what many attempts at once are and take.
+
+mod crowding;
+mod guests;
+mod layers;
+mod start;
+mod stop;
 
 use anyhow::{Context, Result};
 use weir_sandbox::Isolation;
@@ -34,16 +40,22 @@ pub(crate) fn run() -> Result<()> {
         theirs.push(straight::tasks_per_s(&wasm, TASKS, threads)?);
     }
     bare.stop();
-    workers.stop();
     let quotients = |a: &[f64], b: &[f64]| median(a.iter().zip(b).map(|(a, b)| a / b).collect());
     let (ratio, worker_ratio) = (quotients(&ours, &theirs), quotients(&apart, &ours));
+    let [ours, apart, theirs] = [ours, apart, theirs].map(median);
     let mut report = Report::new("sandbox");
     report.row("threads", threads.to_string());
     report.row("rounds", format!("{ROUNDS} of {TASKS} attempts, alternating; medians"));
-    report.figure("attempts_per_s", median(ours), 0);
-    report.figure("worker_attempts_per_s", median(apart), 0);
-    report.figure("wasmtime_attempts_per_s", median(theirs), 0);
+    report.figure("attempts_per_s", ours, 0);
+    report.figure("worker_attempts_per_s", apart, 0);
+    report.figure("wasmtime_attempts_per_s", theirs, 0);
     report.figure("ratio", ratio, 3);
     report.figure("worker_ratio", worker_ratio, 3);
+    crowding::rates(&mut report, &mut workers)?;
+    workers.stop();
+    layers::measure(&mut report, &wasm, layers::Rates { wasmtime: theirs, in_process: ours, workers: apart })?;
+    stop::measure(&mut report)?;
+    start::measure(&mut report)?;
+    crowding::idle(&mut report)?;
     report.print()
 }

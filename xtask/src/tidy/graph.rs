@@ -64,6 +64,7 @@ const GRAPH: [(&str, &[&str]); 17] = [
         &[
             "weir-api",
             "weir-e2e",
+            "weir-isolation",
             "weir-client",
             "weir-module",
             "weir-link",
