@@ -54,7 +54,11 @@ pub(super) async fn profile(
     let time = query.for_ms.map_or(PROFILE_TIME, |ms| Duration::from_millis(ms.into()));
     if time.is_zero() || time > PROFILE_TIME_MAX {
         let allowed = format!("1 to {}", PROFILE_TIME_MAX.as_millis());
-        return Err(Refusal::invalid_key("for_ms", "a profile is taken over a minute at most", Some(allowed)));
+        return Err(Refusal::invalid_key(
+            "for_ms",
+            "a profile is taken over a millisecond at least, and a minute at most",
+            Some(allowed),
+        ));
     }
     let found = tasks::find(&api, &namespace, id, index).await?;
     let Seen::Profile(seen) = seen(&api, id, index, Some(time)).await? else {

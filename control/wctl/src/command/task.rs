@@ -2,7 +2,7 @@ use std::path::Path;
 
 use weir_api::{ProfileQuery, Task, TaskState, TasksQuery, units::parse_duration_ms};
 
-use super::run::save;
+use super::run::{check_writable, save};
 use crate::{
     args::TaskCommand,
     exit::Exit,
@@ -29,6 +29,9 @@ pub(crate) async fn task(session: &Session, command: &TaskCommand) -> Result<Exi
             let (run, index) = resolve::task(session, task).await?;
             let for_ms = parse_duration_ms(time).map_err(|error| Failure::usage(format!("--for {time}: {error}")))?;
             let for_ms = u32::try_from(for_ms).unwrap_or(u32::MAX);
+            if let Some(file) = output {
+                check_writable(file)?;
+            }
             let query = ProfileQuery { for_ms: Some(for_ms) };
             let profile = session.client.task_profile(&session.namespace, &run, index, &query).await?;
             match output {

@@ -56,7 +56,7 @@ fn malformed_flags_are_refused() {
     };
     assert_eq!(flags(|f| f.env = vec!["A".to_owned()]).unwrap_err().exit(), Exit::Usage);
     assert_eq!(flags(|f| f.grant = vec!["corpus:/data".to_owned()]).unwrap_err().exit(), Exit::Usage);
-    assert_eq!(flags(|f| f.grant = vec!["net:example.org".to_owned()]).unwrap_err().exit(), Exit::Invalid);
+    assert_eq!(flags(|f| f.grant = vec!["net:example.org".to_owned()]).unwrap_err().exit(), Exit::Usage);
     for (change, path) in [
         ((|f| f.count = Some("0".to_owned())) as fn(&mut SpecArgs), "job.count"),
         (|f| f.memory = Some("lots".to_owned()), "resources.memory"),
