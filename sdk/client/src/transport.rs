@@ -1,6 +1,6 @@
 use std::{
     sync::atomic::{AtomicUsize, Ordering},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use reqwest::{Method, Response, StatusCode};
@@ -11,8 +11,11 @@ use crate::{Error, Options, Result};
 
 /// The most times a repeatable call is sent.
 const TRIES_MAX: u32 = 5;
-/// The wait before the second try; it doubles with each.
+/// How long one is sent again while a replica says that nobody leads: a failover takes up to 6 s.
+const FAILOVER_MAX: Duration = Duration::from_secs(10);
+/// The wait before the second try; it doubles with each, up to the longest.
 const BACKOFF_MIN: Duration = Duration::from_millis(100);
+const BACKOFF_MAX: Duration = Duration::from_millis(800);
 /// The most bytes of an answer that is read as a whole, results of tasks apart.
 const ANSWER_BYTES_MAX: usize = 64 << 20;
 
@@ -150,28 +153,38 @@ impl Client {
 
     /// Sends a call, again if it may be, and turns problems into errors.
     pub(crate) async fn send(&self, call: Call) -> Result<(String, Response)> {
-        let mut backoff = BACKOFF_MIN;
+        let (mut backoff, begun, mut tries) = (BACKOFF_MIN, Instant::now(), 0);
         let mut index = self.preferred.load(Ordering::Relaxed);
         // A leader that was cut off from its store answers so after a long wait, and another one may lead.
         let mut elsewhere = self.addresses.len() - 1;
-        for tries_left in (0..TRIES_MAX).rev() {
+        // What a replica answered tells more than that another address is dead.
+        let mut answered = None;
+        loop {
             let address = &self.addresses[index % self.addresses.len()];
-            match self.send_once(&call, address).await {
+            let error = match self.send_once(&call, address).await {
                 Ok(response) => {
                     self.preferred.store(index % self.addresses.len(), Ordering::Relaxed);
                     return Ok((address.clone(), response));
                 }
-                Err(error) if tries_left == 0 || !worth_repeating(&error, call.repeatable) => return Err(error),
-                Err(error) if error.code() == Some(Code::StoreUnavailable) && elsewhere == 0 => return Err(error),
-                Err(_) => {
-                    elsewhere = elsewhere.saturating_sub(1);
-                    index = index.wrapping_add(1);
-                    tokio::time::sleep(backoff).await;
-                    backoff *= 2;
-                }
+                Err(error) => error,
+            };
+            tries += 1;
+            let last = error.code() == Some(Code::StoreUnavailable) && elsewhere == 0;
+            if last || !worth_repeating(&error, call.repeatable) {
+                return Err(error);
             }
+            let known = if matches!(error, Error::Connect { .. }) { answered.take() } else { None };
+            let error = known.unwrap_or(error);
+            let in_failover = error.code() == Some(Code::NoLeader) && begun.elapsed() < FAILOVER_MAX;
+            if tries >= TRIES_MAX && !in_failover {
+                return Err(error);
+            }
+            answered = Some(error).filter(|error| error.code().is_some());
+            elsewhere = elsewhere.saturating_sub(1);
+            index = index.wrapping_add(1);
+            tokio::time::sleep(backoff).await;
+            backoff = (backoff * 2).min(BACKOFF_MAX);
         }
-        unreachable!("the last try returns");
     }
 
     async fn send_once(&self, call: &Call, address: &str) -> Result<Response> {
