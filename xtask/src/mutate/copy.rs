@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-/// What the simulator is made of.
-const CRATES: [&str; 5] = ["proto/wire", "proto/api", "control/scheduler", "executor/agent", "tests/sim"];
+/// What the simulator is made of, and what a crate of it names as a dependency that may be left out.
+const CRATES: [&str; 6] =
+    ["proto/wire", "proto/api", "proto/module", "control/scheduler", "executor/agent", "tests/sim"];
 
 /// The copy.
 pub(crate) struct Copy {
@@ -100,7 +101,8 @@ mod tests {
     #[test]
     fn only_the_members_of_the_manifest_change() {
         let manifest = with_members("[workspace]\nmembers = [\n  \"a\",\n]\nexclude = [\"b\"]\n").unwrap();
-        let members = "\"proto/wire\", \"proto/api\", \"control/scheduler\", \"executor/agent\", \"tests/sim\"";
+        let members =
+            "\"proto/wire\", \"proto/api\", \"proto/module\", \"control/scheduler\", \"executor/agent\", \"tests/sim\"";
         assert_eq!(manifest, format!("[workspace]\nmembers = [{members}]\nexclude = [\"b\"]\n"));
     }
 }
