@@ -112,8 +112,6 @@ impl Candidate {
                 Ok(None) => self.stay_back().await,
                 Err(error) => {
                     tracing::debug!(%error, "could not campaign");
-                    // Whoever led may be gone, and is not to be named for ever.
-                    self.board.leader(None);
                     sleep(pause).await;
                     pause = (pause * 2).min(RETRY_MAX);
                 }

@@ -72,10 +72,11 @@ async fn serve(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::Re
     let cache = BlobCache::open(data.blobs(), config.blob_cache.0).context("open the blob cache")?;
     let (transfers, transferred) = Transfers::new(cache);
     let (sender, events) = mpsc::unbounded_channel();
-    data.clear_scratch().context("remove the scratch directories of earlier attempts")?;
-    let apart = Apart::new(&config.apart).context("read the setting apart")?;
-    let setup = SandboxConfig { apart, ..sandbox_config(&config, &data, &agent) };
-    let sandbox = Sandbox::start(setup, sender).context("start the sandbox")?;
+    if !config.scratch {
+        // Where there are some, the sandbox removes what earlier attempts have left.
+        data.clear_scratch().context("remove the scratch directories of earlier attempts")?;
+    }
+    let sandbox = Sandbox::start(sandbox_config(&config, &data, &agent)?, sender).context("start the sandbox")?;
     let (stats, shown) = watch::channel(Stats::default());
     if let Some(addr) = config.metrics {
         metrics::serve(addr, shown).await?;
@@ -116,8 +117,8 @@ fn lanes(config: &Config) -> u32 {
     u32::try_from(workers(config)).unwrap_or(u32::MAX).saturating_mul(config.lanes_per_worker)
 }
 
-fn sandbox_config(config: &Config, data: &DataDir, agent: &AgentConfig) -> SandboxConfig {
-    SandboxConfig {
+fn sandbox_config(config: &Config, data: &DataDir, agent: &AgentConfig) -> anyhow::Result<SandboxConfig> {
+    Ok(SandboxConfig {
         workers: workers(config),
         lanes_per_worker: config.lanes_per_worker,
         memory_max: agent.capacity.memory,
@@ -126,8 +127,6 @@ fn sandbox_config(config: &Config, data: &DataDir, agent: &AgentConfig) -> Sandb
         cache_bytes_max: config.compile_cache.0,
         published: config.publish.clone(),
         published_writable: config.publish_writable.clone(),
-        // Checked when the settings were read.
-        network: config.network_policy().unwrap_or_default(),
         scratch: config.scratch.then(|| data.scratch()),
         isolation: match config.isolation {
             Isolation::InProcess => weir_sandbox::Isolation::InProcess,
@@ -137,12 +136,13 @@ fn sandbox_config(config: &Config, data: &DataDir, agent: &AgentConfig) -> Sandb
                 weir_sandbox::Isolation::Processes { number }
             }
         },
-        apart: Apart::default(),
+        apart: Apart::new(&config.apart).context("read the setting apart")?,
+        network: config.network_policy()?,
         helper: config.helper.clone(),
         compile: CompileLimits {
             memory: MemBytes(config.compile_memory.0),
             cpu: config.compile_cpu.0,
             timeout: config.compile_timeout.0,
         },
-    }
+    })
 }

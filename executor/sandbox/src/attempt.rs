@@ -401,10 +401,6 @@ async fn run(engine: Engine, mut job: Job, shown: (Arc<Capture>, Arc<Probe>), co
         Ok(scratch) => scratch,
         Err(failure) => return Finished::failed(failure),
     };
-    if !job.work.spec.capabilities.nets.is_empty() && matches!(job.resolver, Resolver::None) {
-        let message = "this node offers no network";
-        return Finished::failed(Failure::new(Reason::CapabilityDenied, Source::Executor, message));
-    }
     let budgets = job.work.spec.budgets;
     let mut store = match store(&engine, &mut job, shown.clone(), scratch) {
         Ok(store) => store,

@@ -46,6 +46,19 @@ async fn save_to(server: &Server, created_ms: u64, path: &Path) {
     std::fs::write(path, file).unwrap();
 }
 
+/// A snapshot of this replica, which has led all the time or not, ends with a failure.
+async fn assert_broken_off(server: &Server, led: bool) {
+    let (chunks, mut sent) = mpsc::channel(1);
+    let shared = server.handle().shared();
+    let saving = tokio::spawn(async move { save(&shared, &header(1), ready(led), chunks).await });
+    let mut last = None;
+    while let Some(chunk) = within("a chunk", sent.recv()).await {
+        last = Some(chunk);
+    }
+    within("the end", saving).await.unwrap();
+    assert!(matches!(last, Some(Err(SnapshotError::Failed(_)))), "{last:?}");
+}
+
 #[tokio::test]
 async fn a_reader_that_takes_nothing_is_given_up() {
     let folder = tempfile::tempdir().unwrap();
@@ -74,15 +87,7 @@ async fn a_failure_while_saving_breaks_the_snapshot_off() {
     let unreadable = folder.path().join("blobs/sha256/zz");
     std::fs::create_dir_all(&unreadable).unwrap();
     std::os::unix::fs::symlink("loop", unreadable.join("loop")).unwrap();
-    let (chunks, mut sent) = mpsc::channel(1);
-    let shared = server.handle().shared();
-    let saving = tokio::spawn(async move { save(&shared, &header(1), ready(true), chunks).await });
-    let mut last = None;
-    while let Some(chunk) = within("a chunk", sent.recv()).await {
-        last = Some(chunk);
-    }
-    within("the end", saving).await.unwrap();
-    assert!(matches!(last, Some(Err(SnapshotError::Failed(_)))), "{last:?}");
+    assert_broken_off(&server, true).await;
     server.stop().await;
 }
 
@@ -90,15 +95,7 @@ async fn a_failure_while_saving_breaks_the_snapshot_off() {
 async fn a_replica_that_leads_no_more_finishes_no_snapshot() {
     let folder = tempfile::tempdir().unwrap();
     let server = filled(folder.path()).await;
-    let (chunks, mut sent) = mpsc::channel(1);
-    let shared = server.handle().shared();
-    let saving = tokio::spawn(async move { save(&shared, &header(1), ready(false), chunks).await });
-    let mut last = None;
-    while let Some(chunk) = within("a chunk", sent.recv()).await {
-        last = Some(chunk);
-    }
-    within("the end", saving).await.unwrap();
-    assert!(matches!(last, Some(Err(SnapshotError::Failed(_)))), "{last:?}");
+    assert_broken_off(&server, false).await;
     server.stop().await;
 }
 
