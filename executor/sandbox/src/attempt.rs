@@ -29,6 +29,7 @@ use weir_wire::{
 use crate::{
     capture::Capture,
     fairness::{self, YieldInHostCalls},
+    file_time::{Begun, FileThreads, FileTime},
     limits::{COMPONENT_HANDLES_MAX, FUEL_SLICE, HOSTCALL_BYTES_MAX, Limiter, SHORT_POLL, TIMEOUT_MAX},
     probe::{Polled, Probe},
     program::{Program, Returned},
@@ -60,6 +61,10 @@ pub(crate) struct Attempt {
     tier: Tier,
     /// Its share of a core among others: its CPU rate.
     weight: u32,
+    /// It has directories.
+    has_files: bool,
+    /// Since when it waits for a file operation.
+    in_file: Option<Begun>,
     guest: Pin<Box<dyn Future<Output = Finished>>>,
 }
 
@@ -82,6 +87,7 @@ pub(crate) struct Shared {
     pub(crate) events: RefCell<Vec<AttemptEvent>>,
     meter: Cell<Meter>,
     counters: Arc<Counters>,
+    files: FileTime,
     /// When fenced attempts have to end; those of an owner that knows no leases never.
     lease: Cell<LeaseSpec>,
 }
@@ -155,10 +161,11 @@ impl Control {
 }
 
 impl Shared {
-    pub(crate) fn new(counters: Arc<Counters>) -> Self {
+    pub(crate) fn new(counters: Arc<Counters>, files: Arc<FileThreads>) -> Self {
         let meter = Meter { wall: Instant::now(), cpu: thread_cpu(), estimated: Duration::ZERO };
         let lease = Cell::new(LeaseSpec { until_ns: u64::MAX });
-        Self { events: RefCell::default(), meter: Cell::new(meter), counters, lease }
+        let files = FileTime::new(files);
+        Self { events: RefCell::default(), meter: Cell::new(meter), counters, files, lease }
     }
 
     /// Reads the thread's clocks, so that what follows is charged to the attempt polled next.
@@ -212,6 +219,7 @@ impl Attempt {
         let fenced = work.spec.execution.is_fenced();
         let (tier, rate) = (work.spec.tier, work.spec.budgets.resources.cpu);
         control.bucket.set(Bucket::new(rate, started));
+        let has_files = !work.spec.dirs.is_empty() || work.spec.capabilities.scratch > 0;
         let probe = Arc::new(Probe::new(program.lines.clone(), work.spec.budgets.fuel.0));
         let shown = (Arc::clone(&capture), Arc::clone(&probe));
         let job = Job { program, work, spec, memory_max, scratch, resolver, deadline, counters: counters.clone() };
@@ -229,6 +237,8 @@ impl Attempt {
             fenced,
             tier,
             weight: rate.0,
+            has_files,
+            in_file: None,
             guest: Box::pin(guest),
         }
     }
@@ -248,13 +258,9 @@ impl Attempt {
         self.weight
     }
 
-    /// Where it stands among others: production first.
+    /// Where it stands among others.
     pub(crate) const fn class(&self) -> usize {
-        match self.tier {
-            Tier::Production => FIRST_CLASS,
-            Tier::Preemptible => 1,
-            Tier::Revocable => 2,
-        }
+        class(self.tier)
     }
 
     /// Polls the guest for one slice. A panic of the host ends this attempt alone.
@@ -263,6 +269,8 @@ impl Attempt {
         if self.fenced && boot_clock_ns() >= shared.lease.get().until_ns {
             self.control.cancel(Reason::NodeLost);
         }
+        let in_file = self.in_file.take().map_or(Duration::ZERO, |begun| shared.files.end(begun));
+        self.control.charge(in_file, shared.mark());
         let watched = self.probe.is_armed();
         let ran = watched && self.control.paused_until().is_none();
         if watched {
@@ -272,9 +280,9 @@ impl Attempt {
         let guest = &mut self.guest;
         let polled = catch_unwind(AssertUnwindSafe(|| guest.as_mut().poll(cx)));
         let time = shared.lap();
-        self.cpu += time;
+        self.cpu += time + in_file;
         if let Some(counters) = &self.counters {
-            counters.ran(time);
+            counters.ran(time + in_file);
         }
         if watched {
             self.report_seen(shared, ran, !matches!(polled, Ok(Poll::Pending)));
@@ -284,6 +292,9 @@ impl Attempt {
             Ok(Poll::Pending) => {
                 self.polled = shared.mark();
                 self.control.charge(time, shared.mark());
+                if self.has_files && self.probe.is_in_call() {
+                    self.in_file = Some(shared.files.begin());
+                }
                 self.report_live(shared, false);
                 self.control.park(cx.waker());
                 return Poll::Pending;
@@ -347,6 +358,15 @@ impl Attempt {
         let (log, large_log) = placed(captured.log);
         let outcome = Outcome { status: verdict.status, failure: verdict.failure, usage, result, log };
         Box::new(EndedAttempt { id: self.id, outcome, large_result, large_log })
+    }
+}
+
+/// Where attempts of a tier stand among others: production first.
+pub(crate) const fn class(tier: Tier) -> usize {
+    match tier {
+        Tier::Production => FIRST_CLASS,
+        Tier::Preemptible => 1,
+        Tier::Revocable => 2,
     }
 }
 
@@ -428,7 +448,9 @@ async fn run(engine: Engine, mut job: Job, shown: (Arc<Capture>, Arc<Probe>), co
     let verdict = verdict::judge(end, known);
     let fuel = verdict::charged_fuel(budgets.fuel.0, store.get_fuel().unwrap_or(0), verdict.fuel_exact);
     if let Some(removal) = store.data_mut().scratch.as_mut().map(Scratch::removal) {
-        // Other guests go on while the file system gives up what this one has written. A panic of it was logged.
+        // Other guests go on while the file system gives up what this one has written, which it is charged for. A panic
+        // of it was logged.
+        probe.calls(true);
         let _gone = tokio::task::spawn_blocking(removal).await;
     }
     Finished { verdict, fuel, peak_memory }

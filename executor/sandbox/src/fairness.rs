@@ -45,6 +45,7 @@ impl CallHookHandler<State> for YieldInHostCalls {
         'store: 'step,
     {
         let calling = matches!(event, CallHook::CallingHost);
+        store.data().probe.calls(calling);
         if calling && store.data().probe.is_armed() {
             probe::visit(&store);
         }

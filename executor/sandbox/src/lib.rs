@@ -16,6 +16,7 @@ mod config;
 mod confine;
 mod engine;
 mod fairness;
+mod file_time;
 mod grants;
 mod helper;
 mod limits;

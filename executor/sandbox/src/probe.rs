@@ -4,7 +4,7 @@
 use std::{
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU8, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -22,10 +22,19 @@ use crate::{backtrace, lines::Lines, sampler::Sampler, state::State};
 pub(crate) struct Probe {
     /// Something is asked.
     armed: AtomicBool,
+    /// Where the guest is: one of the constants below.
+    at: AtomicU8,
     asked: Mutex<Asked>,
     lines: Option<Arc<Lines>>,
     fuel_max: u64,
 }
+
+/// The guest computes.
+const COMPUTES: u8 = 0;
+/// It is in a host call.
+const IN_CALL: u8 = 1;
+/// It is in one that waits for events.
+const WAITS: u8 = 2;
 
 #[derive(Debug, Default)]
 struct Asked {
@@ -72,7 +81,17 @@ pub(crate) struct Polled {
 
 impl Probe {
     pub(crate) fn new(lines: Option<Arc<Lines>>, fuel_max: u64) -> Self {
-        Self { armed: AtomicBool::new(false), asked: Mutex::default(), lines, fuel_max }
+        Self { armed: AtomicBool::new(false), at: AtomicU8::new(COMPUTES), asked: Mutex::default(), lines, fuel_max }
+    }
+
+    /// The guest is in a host call from now on, or no more.
+    pub(crate) fn calls(&self, on: bool) {
+        self.at.store(if on { IN_CALL } else { COMPUTES }, Ordering::Relaxed);
+    }
+
+    /// Whether the guest is in a host call that does something, rather than wait for events.
+    pub(crate) fn is_in_call(&self) -> bool {
+        self.at.load(Ordering::Relaxed) == IN_CALL
     }
 
     /// Whether something is asked.
@@ -185,6 +204,7 @@ pub(crate) fn waits(store: &impl AsContext<Data = State>, name: &'static str) {
     let probe = &*store.data().probe;
     let glance = probe.glance(&store);
     probe.asked().waits = Some(Waits { name, since: Instant::now(), glance });
+    probe.at.store(WAITS, Ordering::Relaxed);
 }
 
 /// Notes that it waits no more.

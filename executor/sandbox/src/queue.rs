@@ -1,10 +1,14 @@
 //! The run queue of a worker: which of the attempts that can go on is polled next.
 //!
 //! Classes come strictly one after the other. Within a class the one comes first that has used the least CPU time for its
-//! weight. An attempt that was idle does not save up: it starts where its class is.
+//! weight. An attempt that was idle does not save up: it starts where its class is. Nor does one that comes in the place
+//! of another of its run that has ended: it goes on from there, so that a stream of short attempts gets no more than a long
+//! one.
 
 use std::{
-    collections::BTreeSet,
+    cell::RefCell,
+    cmp::Reverse,
+    collections::{BTreeSet, BinaryHeap},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -21,6 +25,21 @@ pub(crate) const CLASSES: usize = 4;
 pub(crate) const FIRST_CLASS: usize = 0;
 /// The class of attempts that run only while nobody else wants to.
 pub(crate) const LAST_CLASS: usize = CLASSES - 1;
+
+/// Where an attempt stands among others: its class, and the CPU time used for its weight. The least comes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Rank {
+    pub(crate) class: usize,
+    pub(crate) pass: u64,
+}
+
+impl Rank {
+    /// The rank after so much more CPU time.
+    pub(crate) fn after(self, time: Duration, weight: u32) -> Self {
+        let time_ns = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        Self { pass: self.pass.saturating_add(time_ns.saturating_mul(1000) / u64::from(weight.max(1))), ..self }
+    }
+}
 
 /// A place of an attempt in its worker.
 pub(crate) type Place = usize;
@@ -61,10 +80,8 @@ impl Wake for PlaceWaker {
 #[derive(Debug)]
 struct Entry {
     waker: Arc<PlaceWaker>,
-    class: usize,
+    rank: Rank,
     weight: u32,
-    /// CPU time used, for its weight.
-    pass: u64,
     /// It is in `ready`.
     ready: bool,
 }
@@ -75,21 +92,53 @@ pub(crate) struct Queue {
     woken: Arc<Woken>,
     entries: Vec<Option<Entry>>,
     free: Vec<Place>,
-    ready: BTreeSet<(usize, u64, Place)>,
+    ready: BTreeSet<(Rank, Place)>,
     /// Where each class is: the pass of the one that was polled last.
     passes: [u64; CLASSES],
 }
 
+/// Where attempts of one run were that have ended, and in whose place nobody has come yet.
+#[derive(Debug, Default)]
+pub(crate) struct Left(RefCell<BinaryHeap<Reverse<u64>>>);
+
+impl Left {
+    /// An attempt has ended, or is not to run: the next one goes on from where it was.
+    pub(crate) fn add(&self, rank: Rank) {
+        self.0.borrow_mut().push(Reverse(rank.pass));
+    }
+
+    /// The least that is behind the class, which has passed all others.
+    fn take(&self, now: u64) -> Option<u64> {
+        let mut left = self.0.borrow_mut();
+        loop {
+            match left.pop() {
+                Some(Reverse(pass)) if pass <= now => {}
+                next => return next.map(|Reverse(pass)| pass),
+            }
+        }
+    }
+}
+
 impl Queue {
+    /// Where an attempt stands that has just come, to a run of which others have left.
+    pub(crate) fn arrive(&self, class: usize, left: &Left) -> Rank {
+        let now = self.passes[class];
+        Rank { class, pass: left.take(now).unwrap_or(now) }
+    }
+
+    /// Takes in that an attempt without a place begins to run.
+    pub(crate) const fn begins(&mut self, rank: Rank) {
+        self.passes[rank.class] = rank.pass;
+    }
+
     /// Takes in an attempt that waits to be woken; the waker does that.
-    pub(crate) fn enter(&mut self, class: usize, weight: u32) -> (Place, Waker) {
+    pub(crate) fn enter(&mut self, rank: Rank, weight: u32) -> (Place, Waker) {
         let place = self.free.pop().unwrap_or_else(|| {
             self.entries.push(None);
             self.entries.len() - 1
         });
         let waker = Arc::new(PlaceWaker { place, woken: Arc::clone(&self.woken), pending: AtomicBool::new(false) });
-        let entry = Entry { waker: Arc::clone(&waker), class, weight: weight.max(1), pass: 0, ready: false };
-        self.entries[place] = Some(entry);
+        self.entries[place] = Some(Entry { waker: Arc::clone(&waker), rank, weight, ready: false });
         (place, Waker::from(waker))
     }
 
@@ -101,51 +150,54 @@ impl Queue {
     /// The attempt that comes next; it is polled now, and woken again when it can go on.
     pub(crate) fn next(&mut self) -> Option<Place> {
         self.gather();
-        let (class, pass, place) = self.ready.pop_first()?;
-        self.passes[class] = pass;
+        let (rank, place) = self.ready.pop_first()?;
+        self.passes[rank.class] = rank.pass;
         let entry = self.entries[place].as_mut()?;
         entry.ready = false;
         entry.waker.pending.store(false, Ordering::Release);
         Some(place)
     }
 
-    /// Whether an attempt waits to be polled.
-    pub(crate) fn is_ready(&mut self) -> bool {
+    /// The rank of the attempt that comes next, if one waits to be polled.
+    pub(crate) fn first(&mut self) -> Option<Rank> {
         self.gather();
-        !self.ready.is_empty()
+        self.ready.first().map(|(rank, _)| *rank)
     }
 
     /// Counts CPU time of an attempt.
     pub(crate) fn ran(&mut self, place: Place, time: Duration) {
         if let Some(Some(entry)) = self.entries.get_mut(place) {
-            let time_ns = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
-            entry.pass = entry.pass.saturating_add(time_ns.saturating_mul(1000) / u64::from(entry.weight));
+            entry.rank = entry.rank.after(time, entry.weight);
         }
     }
 
-    /// Moves an attempt into another class.
+    /// Moves an attempt into another class, to where that is.
     pub(crate) fn reclass(&mut self, place: Place, class: usize) {
         let Some(Some(entry)) = self.entries.get_mut(place) else { return };
-        if entry.ready {
-            self.ready.remove(&(entry.class, entry.pass, place));
-            entry.pass = self.passes[class];
-            self.ready.insert((class, entry.pass, place));
+        if entry.rank.class == class {
+            return;
         }
-        entry.class = class;
+        let rank = Rank { class, pass: self.passes[class] };
+        if entry.ready {
+            self.ready.remove(&(entry.rank, place));
+            self.ready.insert((rank, place));
+        }
+        entry.rank = rank;
     }
 
-    /// Lets an attempt go that has ended.
-    pub(crate) fn leave(&mut self, place: Place) {
+    /// Lets an attempt go that has ended; where it was.
+    pub(crate) fn leave(&mut self, place: Place) -> Option<Rank> {
         self.gather();
-        let Some(entry) = self.entries.get_mut(place).and_then(Option::take) else { return };
+        let entry = self.entries.get_mut(place).and_then(Option::take)?;
         if entry.ready {
-            self.ready.remove(&(entry.class, entry.pass, place));
+            self.ready.remove(&(entry.rank, place));
         }
         // Whoever still holds the waker wakes nobody.
         entry.waker.pending.store(true, Ordering::Release);
         // A wake that came between is found among the woken of a place that is empty, or of its next tenant, which is
         // then polled once too often.
         self.free.push(place);
+        Some(entry.rank)
     }
 
     fn gather(&mut self) {
@@ -157,8 +209,8 @@ impl Queue {
             let Some(Some(entry)) = self.entries.get_mut(place) else { continue };
             if !entry.ready {
                 entry.ready = true;
-                entry.pass = entry.pass.max(self.passes[entry.class]);
-                self.ready.insert((entry.class, entry.pass, place));
+                entry.rank.pass = entry.rank.pass.max(self.passes[entry.rank.class]);
+                self.ready.insert((entry.rank, place));
             }
         }
     }
@@ -184,7 +236,13 @@ mod tests {
     }
 
     fn enter(queue: &mut Queue, attempts: &[(usize, u32)]) -> Vec<(Place, Waker)> {
-        let entered: Vec<_> = attempts.iter().map(|(class, weight)| queue.enter(*class, *weight)).collect();
+        let entered: Vec<_> = attempts
+            .iter()
+            .map(|(class, weight)| {
+                let rank = queue.arrive(*class, &Left::default());
+                queue.enter(rank, *weight)
+            })
+            .collect();
         entered.iter().for_each(|(_, waker)| waker.wake_by_ref());
         entered
     }
@@ -195,7 +253,7 @@ mod tests {
         let attempts = enter(&mut queue, &[(1, 100), (1, 300), (2, 1000)]);
         let got = slices(&mut queue, &attempts, 400);
         assert!(got[0].abs_diff(100) <= 1 && got[1].abs_diff(300) <= 1 && got[2] == 0, "{got:?}");
-        queue.leave(attempts[0].0);
+        let _rank = queue.leave(attempts[0].0);
         queue.leave(attempts[1].0);
         assert_eq!(slices(&mut queue, &attempts, 10), [0, 0, 10]);
     }
@@ -211,6 +269,32 @@ mod tests {
     }
 
     #[test]
+    fn a_stream_of_short_attempts_gets_no_more_than_a_long_one() {
+        let mut queue = Queue::default();
+        let long = enter(&mut queue, &[(1, 1000)]);
+        let (left, none) = (Left::default(), Left::default());
+        let mut waiting = queue.arrive(1, &left);
+        let mut short = 0;
+        for _ in 0..100 {
+            if queue.first().is_none_or(|first| waiting <= first) {
+                queue.begins(waiting);
+                left.add(waiting.after(SLICE, 1000));
+                waiting = queue.arrive(1, &left);
+                short += 1;
+            } else {
+                assert_eq!(slices(&mut queue, &long, 1), [1]);
+            }
+        }
+        assert!((49..=51).contains(&short), "{short} of 100");
+        // What came together does not wait for what it did not replace, nor do others.
+        left.add(waiting);
+        left.add(Rank { pass: u64::MAX, ..waiting });
+        assert_eq!(queue.arrive(1, &left), waiting);
+        let crowd = [queue.arrive(1, &none), queue.arrive(1, &none), queue.arrive(1, &none)];
+        assert!(crowd.iter().all(|rank| *rank <= queue.first().expect("the long one")), "{crowd:?}");
+    }
+
+    #[test]
     fn a_throttled_attempt_runs_when_nobody_else_wants_to() {
         let mut queue = Queue::default();
         let attempts = enter(&mut queue, &[(2, 100), (2, 100)]);
@@ -221,10 +305,25 @@ mod tests {
     }
 
     #[test]
+    fn the_time_used_in_one_class_counts_for_nothing_in_another() {
+        let mut queue = Queue::default();
+        let attempts = enter(&mut queue, &[(1, 100), (0, 100)]);
+        queue.leave(attempts[1].0);
+        slices(&mut queue, &attempts[..1], 1000);
+        assert!(queue.next().is_some(), "it waits for something now");
+        queue.reclass(attempts[0].0, FIRST_CLASS);
+        let others = enter(&mut queue, &[(0, 100)]);
+        attempts[0].1.wake_by_ref();
+        let both = [attempts.into_iter().next().expect("the first"), others.into_iter().next().expect("the other")];
+        let got = slices(&mut queue, &both, 10);
+        assert_eq!(got, [5, 5]);
+    }
+
+    #[test]
     fn late_wakes_of_ended_attempts_do_no_harm() {
         let mut queue = Queue::default();
         let attempts = enter(&mut queue, &[(0, 1)]);
-        queue.leave(attempts[0].0);
+        let _rank = queue.leave(attempts[0].0);
         attempts[0].1.wake_by_ref();
         assert_eq!(queue.next(), None);
         let next = enter(&mut queue, &[(0, 1)]);

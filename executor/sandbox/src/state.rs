@@ -16,6 +16,7 @@ use crate::{
     network::Pins,
     probe::Probe,
     program::Needs,
+    queue::Left,
     scratch::Scratch,
     stdio::Writer,
     virtual_time::{self, VirtualClock},
@@ -30,6 +31,8 @@ pub(crate) struct Work {
     pub(crate) mounts: Result<Vec<Mount>, String>,
     /// The part of the environment that all its attempts share.
     pub(crate) env: Vec<(String, String)>,
+    /// Where its attempts on this worker were.
+    pub(crate) left: Left,
 }
 
 /// The data of one attempt's `Store`.
@@ -83,7 +86,7 @@ impl Work {
         ];
         env.retain(|(name, _)| !RESERVED.contains(&name.as_str()));
         env.extend(own.map(|(name, value)| (name.to_owned(), value)));
-        Self { spec, mounts, env }
+        Self { spec, mounts, env, left: Left::default() }
     }
 }
 

@@ -26,10 +26,11 @@ use weir_wire::{
 
 use crate::{
     attempt::{self, Attempt, Control, Shared, not_run},
+    file_time::FileThreads,
     grants::Published,
     limits::{BLOCKING_THREADS_MAX, TURN_ATTEMPTS_MAX, TURN_TIME_MAX},
     program::Program,
-    queue::{FIRST_CLASS, LAST_CLASS, Place, Queue},
+    queue::{FIRST_CLASS, LAST_CLASS, Place, Queue, Rank},
     resolver::Resolver,
     sandbox::Events,
     scratch::Root,
@@ -88,9 +89,13 @@ pub(crate) fn spawn(
     if !matches!(setup.resolver, Resolver::None) {
         builder.enable_io();
     }
+    let files = Arc::new(FileThreads::default());
+    let (begins, ends) = (Arc::clone(&files), Arc::clone(&files));
+    // The thread of the runtime itself is none of its own making, so that these are those for file operations.
+    builder.on_thread_start(move || begins.begins()).on_thread_stop(move || ends.ends());
     let runtime = builder.enable_time().max_blocking_threads(BLOCKING_THREADS_MAX).build()?;
     thread::Builder::new().name(name).spawn(move || {
-        let mut worker = Worker::new(setup, mailbox);
+        let mut worker = Worker::new(setup, mailbox, files);
         runtime.block_on(poll_fn(|cx| worker.turn(cx)));
         drop(worker);
         // A file operation that hangs must not keep the thread.
@@ -104,8 +109,8 @@ struct Worker {
     shared: Rc<Shared>,
     works: HashMap<RunId, Rc<Work>>,
     programs: HashMap<Digest, Rc<Program>>,
-    /// Attempts that wait for a slot.
-    waiting: VecDeque<Placed>,
+    /// Attempts that wait to be started.
+    waiting: VecDeque<Waiting>,
     /// Those in `waiting` whose output is wanted live.
     followed: HashSet<AttemptId>,
     /// Those in `waiting` that may run only while nobody else wants to.
@@ -123,15 +128,24 @@ struct Worker {
     stopped: bool,
 }
 
+/// An attempt that is to be started.
+struct Waiting {
+    rank: Rank,
+    placed: Placed,
+    /// Its run, unless that is not defined here.
+    work: Option<Rc<Work>>,
+}
+
 struct Running {
     attempt: Attempt,
     control: Rc<Control>,
     waker: Waker,
+    work: Rc<Work>,
 }
 
 impl Worker {
-    fn new(setup: Setup, mailbox: mpsc::UnboundedReceiver<Message>) -> Self {
-        let shared = Rc::new(Shared::new(Arc::clone(&setup.counters)));
+    fn new(setup: Setup, mailbox: mpsc::UnboundedReceiver<Message>, files: Arc<FileThreads>) -> Self {
+        let shared = Rc::new(Shared::new(Arc::clone(&setup.counters), files));
         Self {
             setup,
             mailbox,
@@ -159,11 +173,9 @@ impl Worker {
         self.queue.register(cx);
         self.shared.begin_turn();
         self.hurry_overdue();
-        self.start_waiting(cx);
-        self.poll_running();
+        self.run_ready(cx);
         self.flush();
-        let can_start = !self.waiting.is_empty() && self.places.len() < self.setup.lanes;
-        if can_start || self.queue.is_ready() {
+        if self.can_start() || self.queue.first().is_some() {
             cx.waker().wake_by_ref();
         }
         Poll::Pending
@@ -186,7 +198,7 @@ impl Worker {
             Message::Forget(run) => drop(self.works.remove(&run)),
             Message::Load(digest, program) => drop(self.programs.insert(digest, Rc::from(program))),
             Message::Unload(digest) => drop(self.programs.remove(&digest)),
-            Message::Start(specs) => self.waiting.extend(specs),
+            Message::Start(specs) => specs.into_iter().for_each(|placed| self.arrive(placed)),
             Message::Cancel(CancelSpec { id, reason }) => self.cancel(id, reason),
             Message::Follow(FollowSpec { id, on }) => self.follow(id, on),
             Message::Throttle(ThrottleSpec { id, on }) => self.throttle(id, on),
@@ -203,8 +215,12 @@ impl Worker {
             if let Some(Some(running)) = self.running.get(place) {
                 running.control.cancel(reason);
             }
-        } else if let Some(at) = self.waiting.iter().position(|placed| placed.spec.id == id) {
-            let weight = self.waiting.remove(at).map_or(0, |placed| placed.weight);
+        } else if let Some(at) = self.waiting.iter().position(|waiting| waiting.placed.spec.id == id) {
+            let waiting = self.waiting.remove(at);
+            if let Some(Waiting { rank, work: Some(work), .. }) = &waiting {
+                work.left.add(*rank);
+            }
+            let weight = waiting.map_or(0, |waiting| waiting.placed.weight);
             self.followed.remove(&id);
             self.throttled.remove(&id);
             self.inspected.retain(|inspect| inspect.id != id);
@@ -216,7 +232,7 @@ impl Worker {
     fn follow(&mut self, id: AttemptId, on: bool) {
         if let Some(running) = self.running(id) {
             running.control.follow(on);
-        } else if on && self.waiting.iter().any(|placed| placed.spec.id == id) {
+        } else if on && self.waits(id) {
             self.followed.insert(id);
         } else {
             self.followed.remove(&id);
@@ -227,7 +243,7 @@ impl Worker {
     fn inspect(&mut self, inspect: InspectSpec) {
         if let Some(running) = self.running(inspect.id) {
             running.attempt.inspect(inspect.sample_for);
-        } else if self.waiting.iter().any(|placed| placed.spec.id == inspect.id) {
+        } else if self.waits(inspect.id) {
             self.inspected.push(inspect);
         }
     }
@@ -239,7 +255,7 @@ impl Worker {
     /// Lets an attempt run only while nobody else wants to, or as before.
     fn throttle(&mut self, id: AttemptId, on: bool) {
         let Some(place) = self.places.get(&id).copied() else {
-            if on && self.waiting.iter().any(|placed| placed.spec.id == id) {
+            if on && self.waits(id) {
                 self.throttled.insert(id);
             } else {
                 self.throttled.remove(&id);
@@ -250,21 +266,45 @@ impl Worker {
         self.queue.reclass(place, if on { LAST_CLASS } else { own });
     }
 
-    fn start_waiting(&mut self, cx: &mut Context<'_>) {
+    fn waits(&self, id: AttemptId) -> bool {
+        self.waiting.iter().any(|waiting| waiting.placed.spec.id == id)
+    }
+
+    fn arrive(&mut self, placed: Placed) {
+        let work = self.works.get(&placed.spec.id.task.run).cloned();
+        let arrived = work.as_ref().map(|work| self.queue.arrive(attempt::class(work.spec.tier), &work.left));
+        // Without a run it only ends.
+        let rank = arrived.unwrap_or(Rank { class: FIRST_CLASS, pass: 0 });
+        self.waiting.push_back(Waiting { rank, placed, work });
+    }
+
+    /// Whether an attempt waits to be started and there is room.
+    fn can_start(&self) -> bool {
+        !self.waiting.is_empty() && self.places.len() < self.setup.lanes
+    }
+
+    /// Starts and polls attempts in the order of their ranks for a bounded time.
+    fn run_ready(&mut self, cx: &mut Context<'_>) {
         let began = Instant::now();
         for _ in 0..TURN_ATTEMPTS_MAX {
-            if self.places.len() >= self.setup.lanes || began.elapsed() >= TURN_TIME_MAX {
-                break;
+            if let Some(waiting) = if self.can_start() { self.waiting.pop_front() } else { None } {
+                self.start(waiting, cx);
+            } else if let Some(place) = self.queue.next() {
+                self.poll_one(place);
+            } else {
+                return;
             }
-            let Some(placed) = self.waiting.pop_front() else { break };
-            self.start(placed, cx);
+            if began.elapsed() >= TURN_TIME_MAX {
+                return;
+            }
         }
     }
 
-    fn start(&mut self, Placed { spec, weight }: Placed, cx: &mut Context<'_>) {
+    fn start(&mut self, waiting: Waiting, cx: &mut Context<'_>) {
+        let Waiting { rank, placed: Placed { spec, weight }, work } = waiting;
         let id = spec.id;
         let followed = !self.followed.is_empty() && self.followed.remove(&id);
-        let Some(work) = self.works.get(&id.task.run) else {
+        let Some(work) = work else {
             return self.end(not_run(id, Status::Failed, verdict::host_error("its run is not defined here")), weight);
         };
         let Some(program) = self.programs.get(&work.spec.module) else {
@@ -273,32 +313,39 @@ impl Worker {
         };
         let control = Rc::<Control>::default();
         control.follow(followed);
-        let (program, work) = (Rc::clone(program), Rc::clone(work));
+        let program = Rc::clone(program);
         let (engine, memory_max) = (&self.setup.engine, self.setup.memory_max);
         let (scratch, resolver) = (self.setup.scratch.clone(), self.setup.resolver.clone());
         let place = attempt::Place { engine, memory_max, scratch, resolver, shared: &self.shared };
-        let mut attempt = Attempt::new(place, program, work, spec, Rc::clone(&control));
+        let mut attempt = Attempt::new(place, program, Rc::clone(&work), spec, Rc::clone(&control));
         let throttled = !self.throttled.is_empty() && self.throttled.remove(&id);
         for inspect in self.inspected.extract_if(.., |inspect| inspect.id == id) {
             attempt.inspect(inspect.sample_for);
         }
-        // A short attempt ends here, without a place among the running ones.
-        match attempt.poll(cx, &self.shared) {
-            Poll::Ready(ended) => self.end(ended, weight),
-            Poll::Pending => {
-                let class = if throttled { LAST_CLASS } else { attempt.class() };
-                let (place, waker) = self.queue.enter(class, attempt.weight());
-                self.queue.ran(place, attempt.cpu());
-                // What it waits for wakes the worker so far: it is polled once more with a waker of its own.
-                waker.wake_by_ref();
-                self.places.insert(id, place);
-                self.deadlines.insert((attempt.deadline(), place));
-                if self.running.len() <= place {
-                    self.running.resize_with(place + 1, || None);
-                }
-                self.running[place] = Some(Running { attempt, control, waker });
+        let mut rank = rank;
+        if self.queue.first().is_none_or(|first| rank <= first) {
+            self.queue.begins(rank);
+            let polled = attempt.poll(cx, &self.shared);
+            rank = rank.after(attempt.cpu(), attempt.weight());
+            // A short attempt ends here, without a place among the running ones.
+            if let Poll::Ready(ended) = polled {
+                work.left.add(rank);
+                return self.end(ended, weight);
             }
         }
+        let (place, waker) = self.queue.enter(rank, attempt.weight());
+        if throttled {
+            self.queue.reclass(place, LAST_CLASS);
+        }
+        // It has yet to be polled; or what it waits for wakes the worker so far, and it is polled once more with a waker
+        // of its own.
+        waker.wake_by_ref();
+        self.places.insert(id, place);
+        self.deadlines.insert((attempt.deadline(), place));
+        if self.running.len() <= place {
+            self.running.resize_with(place + 1, || None);
+        }
+        self.running[place] = Some(Running { attempt, control, waker, work });
     }
 
     /// Has attempts whose time is over polled although others come first.
@@ -312,34 +359,23 @@ impl Worker {
         }
     }
 
-    fn poll_running(&mut self) {
-        if self.places.is_empty() {
-            return;
-        }
-        self.shared.begin_turn();
-        let began = Instant::now();
-        for _ in 0..TURN_ATTEMPTS_MAX {
-            let Some(place) = self.queue.next() else { return };
-            self.poll_one(place);
-            if began.elapsed() >= TURN_TIME_MAX {
-                return;
-            }
-        }
-    }
-
     fn poll_one(&mut self, place: Place) {
-        let Some(Some(Running { attempt, waker, .. })) = self.running.get_mut(place) else { return };
+        let Some(Some(Running { attempt, waker, work, .. })) = self.running.get_mut(place) else { return };
         let before = attempt.cpu();
         let polled = attempt.poll(&mut Context::from_waker(waker), &self.shared);
         let used = attempt.cpu().saturating_sub(before);
-        let (weight, deadline) = (attempt.weight(), attempt.deadline());
+        let (weight, deadline, class) = (attempt.weight(), attempt.deadline(), attempt.class());
         match polled {
             Poll::Pending => self.queue.ran(place, used),
             Poll::Ready(ended) => {
+                self.queue.ran(place, used);
+                // One that was moved to another class, to be ended or throttled, leaves nothing that could be compared.
+                if let Some(rank) = self.queue.leave(place).filter(|rank| rank.class == class) {
+                    work.left.add(rank);
+                }
                 self.places.remove(&ended.id);
                 self.running[place] = None;
                 self.deadlines.remove(&(deadline, place));
-                self.queue.leave(place);
                 self.end(ended, weight);
             }
         }

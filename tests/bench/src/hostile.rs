@@ -13,7 +13,10 @@ use weir_isolation::{
     crowd::{self, Crowd, Passed},
     hostile::Kind,
 };
-use weir_wire::task::Reason;
+use weir_wire::{
+    attempt::{CancelSpec, Command},
+    task::Reason,
+};
 
 use crate::{
     report::{Report, median, percentile},
@@ -25,6 +28,8 @@ const ROUNDS: u32 = 4;
 const AT_ONCE: usize = 8;
 /// Runs of each honest kind alone.
 const ALONE: usize = 25;
+/// What keeps the other workers busy meanwhile.
+const SPIN: &str = r#"(module (memory (export "memory") 1) (func (export "_start") (loop $more (br $more))))"#;
 /// How often the daemon's side ticks.
 const TICK: Duration = Duration::from_millis(50);
 
@@ -33,9 +38,16 @@ pub(crate) fn run(attempts: u32) -> Result<()> {
     let mut bench = stage::start(|config| config.scratch = Some(config.cache_dir.with_file_name("scratch")))?;
     let hostile = crowd::hostile().into_iter().chain(of_the_examples()?).collect();
     let mut crowd = Crowd::enter(&mut bench, crowd::honest(), hostile);
+    // Alone on its worker, that is: the hardware threads of one core slow each other down, and the crowd has all of them.
+    let spins = Guest::new(SPIN).fuel(u64::MAX / 2);
+    let others: Vec<_> = (1..workers).map(|_| bench.start(&spins)).collect();
     let alone: Vec<f64> = (0..crowd.honest().len())
         .map(|kind| median((0..ALONE).map(|_| ms(crowd.alone(&mut bench, kind))).collect()))
         .collect();
+    for id in others {
+        bench.send(vec![Command::Cancel(CancelSpec { id, reason: Reason::Cancelled })]);
+        bench.end(id);
+    }
     let ticker = Ticker::start();
     let (mut passed, mut held) = (Vec::new(), Vec::new());
     let began = Instant::now();

@@ -18,6 +18,28 @@ const HOST_CALLS: &str = r#"(module
     (func (export "_start")
         (loop $more (drop (call $clock (i32.const 1) (i64.const 0) (i32.const 8))) (br $more))))"#;
 
+/// Looks again and again at a directory whose name is a very long way around.
+const FILES: &str = r#"(module
+    (import "wasi_snapshot_preview1" "path_create_directory" (func $make (param i32 i32 i32) (result i32)))
+    (import "wasi_snapshot_preview1" "path_filestat_get" (func $stat (param i32 i32 i32 i32 i32) (result i32)))
+    (memory (export "memory") 1)
+    (data (i32.const 0) "a/../")
+    (func (export "_start")
+        (memory.copy (i32.const 5) (i32.const 0) (i32.const 5))
+        (memory.copy (i32.const 10) (i32.const 0) (i32.const 10))
+        (memory.copy (i32.const 20) (i32.const 0) (i32.const 20))
+        (memory.copy (i32.const 40) (i32.const 0) (i32.const 40))
+        (memory.copy (i32.const 80) (i32.const 0) (i32.const 80))
+        (memory.copy (i32.const 160) (i32.const 0) (i32.const 160))
+        (memory.copy (i32.const 320) (i32.const 0) (i32.const 320))
+        (memory.copy (i32.const 640) (i32.const 0) (i32.const 640))
+        (memory.copy (i32.const 1280) (i32.const 0) (i32.const 1280))
+        (if (call $make (i32.const 3) (i32.const 0) (i32.const 1)) (then (unreachable)))
+        (loop $more
+            (if (call $stat (i32.const 3) (i32.const 0) (i32.const 0) (i32.const 2556) (i32.const 4096))
+                (then (unreachable)))
+            (br $more))))"#;
+
 const FOREVER: u64 = u64::MAX / 2;
 /// What the first and the last slice may add to a rate, however slow the machine is.
 const SLACK_US: u64 = 30_000;
@@ -34,6 +56,40 @@ fn a_guest_gets_no_more_than_its_rate() {
             let allowed_us = usage.wall_us * u64::from(rate) / 1000;
             assert!(usage.cpu_us <= allowed_us * 105 / 100 + SLACK_US, "rate {rate}: {usage:?}");
         }
+    }
+}
+
+/// What processes of guests used of the processor so far; nothing where guests run in this process, among other tests.
+fn of_processes(bench: &Bench) -> Option<Duration> {
+    let pids = bench.guest_pids();
+    if pids.contains(&std::process::id()) {
+        return None;
+    }
+    let ticks = pids.into_iter().flat_map(|pid| {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("it runs");
+        let (_, behind_name) = stat.rsplit_once(") ").expect("a name in brackets");
+        let fields = behind_name.split(' ').skip(11).take(2);
+        fields.map(|field| field.parse::<u64>().expect("a number")).collect::<Vec<_>>()
+    });
+    // The kernel tells them in hundredths of a second.
+    Some(Duration::from_millis(ticks.sum::<u64>() * 10))
+}
+
+#[test]
+fn file_operations_count_as_time_of_their_guest() {
+    let mut bench = Bench::configured(|config| config.scratch = Some(config.cache_dir.with_file_name("scratch")));
+    let guest = Guest::new(FILES).scratch(1 << 20).fuel(FOREVER).timeout(Duration::from_secs(2));
+    assert_eq!(bench.run(&guest.clone().fuel(1)).reason(), Some(Reason::FuelExhausted), "it is ready now");
+    let before = of_processes(&bench);
+    let end = bench.run(&guest.cpu(100));
+    assert_eq!(end.reason(), Some(Reason::WallTimeout), "{end:?}");
+    let usage = end.ended.outcome.usage;
+    let allowed_us = usage.wall_us / 10;
+    assert!(usage.cpu_us <= allowed_us * 105 / 100 + SLACK_US, "{usage:?}");
+    if let (Some(before), Some(after)) = (before, of_processes(&bench)) {
+        let used_us = u64::try_from((after - before).as_micros()).expect("short");
+        // The threads that pass events on are not the guest's.
+        assert!(used_us <= allowed_us * 2, "{used_us} of {allowed_us} us; {usage:?}");
     }
 }
 
