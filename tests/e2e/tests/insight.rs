@@ -43,6 +43,9 @@ fn insight() -> Result<()> {
     let profile = cluster.wctl(["task", "profile", &spin, "--for", "300ms"])?.expect(0)?.json()?;
     let samples = profile["threads"][0]["samples"]["length"].as_u64();
     ensure!(samples > Some(0) && profile["meta"]["preprocessedProfileVersion"].is_u64(), "{profile}");
+    let file = cluster.dir().join("nap.json").display().to_string();
+    let empty = cluster.wctl(["task", "profile", &nap, "--for", "100ms", "--output", &file])?.expect(0)?;
+    ensure!(empty.stderr.contains("the profile is empty"), "{}", empty.stderr);
 
     let executor = cluster.executor_mut(0).pid().to_string();
     let signal = |name: &str| Command::new("kill").args([name, &executor]).status();

@@ -9,7 +9,7 @@ use axum::{
 use serde::Deserialize;
 use utoipa::IntoParams;
 use weir_api::{
-    Code, Detail, Job, JobSpec, JobVersion, Page, PageQuery, Problem, Versioned, nearest, routes,
+    Code, Detail, Job, JobSpec, JobVersion, Module, ModuleKind, Page, PageQuery, Problem, Versioned, nearest, routes,
     spec::{Document, limits},
 };
 use weir_scheduler::{PutJob, Reply as Done, Request, Scheduler};
@@ -21,7 +21,7 @@ use weir_wire::{
 use super::{
     Api,
     asked::{self, Asked, Segments},
-    leader, record,
+    leader, modules, record,
     refusal::Refusal,
     reply::Reply,
     show,
@@ -119,6 +119,7 @@ pub(super) async fn put(
     check_name(&spec, &job)?;
     let module = asked::digest(spec.module_digest()?)?;
     check_module(&api, &module).await?;
+    check_network(&api, &module, &spec).await?;
     let record = record::record(namespace.clone(), job.clone(), module, &spec, leader::wall_ms())?;
     let (version, created) = put_record(&api, PutJob { spec: record, expected, for_tasks: query.for_tasks }).await?;
     tracing::info!(job.namespace = %namespace, job.name = %job, job.version = version.0, created, "a job was put");
@@ -156,6 +157,20 @@ async fn check_module(api: &Api, module: &Digest) -> Result<(), Refusal> {
         allowed: Some(format!("a digest that was uploaded with PUT {}", routes::module("sha256:…"))),
     }];
     Err(refusal)
+}
+
+/// A command of preview 1 has no call that opens a connection, so that a grant would promise what cannot be.
+pub(super) async fn check_network(api: &Api, module: &Digest, spec: &JobSpec) -> Result<(), Refusal> {
+    if spec.nets.is_empty() {
+        return Ok(());
+    }
+    match modules::describe(api, module).await? {
+        Some(Module { kind: ModuleKind::WasiP1Command, .. }) => {
+            let reason = "its module is a WASI preview 1 command, which cannot open connections".to_owned();
+            Err(refuse_key("grants.net", reason, "in a job whose module is built for wasm32-wasip2".to_owned()))
+        }
+        Some(_) | None => Ok(()),
+    }
 }
 
 fn refuse_key(path: &str, reason: String, allowed: String) -> Refusal {

@@ -90,7 +90,8 @@ pub(super) async fn digests(api: &Api) -> Result<Vec<Digest>, Refusal> {
     Ok(digests)
 }
 
-async fn describe(api: &Api, digest: &Digest) -> Result<Option<Module>, Refusal> {
+/// What a stored module is, if that was put down.
+pub(super) async fn describe(api: &Api, digest: &Digest) -> Result<Option<Module>, Refusal> {
     let found = api.handle.blobs().read_object(&object_name(digest), DESCRIPTION_LEN_MAX).await?;
     let parse = |bytes: Bytes| {
         serde_json::from_slice(&bytes).map_err(|error| Refusal::internal("read a module's description", &error))

@@ -37,6 +37,7 @@ pub(super) async fn plan(
     let spec = JobSpec::from_json(&body)?;
     jobs::check_name(&spec, &job)?;
     let module = asked::digest(spec.module_digest()?)?;
+    jobs::check_network(&api, &module, &spec).await?;
     let record = record::record(namespace, job, module, &spec, leader::wall_ms())?;
     let document = spec.to_document();
     let (revision, plan) =

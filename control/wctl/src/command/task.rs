@@ -1,5 +1,6 @@
 use std::path::Path;
 
+use serde_json::Value;
 use weir_api::{ProfileQuery, Task, TaskState, TasksQuery, units::parse_duration_ms};
 
 use super::run::{check_writable, save};
@@ -75,6 +76,14 @@ async fn inspected(session: &Session, run: &str, index: u32) -> Result<Inspected
 /// Writes a profile into a file, and says what to do with it.
 pub(crate) fn save_profile(file: &Path, profile: &[u8]) -> Result<()> {
     save(file, profile)?;
+    let samples = serde_json::from_slice::<Value>(profile)
+        .ok()
+        .and_then(|profile| profile.pointer("/threads/0/samples/length").and_then(Value::as_u64));
+    if samples == Some(0) {
+        terminal::note(
+            "the task used no CPU time meanwhile: the profile is empty; `wctl task inspect` tells what it waits for",
+        );
+    }
     terminal::note(&format!("open {} at https://profiler.firefox.com", file.display()));
     Ok(())
 }

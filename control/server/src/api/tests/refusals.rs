@@ -48,6 +48,8 @@ PUT /v1/namespaces/default/jobs/j | { | 422 invalid_spec JSON
 PUT /v1/namespaces/default/jobs/j | {"job": {"name": "k", "module": "MODULE"}} | 422 invalid_spec job.name
 PUT /v1/namespaces/default/jobs/j | {"job": {"name": "j", "module": "a.wasm"}} | 422 invalid_spec job.module
 PUT /v1/namespaces/default/jobs/j | {"job": {"name": "j", "module": "ABSENT"}} | 404 not_found not uploaded
+PUT /v1/namespaces/default/jobs/j | {"job": {"name": "j", "module": "MODULE"}, "grants": {"net": [{"host": "db", "port": 5432}]}} | 422 invalid_spec preview 1
+POST /v1/namespaces/default/jobs/j/plan | {"job": {"name": "j", "module": "MODULE"}, "grants": {"net": [{"host": "db", "port": 5432}]}} | 422 invalid_spec preview 1
 PUT /v1/namespaces/default/jobs/j | {"job": {"name": "j", "module": "MODULE", "kind": "srevice"}} | 422 invalid_spec job.kind
 PUT /v1/namespaces/default/jobs/j | {"job": {"name": "j", "module": "MODULE", "kind": "cron"}} | 422 invalid_spec cron
 PUT /v1/namespaces/default/jobs/j | {"job": {"name": "j", "module": "MODULE", "after": ["j"]}} | 422 invalid_spec itself
