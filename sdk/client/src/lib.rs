@@ -25,6 +25,7 @@ mod options;
 mod runs;
 mod tasks;
 mod transport;
+mod tries;
 
 pub use download::Download;
 pub use error::{Error, Result};

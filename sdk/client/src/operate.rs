@@ -111,16 +111,13 @@ impl Client {
     ) -> Result<Dispatched> {
         let call = Call::post(routes::job_dispatch(namespace, job)).json(request)?;
         let call = call.query(&serde_json::json!({ "wait": wait })).idempotency_key(idempotency_key);
-        let (address, response) = self.send(call).await?;
-        let run = response.headers().get(routes::RUN_HEADER).and_then(|run| run.to_str().ok()).unwrap_or("");
-        let run = run.to_owned();
-        let going = response.status() == reqwest::StatusCode::ACCEPTED;
         let len_max = usize::try_from(*limits::OUTPUT_BYTES.end()).unwrap_or(usize::MAX);
-        let bytes = Self::body(&address, response, len_max).await?;
-        if !going {
-            return Ok(Dispatched::Done { run, result: bytes });
+        let (address, whole) = self.whole(call, len_max).await?;
+        if whole.status != reqwest::StatusCode::ACCEPTED {
+            let run = whole.headers.get(routes::RUN_HEADER).and_then(|run| run.to_str().ok()).unwrap_or("");
+            return Ok(Dispatched::Done { run: run.to_owned(), result: whole.body });
         }
-        let run: Versioned<Run> = serde_json::from_slice(&bytes)
+        let run: Versioned<Run> = serde_json::from_slice(&whole.body)
             .map_err(|error| Error::Answer { address, reason: format!("not a run: {error}") })?;
         Ok(Dispatched::Going(Box::new(run.object)))
     }

@@ -111,6 +111,21 @@ async fn an_idempotency_key_makes_a_write_repeatable() {
 }
 
 #[tokio::test]
+async fn an_answer_that_breaks_off_is_asked_for_again() {
+    let whole = response("200 OK\r\nx-weir-run: r0", "application/octet-stream", "all of it");
+    let broken = whole.replace("all of it", "all");
+    let (address, server) = serve(vec![broken.clone(), whole]);
+    let done = client(&address).dispatch("n", "f", &DispatchRequest::default(), Some("k"), None).await.unwrap();
+    assert_eq!(done, Dispatched::Done { run: "r0".to_owned(), result: b"all of it".to_vec() });
+    assert_eq!(server.join().unwrap().len(), 2);
+
+    let (address, server) = serve(vec![broken]);
+    let error = client(&address).dispatch("n", "f", &DispatchRequest::default(), None, None).await.unwrap_err();
+    assert!(matches!(error, Error::Exchange { .. }), "{error:?}");
+    assert_eq!(server.join().unwrap().len(), 1, "without a key it is not repeated");
+}
+
+#[tokio::test]
 async fn a_function_gives_bytes_or_the_run_that_goes_on() {
     let run = r#"{"api":"v1","id":"r1","namespace":"n","job":"f","version":1,"state":"running","count":1,"tasks":{},"created_ms":1,"module":"m"}"#;
     let failed = r#"{"code":"task_failed","detail":"task r1.0 failed: trap"}"#;

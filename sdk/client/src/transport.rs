@@ -1,21 +1,11 @@
-use std::{
-    sync::atomic::{AtomicUsize, Ordering},
-    time::{Duration, Instant},
-};
+use std::sync::atomic::AtomicUsize;
 
-use reqwest::{Method, Response, StatusCode};
+use reqwest::{Method, Response, StatusCode, header::HeaderMap};
 use serde::{Serialize, de::DeserializeOwned};
 use weir_api::{Code, Problem, Versioned, routes};
 
-use crate::{Error, Options, Result};
+use crate::{Error, Options, Result, tries::Tries};
 
-/// The most times a repeatable call is sent.
-const TRIES_MAX: u32 = 5;
-/// How long one is sent again while a replica says that nobody leads: a failover takes up to 6 s.
-const FAILOVER_MAX: Duration = Duration::from_secs(10);
-/// The wait before the second try; it doubles with each, up to the longest.
-const BACKOFF_MIN: Duration = Duration::from_millis(100);
-const BACKOFF_MAX: Duration = Duration::from_millis(800);
 /// The most bytes of an answer that is read as a whole, results of tasks apart.
 const ANSWER_BYTES_MAX: usize = 64 << 20;
 
@@ -23,9 +13,9 @@ const ANSWER_BYTES_MAX: usize = 64 << 20;
 #[derive(Debug)]
 pub struct Client {
     http: reqwest::Client,
-    addresses: Vec<String>,
+    pub(crate) addresses: Vec<String>,
     /// The address that answered last.
-    preferred: AtomicUsize,
+    pub(crate) preferred: AtomicUsize,
     token: Option<String>,
 }
 
@@ -38,6 +28,14 @@ pub(crate) struct Call {
     headers: Vec<(&'static str, String)>,
     body: Option<(&'static str, bytes::Bytes)>,
     repeatable: bool,
+}
+
+/// An answer that was read to its end.
+#[derive(Debug)]
+pub(crate) struct Whole {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Call {
@@ -130,13 +128,30 @@ impl Client {
 
     /// Sends a call and reads the whole body, up to `len_max` bytes.
     pub(crate) async fn bytes(&self, call: Call, len_max: usize) -> Result<(String, Vec<u8>)> {
-        let (address, response) = self.send(call).await?;
-        let bytes = Self::body(&address, response, len_max).await?;
-        Ok((address, bytes))
+        let (address, whole) = self.whole(call, len_max).await?;
+        Ok((address, whole.body))
+    }
+
+    /// Sends a call and reads all of its answer, with a body of up to `len_max` bytes. A call that may be repeated is so
+    /// also when whoever answers it dies in the middle of the body.
+    pub(crate) async fn whole(&self, call: Call, len_max: usize) -> Result<(String, Whole)> {
+        let mut tries = Tries::of(self, call.repeatable);
+        loop {
+            match self.read_once(&call, tries.address(), len_max).await {
+                Ok(whole) => return Ok((tries.answered(), whole)),
+                Err(error) => tries.again(error).await?,
+            }
+        }
+    }
+
+    async fn read_once(&self, call: &Call, address: &str, len_max: usize) -> Result<Whole> {
+        let response = self.send_once(call, address).await?;
+        let (status, headers) = (response.status(), response.headers().clone());
+        Ok(Whole { status, headers, body: Self::body(address, response, len_max).await? })
     }
 
     /// Reads the whole body of an answer, up to `len_max` bytes.
-    pub(crate) async fn body(address: &str, mut response: Response, len_max: usize) -> Result<Vec<u8>> {
+    async fn body(address: &str, mut response: Response, len_max: usize) -> Result<Vec<u8>> {
         let address = || address.to_owned();
         let mut bytes = Vec::new();
         loop {
@@ -153,37 +168,12 @@ impl Client {
 
     /// Sends a call, again if it may be, and turns problems into errors.
     pub(crate) async fn send(&self, call: Call) -> Result<(String, Response)> {
-        let (mut backoff, begun, mut tries) = (BACKOFF_MIN, Instant::now(), 0);
-        let mut index = self.preferred.load(Ordering::Relaxed);
-        // A leader that was cut off from its store answers so after a long wait, and another one may lead.
-        let mut elsewhere = self.addresses.len() - 1;
-        // What a replica answered tells more than that another address is dead.
-        let mut answered = None;
+        let mut tries = Tries::of(self, call.repeatable);
         loop {
-            let address = &self.addresses[index % self.addresses.len()];
-            let error = match self.send_once(&call, address).await {
-                Ok(response) => {
-                    self.preferred.store(index % self.addresses.len(), Ordering::Relaxed);
-                    return Ok((address.clone(), response));
-                }
-                Err(error) => error,
-            };
-            tries += 1;
-            let last = error.code() == Some(Code::StoreUnavailable) && elsewhere == 0;
-            if last || !worth_repeating(&error, call.repeatable) {
-                return Err(error);
+            match self.send_once(&call, tries.address()).await {
+                Ok(response) => return Ok((tries.answered(), response)),
+                Err(error) => tries.again(error).await?,
             }
-            let known = if matches!(error, Error::Connect { .. }) { answered.take() } else { None };
-            let error = known.unwrap_or(error);
-            let in_failover = error.code() == Some(Code::NoLeader) && begun.elapsed() < FAILOVER_MAX;
-            if tries >= TRIES_MAX && !in_failover {
-                return Err(error);
-            }
-            answered = Some(error).filter(|error| error.code().is_some());
-            elsewhere = elsewhere.saturating_sub(1);
-            index = index.wrapping_add(1);
-            tokio::time::sleep(backoff).await;
-            backoff = (backoff * 2).min(BACKOFF_MAX);
         }
     }
 
@@ -206,16 +196,6 @@ impl Client {
             if source.is_connect() { Error::Connect { address, source } } else { Error::Exchange { address, source } }
         })?;
         if response.status().is_success() { Ok(response) } else { Err(refusal(address, response).await) }
-    }
-}
-
-fn worth_repeating(error: &Error, repeatable: bool) -> bool {
-    match error {
-        // Nothing was sent. A refused certificate will be refused again.
-        Error::Connect { source, .. } => !is_tls(source),
-        Error::Exchange { source, .. } => repeatable && !source.is_timeout() && !source.is_builder(),
-        Error::Api(problem) => repeatable && matches!(problem.code, Code::NoLeader | Code::StoreUnavailable),
-        Error::Options(_) | Error::Answer { .. } => false,
     }
 }
 
