@@ -166,7 +166,7 @@ impl Leading {
         if key.is_some_and(|key| key.len() > limits::IDEMPOTENCY_KEY_LEN_MAX) {
             return Err(RequestError::Limit("an idempotency key has at most 256 bytes"));
         }
-        let mut tasks = self.open_tasks;
+        let mut tasks = 0;
         for (item, run) in runs.iter().enumerate() {
             let versions = self.jobs.get(&(run.namespace.clone(), run.job.clone()));
             let job = versions.and_then(|versions| versions.iter().find(|job| job.version == run.version));
@@ -180,8 +180,13 @@ impl Leading {
         if runs.iter().map(run_size).sum::<usize>() > weir_wire::limits::TXN_BYTES_MAX / 2 {
             return Err(RequestError::Limit("a submission's payloads have at most 512 KiB; upload larger ones first"));
         }
-        if tasks > limits::OPEN_TASKS_MAX {
-            return Err(RequestError::Busy("50,000,000 tasks are open; wait for some to end"));
+        let (open, max) = (self.open_tasks, self.open_tasks_max);
+        if tasks > max {
+            let text = format!("{tasks} tasks are more than may be open in this cluster, which is {max}");
+            return Err(invalid(text));
+        }
+        if tasks > 0 && open + tasks > max {
+            return Err(RequestError::QueueFull { open, asked: tasks, max });
         }
         if self.open_runs + runs.len() > limits::OPEN_RUNS_MAX {
             return Err(RequestError::Busy("1,000,000 runs are open; wait for some to end"));

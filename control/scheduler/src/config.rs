@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use weir_wire::{id::ClusterName, limits};
 
-use crate::limits::{KEEP_ENDED_FOR, KEEP_ENDED_MAX, KEEP_ENDED_MIN};
+use crate::limits::{KEEP_ENDED_FOR, KEEP_ENDED_MAX, KEEP_ENDED_MIN, OPEN_TASKS_MAX};
 
 /// How nodes are filled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -37,6 +37,9 @@ pub struct Config {
     pub batch_window: Duration,
     /// Work per grant: ranges are as long as this much of smoothed task time. Default 20 ms.
     pub range_target: Duration,
+    /// Most tasks that are open in the whole cluster; a submission beyond that is refused. Default 50,000,000, which is
+    /// the most.
+    pub open_tasks_max: u64,
     /// How nodes are filled. Default [`Policy::Spread`].
     pub placement: Policy,
     /// How long production waits for room before it has others make some. Default 1 s.
@@ -71,6 +74,7 @@ impl Config {
             brake_nodes_min: 3,
             batch_window: Duration::from_millis(10),
             range_target: Duration::from_millis(20),
+            open_tasks_max: OPEN_TASKS_MAX,
             placement: Policy::Spread,
             preempt_delay: Duration::from_secs(1),
             preempt_grace: Duration::from_secs(10),

@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use weir_wire::limits;
 
-/// Most tasks that are open in the whole cluster.
+/// Most tasks that are open in the whole cluster, unless [`crate::Config::open_tasks_max`] allows fewer.
 pub const OPEN_TASKS_MAX: u64 = 50_000_000;
 /// Most runs that are open in the whole cluster.
 pub const OPEN_RUNS_MAX: usize = 1_000_000;

@@ -44,6 +44,7 @@ impl Scheduler {
         let now = self.now.mono;
         let mut leading = Leading::empty(term, loaded.head);
         leading.now = now;
+        leading.open_tasks_max = self.config.open_tasks_max;
         leading.claims = Claims::new(self.config.preempt_delay);
         leading.fences = Fences::new(self.config.lease, now);
         leading.checkpoint.log_len = loaded.deltas.len();
@@ -166,6 +167,7 @@ impl Leading {
             checkpoint: Checkpoint::default(),
             retention: Retention::default(),
             open_tasks: 0,
+            open_tasks_max: 0,
             open_runs: 0,
             outcomes: 0,
             outcomes_ignored: 0,

@@ -164,6 +164,19 @@ pub enum RequestError {
     /// Too much is waiting.
     #[error("the cluster is busy: {0}")]
     Busy(&'static str),
+    /// As many tasks are open as may be.
+    #[error(
+        "the queue is full: {open} tasks are open, {asked} more are asked for, and {max} is the limit; wait for some to \
+         end, or stop some"
+    )]
+    QueueFull {
+        /// Tasks that have not ended.
+        open: u64,
+        /// Tasks of the submission.
+        asked: u64,
+        /// The limit.
+        max: u64,
+    },
     /// Outside the limits; validation before this point should have said so.
     #[error("the request is outside the limits: {0}")]
     Limit(&'static str),

@@ -175,6 +175,8 @@ pub(crate) struct Leading {
     pub(crate) checkpoint: Checkpoint,
     pub(crate) retention: Retention,
     pub(crate) open_tasks: u64,
+    /// Most that may be open by submissions; see [`Config::open_tasks_max`].
+    pub(crate) open_tasks_max: u64,
     pub(crate) open_runs: usize,
     pub(crate) outcomes: u64,
     pub(crate) outcomes_ignored: u64,

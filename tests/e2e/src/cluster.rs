@@ -48,6 +48,8 @@ pub struct Options {
     pub publish: Vec<(String, PathBuf)>,
     /// The same, but of each executor the directory of its name in there.
     pub publish_own: Vec<(String, PathBuf)>,
+    /// Further arguments of each replica of the control plane.
+    pub control_args: Vec<String>,
     /// Further arguments of each executor.
     pub executor_args: Vec<String>,
     /// Environment of the daemons, beside that of the test.
@@ -308,6 +310,7 @@ impl Cluster {
         command.arg("--data-dir").arg(self.dir.path().join("control"));
         command.arg("--listen-http").arg(format!("127.0.0.1:{http_port}"));
         command.arg("--listen-quic").arg(format!("127.0.0.1:{link_port}"));
+        command.args(&self.options.control_args);
         if let Some(blobs) = &self.blobs {
             command.arg("--blobs").arg(blobs);
         }

@@ -208,7 +208,7 @@ impl World {
             Ok(Reply::Following(_) | Reply::Inspecting | Reply::Done) => {
                 broken(Property::Crash, "nobody asked for that")
             }
-            Err(RequestError::NotLeader | RequestError::Busy(_)) => {
+            Err(RequestError::NotLeader | RequestError::Busy(_) | RequestError::QueueFull { .. }) => {
                 self.wish_later(at);
                 Ok(())
             }

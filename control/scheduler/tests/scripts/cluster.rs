@@ -127,6 +127,7 @@ impl Cluster {
         }
         match words.plain[0] {
             "config" => self.config.checkpoint_log_len = usize::try_from(words.number("checkpoint", 3)).expect("small"),
+            "queue" => self.config.open_tasks_max = number(words.plain[1]),
             "retain" => {
                 self.config.keep_ended_max = usize::try_from(words.number("max", 1_000_000)).expect("small");
                 self.config.keep_ended_min = words.named.get("min").map_or(Duration::ZERO, |text| duration(text));

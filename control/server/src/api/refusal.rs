@@ -79,6 +79,11 @@ impl From<RequestError> for Refusal {
             | RequestError::NoSuchNode(_) => Self::not_found(detail),
             RequestError::VersionConflict { .. } | RequestError::Conflict(_) => Self::new(Code::Conflict, detail),
             RequestError::KeyReused => Self::new(Code::IdempotencyMismatch, detail),
+            RequestError::QueueFull { .. } => {
+                // The scheduler does not know the names of settings.
+                let detail = format!("{detail} (`open_tasks_max` of weir-control)");
+                Self::new(Code::BackPressure, detail).retry_after(RETRY_AFTER_S)
+            }
             RequestError::Busy(_) => Self::new(Code::BackPressure, detail).retry_after(RETRY_AFTER_S),
             RequestError::Limit(_) | RequestError::Invalid(_) => Self::invalid(detail),
             RequestError::InvalidSpec(_) => Self::new(Code::InvalidSpec, detail),
@@ -137,6 +142,7 @@ mod tests {
             ),
             (RequestError::KeyReused.into(), 409, Code::IdempotencyMismatch, false),
             (RequestError::Busy("full").into(), 429, Code::BackPressure, true),
+            (RequestError::QueueFull { open: 1, asked: 2, max: 2 }.into(), 429, Code::BackPressure, true),
             (RequestError::Limit("big").into(), 400, Code::InvalidRequest, false),
             (RequestError::InvalidSpec("circle".to_owned()).into(), 422, Code::InvalidSpec, false),
             (blob(BlobError::Full), 507, Code::BlobStore, true),

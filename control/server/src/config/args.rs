@@ -91,6 +91,9 @@ pub struct Args {
     /// How long tasks that have to make room may go on [default: 10s]
     #[arg(long, value_name = "TIME")]
     pub preempt_grace: Option<String>,
+    /// Tasks that may be open in the whole cluster; what is submitted beyond that is refused [default: 50000000]
+    #[arg(long, value_name = "N")]
+    pub open_tasks_max: Option<u32>,
     /// Print the settings that result, and exit
     #[arg(long)]
     pub print_config: bool,
@@ -124,6 +127,7 @@ impl Args {
             brake_nodes_min: self.brake_nodes_min,
             preempt_delay: self.preempt_delay,
             preempt_grace: self.preempt_grace,
+            open_tasks_max: self.open_tasks_max,
         }
     }
 }

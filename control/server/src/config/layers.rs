@@ -44,6 +44,7 @@ pub(super) struct Layer {
     pub(super) brake_nodes_min: Option<u32>,
     pub(super) preempt_delay: Option<String>,
     pub(super) preempt_grace: Option<String>,
+    pub(super) open_tasks_max: Option<u32>,
 }
 
 impl Layer {
@@ -75,6 +76,7 @@ impl Layer {
             brake_nodes_min: self.brake_nodes_min.or(below.brake_nodes_min),
             preempt_delay: self.preempt_delay.or(below.preempt_delay),
             preempt_grace: self.preempt_grace.or(below.preempt_grace),
+            open_tasks_max: self.open_tasks_max.or(below.open_tasks_max),
         }
     }
 }
@@ -123,6 +125,7 @@ pub(super) fn environment(
             "BRAKE_SHARE" => layer.brake_share = Some(parse("brake_share", &text)?),
             "BRAKE_NODES_MIN" => layer.brake_nodes_min = Some(parse("brake_nodes_min", &text)?),
             "PREEMPT_DELAY" => layer.preempt_delay = Some(text),
+            "OPEN_TASKS_MAX" => layer.open_tasks_max = Some(parse("open_tasks_max", &text)?),
             "PREEMPT_GRACE" => layer.preempt_grace = Some(text),
             "INSECURE_LOOPBACK" => layer.insecure_loopback = Some(parse("insecure_loopback", &text)?),
             _ => return Err(ConfigError::Variable(name)),

@@ -1,4 +1,4 @@
-//! How nodes are filled, who makes room, and when nothing is replaced.
+//! How nodes are filled, who makes room, when nothing is replaced, and how much may wait.
 
 use std::{fmt::Display, ops::RangeInclusive, time::Duration};
 
@@ -18,6 +18,10 @@ const PREEMPT_DELAY: RangeInclusive<Duration> = Duration::from_millis(100)..=Dur
 /// How long those that make room may go on.
 const PREEMPT_GRACE: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(3600);
 
+/// The number of tasks that may be open.
+const OPEN_TASKS_MAX: RangeInclusive<u32> = 1..=50_000_000;
+const _: () = assert!(*OPEN_TASKS_MAX.end() as u64 == limits::OPEN_TASKS_MAX);
+
 /// What an operator decides about placement; the same on every replica.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Placing {
@@ -31,6 +35,9 @@ pub struct Placing {
     pub preempt_delay: Duration,
     /// How long those that have to make room may go on, up to 1 h. Default 10 s.
     pub preempt_grace: Duration,
+    /// How many tasks may be open in the whole cluster, 1 to 50,000,000; what is submitted beyond that is refused.
+    /// Default 50,000,000.
+    pub open_tasks_max: u32,
 }
 
 impl Default for Placing {
@@ -41,6 +48,7 @@ impl Default for Placing {
             brake_nodes_min: 3,
             preempt_delay: Duration::from_secs(1),
             preempt_grace: Duration::from_secs(10),
+            open_tasks_max: *OPEN_TASKS_MAX.end(),
         }
     }
 }
@@ -53,6 +61,7 @@ impl Placing {
         settings.brake_nodes_min = usize::try_from(self.brake_nodes_min).unwrap_or(usize::MAX);
         settings.preempt_delay = self.preempt_delay;
         settings.preempt_grace = self.preempt_grace;
+        settings.open_tasks_max = u64::from(self.open_tasks_max);
     }
 
     /// The settings as they are written in the file.
@@ -64,6 +73,7 @@ impl Placing {
             brake_nodes_min: self.brake_nodes_min,
             preempt_delay: written(self.preempt_delay),
             preempt_grace: written(self.preempt_grace),
+            open_tasks_max: self.open_tasks_max,
         }
     }
 }
@@ -76,6 +86,7 @@ pub(super) struct Keys {
     brake_nodes_min: u32,
     preempt_delay: String,
     preempt_grace: String,
+    open_tasks_max: u32,
 }
 
 pub(super) fn check(layer: &Layer) -> Result<Placing, ConfigError> {
@@ -91,12 +102,14 @@ pub(super) fn check(layer: &Layer) -> Result<Placing, ConfigError> {
     let nodes = number("brake_nodes_min", layer.brake_nodes_min, default.brake_nodes_min, &BRAKE_NODES_MIN, " nodes")?;
     let delay = time("preempt_delay", layer.preempt_delay.as_deref(), default.preempt_delay, &PREEMPT_DELAY)?;
     let grace = time("preempt_grace", layer.preempt_grace.as_deref(), default.preempt_grace, &PREEMPT_GRACE)?;
+    let open = number("open_tasks_max", layer.open_tasks_max, default.open_tasks_max, &OPEN_TASKS_MAX, " tasks")?;
     Ok(Placing {
         policy,
         brake_share_percent: share,
         brake_nodes_min: nodes,
         preempt_delay: delay,
         preempt_grace: grace,
+        open_tasks_max: open,
     })
 }
 
@@ -155,12 +168,14 @@ mod tests {
             ("WEIR_CONTROL_BRAKE_NODES_MIN", "7"),
             ("WEIR_CONTROL_PREEMPT_DELAY", "2500ms"),
             ("WEIR_CONTROL_PREEMPT_GRACE", "0s"),
+            ("WEIR_CONTROL_OPEN_TASKS_MAX", "1000"),
         ];
         let config = load(&flags, &variables).unwrap();
         let mut settings = weir_scheduler::Config::new(config.cluster.clone());
         config.placing.apply(&mut settings);
         assert_eq!((settings.placement, settings.brake_share_percent, settings.brake_nodes_min), (Policy::Pack, 50, 7));
         assert_eq!((settings.preempt_delay.as_millis(), settings.preempt_grace.as_millis()), (2500, 0));
+        assert_eq!(settings.open_tasks_max, 1000);
         let printed = config.to_toml().unwrap();
         for line in
             ["placement = \"pack\"", "brake_share = 50", "preempt_delay = \"2500ms\"", "preempt_grace = \"0ms\""]
@@ -188,6 +203,7 @@ mod tests {
             ("--preempt-delay", "10ms", "setting preempt_delay: 10ms is out of range; say 100ms to 1h"),
             ("--preempt-grace", "2h", "setting preempt_grace: 2h is out of range; say 0ms to 1h"),
             ("--preempt-grace", "10", "setting preempt_grace"),
+            ("--open-tasks-max", "0", "setting open_tasks_max: 0 is out of range; say 1 to 50000000 tasks"),
         ] {
             let error = load(&[&base[..], &[flag, text]].concat(), &[]).unwrap_err().to_string();
             assert!(error.contains(part), "{error:?} does not say {part:?}");

@@ -140,7 +140,7 @@ impl Engine<'_> {
                     self.accepted(item, run);
                 }
             }
-            (Asked::Put(item) | Asked::Start(item), Err(RequestError::Busy(_))) => {
+            (Asked::Put(item) | Asked::Start(item), Err(RequestError::Busy(_) | RequestError::QueueFull { .. })) => {
                 self.forget_unanswered(item);
                 self.submissions.queue.push_front(item);
                 if !core::mem::replace(&mut self.submissions.retrying, true) {
