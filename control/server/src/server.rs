@@ -26,7 +26,7 @@ use crate::{
     metrics::Metrics,
     readiness,
     sessions::{EVENTS_MAX, Sessions},
-    status::{ClusterStatus, Health, StatusBoard},
+    status::{ClusterStatus, Health, StatusBoard, unix_ms},
     store::{EmbeddedStore, EtcdStore, Store},
 };
 
@@ -296,6 +296,7 @@ pub(crate) fn initial_status(config: &Config) -> ClusterStatus {
         term: None,
         leading_since: None,
         leader: None,
+        leaderless_since_ms: Some(unix_ms()),
         store_kind: match config.store {
             StoreConfig::Etcd(_) => weir_api::StoreKind::Etcd,
             StoreConfig::Embedded(_) => weir_api::StoreKind::Embedded,

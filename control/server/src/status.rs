@@ -31,6 +31,8 @@ pub(crate) struct ClusterStatus {
     pub(crate) leading_since: Option<Instant>,
     /// Who leads, as far as known; this process when `leading`.
     pub(crate) leader: Option<Leader>,
+    /// Since when nobody is known to lead, Unix milliseconds.
+    pub(crate) leaderless_since_ms: Option<u64>,
     /// What kind of store this is.
     pub(crate) store_kind: StoreKind,
     /// Its version, once it has answered.
@@ -161,7 +163,12 @@ impl StatusBoard {
 
     /// Somebody leads, or nobody is known to.
     pub(crate) fn leader(&self, leader: Option<Leader>) {
-        self.change(|board| board.status.leader = leader);
+        self.change(|board| {
+            let status = &mut board.status;
+            let since_ms = status.leaderless_since_ms.unwrap_or_else(unix_ms);
+            status.leaderless_since_ms = leader.is_none().then_some(since_ms);
+            status.leader = leader;
+        });
     }
 
     /// This process does not campaign for this reason, or does.
@@ -185,7 +192,8 @@ impl Board {
     }
 }
 
-fn unix_ms() -> u64 {
+/// The wall clock.
+pub(crate) fn unix_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

@@ -44,6 +44,7 @@ pub(crate) fn board() -> StatusBoard {
         term: None,
         leading_since: None,
         leader: None,
+        leaderless_since_ms: None,
         store_kind: weir_api::StoreKind::Etcd,
         store_version: None,
         store: Health::Unknown,

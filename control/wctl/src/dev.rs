@@ -88,7 +88,7 @@ async fn until_ready(address: &str) -> Result<()> {
     let client = Client::new(Options { addresses: vec![address.to_owned()], ..Options::default() })?;
     loop {
         // Until then, errors are what is to be expected; the daemons log their own.
-        if client.cluster().await.is_ok_and(|cluster| cluster.totals.ready_nodes > 0) {
+        if client.cluster().await.is_ok_and(|cluster| cluster.totals.is_some_and(|totals| totals.ready_nodes > 0)) {
             return Ok(());
         }
         tokio::time::sleep(READY_POLL).await;

@@ -90,7 +90,14 @@ impl System {
         let mut look = interval(LOOK_EVERY);
         loop {
             look.tick().await;
-            if self.client.cluster().await.context("ask what is open")?.totals.open_runs == 0 {
+            if self
+                .client
+                .cluster()
+                .await
+                .context("ask what is open")?
+                .totals
+                .is_some_and(|totals| totals.open_runs == 0)
+            {
                 return Ok(());
             }
         }

@@ -135,6 +135,11 @@ fn a_replica_with_a_blob_store_of_its_own_never_leads() {
         until("the lease of the leader that is gone lapses, and nobody leads", || {
             Ok(cluster.leader()?.is_none().then_some(()))
         })?;
+        until("the one that is left says why it does not lead", || {
+            let info = cluster.wctl(["cluster", "info", "--addr", &address, "-o", "json"])?.expect(0)?.json()?;
+            let reason = field(&info, "no_leader.reason")?.as_str().context("a text")?;
+            Ok((reason.contains("give this replica that blob store") && info.get("totals").is_none()).then_some(()))
+        })?;
         cluster.replica_mut(other).kill9()?;
         cluster.set_blobs(shared);
         cluster.spawn_replica(other)?.wait_for_line(&["leading"], TAKEOVER_MAX).map(drop)

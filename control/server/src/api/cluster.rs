@@ -1,8 +1,8 @@
 //! The cluster as a whole.
 
-use axum::{body::Body, extract::State, http::HeaderMap, response::Response};
+use axum::{Extension, body::Body, extract::State, http::HeaderMap, response::Response};
 use weir_api::{
-    ChangeRequest, ClusterInfo, ClusterTotals, NodeState, Problem, StoreInfo, StoreStatus, Versioned, routes,
+    ChangeRequest, ClusterInfo, ClusterTotals, NoLeader, NodeState, Problem, StoreInfo, StoreStatus, Versioned, routes,
 };
 use weir_scheduler::{Request, Scheduler};
 use weir_wire::units::Now;
@@ -10,19 +10,21 @@ use weir_wire::units::Now;
 use super::{
     Api,
     asked::{self, CHANGE_BYTES_MAX},
+    forward::Silent,
     refusal::Refusal,
     reply::Reply,
     show,
 };
-use crate::status::{ClusterStatus, Health};
+use crate::status::{ClusterStatus, Health, unix_ms};
 
 /// Reads what the cluster is and how it is doing. Answers at once, also while nobody leads or the store is away.
 #[utoipa::path(get, path = routes::CLUSTER, tag = "cluster",
     responses((status = 200, body = Versioned<ClusterInfo>), (status = "default", body = Problem, content_type = "application/problem+json")))]
-pub(super) async fn read(State(api): State<Api>) -> Result<Response, Refusal> {
+pub(super) async fn read(State(api): State<Api>, silent: Option<Extension<Silent>>) -> Result<Response, Refusal> {
     let asked = api.handle.query(|scheduler, now| (scheduler.revision(), totals(scheduler, now))).await;
-    let (revision, totals) = asked.unwrap_or_default();
-    let info = info(api.handle.status(), revision, totals);
+    let known = asked.ok();
+    let info = info(api.handle.status(), known, silent.as_deref());
+    let revision = known.map_or(0, |(revision, _)| revision);
     Ok(Reply::object(info)?.revision(revision).done())
 }
 
@@ -33,19 +35,24 @@ pub(super) async fn release_brake(State(api): State<Api>, headers: HeaderMap, bo
     let request: ChangeRequest = asked::json_or_default(&headers, body, CHANGE_BYTES_MAX).await?;
     api.change(Request::ReleaseBrake).await?;
     tracing::warn!(message = request.message, "the brake is released");
-    read(State(api)).await
+    read(State(api), None).await
 }
 
-fn info(status: ClusterStatus, revision: u64, totals: ClusterTotals) -> ClusterInfo {
-    let (store_status, since_ms, error) = match status.store {
-        Health::Ok | Health::Unknown => (StoreStatus::Ok, None, None),
-        Health::Retrying { since_ms, error } => (StoreStatus::Retrying, Some(since_ms), Some(error)),
+/// What is known to the leader, or else to a replica that does not lead and to which the leader may have been silent.
+fn info(status: ClusterStatus, known: Option<(u64, ClusterTotals)>, silent: Option<&Silent>) -> ClusterInfo {
+    let (store_status, since_ms, error) = match &status.store {
+        Health::Ok if known.is_none() => (StoreStatus::Answers, None, None),
+        Health::Ok => (StoreStatus::Ok, None, None),
+        Health::Unknown => (StoreStatus::Unknown, None, None),
+        Health::Retrying { since_ms, error } => (StoreStatus::Retrying, Some(*since_ms), Some(error.clone())),
     };
+    let address = status.leader.as_ref().map(|leader| leader.http.clone()).filter(|address| !address.is_empty());
     ClusterInfo {
         cluster: status.cluster.to_string(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        leader: status.leader.map(|leader| leader.http).filter(|address| !address.is_empty()),
-        term: status.term.map_or(0, |term| term.0),
+        leader: address.clone().filter(|_| known.is_some()),
+        no_leader: known.is_none().then(|| no_leader(&status, address, silent)),
+        term: status.term.map(|term| term.0),
         store: StoreInfo {
             kind: status.store_kind,
             version: status.store_version,
@@ -53,9 +60,22 @@ fn info(status: ClusterStatus, revision: u64, totals: ClusterTotals) -> ClusterI
             since_ms,
             error,
         },
-        revision,
-        totals,
+        revision: known.map(|(revision, _)| revision),
+        totals: known.map(|(_, totals)| totals),
     }
+}
+
+fn no_leader(status: &ClusterStatus, last_leader: Option<String>, silent: Option<&Silent>) -> NoLeader {
+    let mut reasons: Vec<String> = silent.map(|silent| silent.why.clone()).into_iter().collect();
+    if let Some(why) = &status.held_back {
+        reasons.push(format!("the replica that was asked does not campaign: {why}"));
+    } else if matches!(status.store, Health::Retrying { .. }) {
+        reasons.push("the replica that was asked cannot campaign while its store does not answer".to_owned());
+    } else if silent.is_none() {
+        reasons.push("an election is under way".to_owned());
+    }
+    let since_ms = silent.map(|silent| silent.since_ms).or(status.leaderless_since_ms).unwrap_or_else(unix_ms);
+    NoLeader { since_ms, reason: reasons.join("; "), last_leader }
 }
 
 fn totals(scheduler: &Scheduler, now: Now) -> ClusterTotals {

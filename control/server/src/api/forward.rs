@@ -3,7 +3,13 @@
 //! Clients may so ask any replica. What a replica can answer by itself it answers itself, and a request is passed on at
 //! most once, so that two replicas that take each other for the leader do not play ball.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use axum::{
     body::Body,
@@ -23,6 +29,7 @@ use super::{
     Api,
     refusal::{RETRY_AFTER_S, Refusal},
 };
+use crate::status::unix_ms;
 
 /// Marks a request that was passed on.
 const FORWARDED_HEADER: HeaderName = HeaderName::from_static("x-weir-forwarded");
@@ -44,12 +51,25 @@ const HOP_BY_HOP: [HeaderName; 9] = [
 const FORWARDS_MAX: usize = 1024;
 /// How long a connection to the leader may take to open.
 const CONNECT_MAX: Duration = Duration::from_secs(2);
+/// How long the leader may take to answer what this replica can also answer by itself.
+const ANSWER_MAX: Duration = Duration::from_secs(3);
 
 /// The way to whoever leads.
 #[derive(Clone, Debug)]
 pub(crate) struct Forwarder {
     http: reqwest::Client,
     places: Arc<Semaphore>,
+    /// Since when nothing could be passed on, Unix milliseconds; 0 if the last request was.
+    silent_since_ms: Arc<AtomicU64>,
+}
+
+/// The leader did not answer a request that this replica answers in its place.
+#[derive(Clone, Debug)]
+pub(super) struct Silent {
+    /// Since when it has answered nothing that was passed on, Unix milliseconds.
+    pub(super) since_ms: u64,
+    /// What happened.
+    pub(super) why: String,
 }
 
 impl Forwarder {
@@ -73,7 +93,18 @@ impl Forwarder {
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
             .build()?;
-        Ok(Self { http, places: Arc::new(Semaphore::new(FORWARDS_MAX)) })
+        Ok(Self { http, places: Arc::new(Semaphore::new(FORWARDS_MAX)), silent_since_ms: Arc::default() })
+    }
+
+    /// Notes whether the leader has answered; if not, tells since when it does not.
+    fn note(&self, answered: bool) -> u64 {
+        let since = &self.silent_since_ms;
+        if answered {
+            since.store(0, Ordering::Relaxed);
+            return 0;
+        }
+        let now_ms = unix_ms();
+        since.compare_exchange(0, now_ms, Ordering::Relaxed, Ordering::Relaxed).err().unwrap_or(now_ms)
     }
 
     /// Sends a request to the leader and gives its answer.
@@ -120,10 +151,17 @@ pub(super) async fn pass_on(State(api): State<Api>, request: Request, next: Next
     let answer = tokio::select! {
         answer = api.forwarder.send(&leader, request) => answer,
         () = replaced => Err(interrupted(&leader, "it leads no more")),
+        () = tokio::time::sleep(ANSWER_MAX), if own.is_some() => {
+            Err(interrupted(&leader, &format!("it was silent for {} s", ANSWER_MAX.as_secs())))
+        }
     };
+    let since_ms = api.forwarder.note(answer.is_ok());
     match (answer, own) {
         (Ok(response), _) => response,
-        (Err(_), Some(own)) => next.run(own).await,
+        (Err(refusal), Some(mut own)) => {
+            own.extensions_mut().insert(Silent { since_ms, why: refusal.detail().to_owned() });
+            next.run(own).await
+        }
         (Err(refusal), None) => refusal.into_response(),
     }
 }

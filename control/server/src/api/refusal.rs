@@ -22,6 +22,11 @@ impl Refusal {
         Self { problem: Box::new(Problem::new(code, detail)), retry_after_s: None }
     }
 
+    /// What it tells.
+    pub(super) fn detail(&self) -> &str {
+        &self.problem.detail
+    }
+
     /// The request itself is malformed.
     pub(super) fn invalid(detail: impl Into<String>) -> Self {
         Self::new(Code::InvalidRequest, detail)

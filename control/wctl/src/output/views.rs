@@ -368,31 +368,39 @@ impl View for ClusterInfo {
         vec![
             self.cluster.clone(),
             self.version.clone(),
-            self.leader.clone().unwrap_or_default(),
-            self.term.to_string(),
+            self.leader.clone().unwrap_or_else(|| "none".to_owned()),
+            known(self.term),
             store(self),
-            self.revision.to_string(),
+            known(self.revision),
         ]
     }
 
     fn fields(&self, _wide: bool) -> Vec<(&'static str, String)> {
-        let totals = &self.totals;
+        let mut fields = vec![("cluster", self.cluster.clone()), ("version", self.version.clone())];
+        match &self.no_leader {
+            None => fields.push(("leader", self.leader.clone().unwrap_or_else(|| "none".to_owned()))),
+            Some(absence) => {
+                let since = ago(absence.since_ms);
+                let since = since.trim_end_matches(" ago");
+                fields.push(("leader", format!("none for {since}: {}", absence.reason)));
+                fields.extend(absence.last_leader.clone().map(|last| ("last leader", last)));
+            }
+        }
+        fields.extend([("term", known(self.term)), ("store", store(self)), ("revision", known(self.revision))]);
+        let Some(totals) = &self.totals else {
+            fields.extend(["nodes", "jobs", "open runs", "tasks"].map(|name| (name, known(None))));
+            return fields;
+        };
         let unknown = match totals.unknown_tasks {
             0 => String::new(),
             unknown => format!(", {unknown} unknown"),
         };
-        let mut fields = vec![
-            ("cluster", self.cluster.clone()),
-            ("version", self.version.clone()),
-            ("leader", self.leader.clone().unwrap_or_else(|| "none".to_owned())),
-            ("term", self.term.to_string()),
-            ("store", store(self)),
-            ("revision", self.revision.to_string()),
+        fields.extend([
             ("nodes", format!("{} ready of {}", totals.ready_nodes, totals.nodes)),
             ("jobs", totals.jobs.to_string()),
             ("open runs", totals.open_runs.to_string()),
             ("tasks", format!("{} pending, {} running{unknown}", totals.pending_tasks, totals.running_tasks)),
-        ];
+        ]);
         if totals.brake {
             let held = of_things(totals.held_nodes, "node");
             let text =
@@ -401,6 +409,11 @@ impl View for ClusterInfo {
         }
         fields
     }
+}
+
+/// A number that only a leader knows.
+fn known(number: Option<u64>) -> String {
+    number.map_or_else(|| "unknown".to_owned(), |number| number.to_string())
 }
 
 fn store(cluster: &ClusterInfo) -> String {

@@ -16,8 +16,12 @@ words! {
 words! {
     /// How the store is doing.
     StoreStatus {
-        /// It answers.
+        /// It answers, and takes what is written.
         Ok = "ok",
+        /// It answers; whether it takes anything is known to a leader only.
+        Answers = "answers",
+        /// Nothing was heard of it yet.
+        Unknown = "unknown",
         /// It does not; the control plane keeps trying.
         Retrying = "retrying",
     }
@@ -33,15 +37,32 @@ pub struct ClusterInfo {
     /// The leader's address; absent while there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub leader: Option<String>,
-    /// The leader's term.
-    pub term: u64,
+    /// Why there is none, as the replica that was asked sees it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub no_leader: Option<NoLeader>,
+    /// The leader's term; absent while there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub term: Option<u64>,
     /// Its store.
     pub store: StoreInfo,
-    /// The store revision of the last applied transaction.
-    pub revision: u64,
-    /// Sums over its objects.
-    #[serde(default)]
-    pub totals: ClusterTotals,
+    /// The store revision of the last applied transaction; absent while nobody leads.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revision: Option<u64>,
+    /// Sums over its objects; absent while nobody leads, since only a leader knows them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub totals: Option<ClusterTotals>,
+}
+
+/// What a replica that does not lead knows of why nobody does.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct NoLeader {
+    /// Since when it knows of nobody who leads and answers, in milliseconds since 1970.
+    pub since_ms: u64,
+    /// Why, and why it does not lead itself.
+    pub reason: String,
+    /// The address of the last leader that it knows of, which may be gone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_leader: Option<String>,
 }
 
 /// The store of a cluster.

@@ -26,7 +26,9 @@ mod version;
 mod why;
 
 pub use change::{ChangeRequest, DrainRequest, LabelsRequest, RevertRequest, ScaleRequest};
-pub use cluster::{ClusterInfo, ClusterTotals, GcReport, GcRequest, SnapshotQuery, StoreInfo, StoreKind, StoreStatus};
+pub use cluster::{
+    ClusterInfo, ClusterTotals, GcReport, GcRequest, NoLeader, SnapshotQuery, StoreInfo, StoreKind, StoreStatus,
+};
 pub use graph::{GraphEdge, GraphJob, JobGraph};
 pub use job::{Job, JobDiff, JobVersion};
 pub use live::{LiveCall, ProfileQuery, TaskLive};

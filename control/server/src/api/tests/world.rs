@@ -199,6 +199,7 @@ fn status() -> ClusterStatus {
         term: Some(TERM),
         leading_since: None,
         leader: None,
+        leaderless_since_ms: None,
         store_kind: StoreKind::Embedded,
         store_version: None,
         store: Health::Ok,
