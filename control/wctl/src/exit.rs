@@ -31,7 +31,7 @@ pub enum Exit {
     Changes,
     /// 11: the tasks failed.
     TasksFailed,
-    /// 130: interrupted.
+    /// 130: interrupted by Ctrl-C or SIGTERM.
     Interrupted,
     /// The guest's own code, with `run --propagate-exit`.
     Guest(u8),

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use tokio::signal::unix::{SignalKind, signal};
 use weir_api::{Page, PageQuery, units};
 use weir_client::Client;
 
@@ -32,19 +33,19 @@ impl Session {
     }
 }
 
-/// Runs a command's future to its end, or to Ctrl-C.
+/// Runs a command's future to its end, or to Ctrl-C or SIGTERM: what it keeps for itself goes with it.
 pub(crate) fn block_on(future: impl Future<Output = Result<Exit>>) -> Result<Exit> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| Failure::new(Exit::Failed, "failed to start").because(error))?;
+    let deaf = |error| Failure::new(Exit::Failed, "failed to listen for signals").because(error);
     runtime.block_on(async {
+        let mut terminate = signal(SignalKind::terminate()).map_err(deaf)?;
         tokio::select! {
             result = future => result,
-            signal = tokio::signal::ctrl_c() => match signal {
-                Ok(()) => Ok(Exit::Interrupted),
-                Err(error) => Err(Failure::new(Exit::Failed, "failed to listen for Ctrl-C").because(error)),
-            },
+            signal = tokio::signal::ctrl_c() => signal.map(|()| Exit::Interrupted).map_err(deaf),
+            _ = terminate.recv() => Ok(Exit::Interrupted),
         }
     })
 }

@@ -1,12 +1,19 @@
 //! Everything that a cluster keeps, saved while it runs and restored into empty stores.
 
-use std::fs;
+use std::{
+    fs,
+    io::{Read as _, Write as _},
+    net::TcpListener,
+    path::Path,
+    process::{Command, Stdio},
+    thread,
+};
 
 use anyhow::{Context, Result, ensure};
 use weir_e2e::{
-    Cluster, Options, Store,
+    Cluster, Options, Store, binaries, daemon,
     etcd::Etcd,
-    guests, skip,
+    guests, skip, until,
     wctl::{Answer, field},
 };
 
@@ -81,6 +88,38 @@ fn a_cluster_is_saved_and_restored() {
         if let Err(error) = saved_and_restored(&mut cluster) {
             panic!("{store:?}: {error:?}\n{}", cluster.logs());
         }
+    }
+}
+
+/// Takes one request, answers with the beginning of a body, and says nothing more until the other side is gone.
+fn answer_and_fall_silent(listener: &TcpListener) -> std::io::Result<()> {
+    let (mut stream, _) = listener.accept()?;
+    let mut request = [0; 4096];
+    let _head = stream.read(&mut request)?;
+    stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n\r\nweir-snapshot 1\n")?;
+    stream.read(&mut request).map(drop)
+}
+
+/// Begins to save into the directory, and sends the signal once something is there; gives the exit code.
+fn interrupted_by(name: &str, directory: &Path) -> Result<Option<i32>> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let address = format!("http://{}", listener.local_addr()?);
+    thread::spawn(move || answer_and_fall_silent(&listener));
+    let mut save = Command::new(binaries::program("wctl")?);
+    save.current_dir(directory).env("HOME", directory).env_remove("WCTL_CONTEXT").env("WCTL_ADDR", address);
+    let mut save = save.args(["cluster", "snapshot", "save", "whole"]).stderr(Stdio::null()).spawn()?;
+    until("a temporary file is there", || Ok((fs::read_dir(directory)?.count() == 1).then_some(())))?;
+    daemon::signal(save.id(), name)?;
+    Ok(save.wait()?.code())
+}
+
+#[test]
+fn an_interrupted_save_leaves_nothing_behind() {
+    for signal in ["INT", "TERM"] {
+        let directory = tempfile::tempdir().expect("a directory");
+        let code = interrupted_by(signal, directory.path()).expect("it is interrupted");
+        assert_eq!(code, Some(130), "{signal}");
+        assert_eq!(fs::read_dir(directory.path()).expect("a directory").count(), 0, "{signal}");
     }
 }
 
