@@ -1,8 +1,15 @@
 //! The blob store: modules, large payloads, results and logs by digest, and the segment objects of the log.
 
 mod clean;
+mod partial;
 
-use std::{error::Error as StdError, fmt::Display, io, path::Path, sync::Arc};
+use std::{
+    error::Error as StdError,
+    fmt::Display,
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, StreamExt, TryStreamExt, stream::BoxStream};
@@ -15,6 +22,8 @@ use tokio::sync::{RwLock, Semaphore};
 use weir_wire::{blob, id::Digest, limits};
 
 pub(crate) use clean::{DATED_WITHIN, Old};
+pub(crate) use partial::Partial;
+use partial::Uploads;
 
 /// How much of a blob is gathered before it is written, bytes: object stores want parts of 5 MiB or more.
 const PART_LEN: usize = 8 << 20;
@@ -75,6 +84,9 @@ pub(crate) struct Blobs {
     puts: Arc<Semaphore>,
     /// Held for writing while old objects are deleted: nobody finds an object there that is about to go.
     deleting: Arc<RwLock<()>>,
+    /// Where the local store is.
+    directory: Option<PathBuf>,
+    uploads: Uploads,
 }
 
 impl Blobs {
@@ -86,11 +98,13 @@ impl Blobs {
         let failed = |detail: &dyn Display| BlobError::Failed(format!("{}: {detail}", directory.display()));
         std::fs::create_dir_all(directory).map_err(|e| failed(&e))?;
         let store = LocalFileSystem::new_with_prefix(directory).map_err(|e| failed(&e))?;
-        Ok(Self::new(Arc::new(store.with_fsync(true))))
+        let blobs = Self::new(Arc::new(store.with_fsync(true)));
+        Ok(Self { directory: Some(directory.to_owned()), ..blobs })
     }
 
     fn new(store: Arc<dyn ObjectStore>) -> Self {
-        Self { store, puts: Arc::new(Semaphore::new(PUTS_MAX)), deleting: Arc::default() }
+        let puts = Arc::new(Semaphore::new(PUTS_MAX));
+        Self { store, puts, deleting: Arc::default(), directory: None, uploads: Uploads::default() }
     }
 
     /// Stores a blob once its content proved to have this digest. One that is there and was stored lately is left as
@@ -106,6 +120,7 @@ impl Blobs {
     {
         let _permit = self.puts.acquire().await.map_err(|e| BlobError::Failed(e.to_string()))?;
         let key = Key::from(blob::object_name(digest));
+        let _uploading = self.uploads.begin(key.as_ref());
         let found = self.find(digest).await?;
         let wanted = found.as_ref().is_none_or(clean::is_old);
         let mut sink = Sink::new(self.store.as_ref(), key, wanted);

@@ -19,7 +19,7 @@ use weir_wire::{
 };
 
 use crate::{
-    blobs::{BlobError, DATED_WITHIN, Old},
+    blobs::{BlobError, DATED_WITHIN, Old, Partial},
     clock,
     handle::ControlHandle,
 };
@@ -86,6 +86,8 @@ pub(crate) struct Collected {
     pub(crate) young: Tally,
     /// Deleted, or what would be.
     pub(crate) deleted: Tally,
+    /// Of uploads that were cut off; deleted, or what would be.
+    pub(crate) partial: Partial,
 }
 
 /// The names of everything that is needed.
@@ -151,6 +153,7 @@ pub(crate) async fn collect(handle: &ControlHandle, min_age: Duration, dry_run: 
         }
         delete(handle, term, batch, before, &mut collected).await?;
     }
+    collected.partial = handle.blobs().delete_partial(before, dry_run).await?;
     Ok(collected)
 }
 

@@ -71,6 +71,10 @@ fn only_what_nothing_needs_goes(cluster: &mut Cluster) -> Result<()> {
     cluster.wctl(push)?.expect(0)?;
     ensure!(fs::read_dir(cluster.blobs().join("segments"))?.next().is_some(), "there are segment objects");
 
+    let cut_off = cluster.blobs().join("sha256/00").join(format!("{}#1", "0".repeat(64)));
+    fs::create_dir_all(cut_off.parent().context("a directory")?)?;
+    fs::write(&cut_off, "the beginning of an upload")?;
+
     age(cluster)?;
     let refused = cluster.wctl(["cluster", "gc", "--min-age", "10m"])?.expect(2)?;
     ensure!(refused.stderr.contains("at least 2h"), "{}", refused.stderr);
@@ -80,6 +84,7 @@ fn only_what_nothing_needs_goes(cluster: &mut Cluster) -> Result<()> {
     ensure!(collect(cluster, &["--dry-run"])? == counted, "counting deletes nothing");
     let deleted = collect(cluster, &["--message", "a test"])?;
     ensure!(number(&deleted, "deleted_bytes")? == number(&counted, "deleted_bytes")?, "{deleted}");
+    ensure!(number(&deleted, "partial_files")? == 1 && !cut_off.exists(), "{deleted}");
     let nothing = collect(cluster, &[])?;
     ensure!(number(&nothing, "deleted_objects")? == 0, "{nothing}");
 

@@ -32,6 +32,7 @@ pub(super) async fn collect(State(api): State<Api>, headers: HeaderMap, body: Bo
         dry_run = request.dry_run,
         deleted.objects = report.deleted_objects,
         deleted.bytes = report.deleted_bytes,
+        deleted.partial = report.partial_files,
         "the blob store is clean"
     );
     Ok(Reply::object(report)?.done())
@@ -63,6 +64,8 @@ fn report(found: &Collected, dry_run: bool) -> GcReport {
         dry_run,
         deleted_objects: found.deleted.objects,
         deleted_bytes: found.deleted.bytes,
+        partial_files: found.partial.files,
+        partial_bytes: found.partial.bytes,
         young_objects: found.young.objects,
         young_bytes: found.young.bytes,
         needed_objects: found.needed.objects,

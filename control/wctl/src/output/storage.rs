@@ -29,8 +29,10 @@ impl View for GcReport {
 
     fn fields(&self, _wide: bool) -> Vec<(&'static str, String)> {
         let deleted = if self.dry_run { "would be deleted" } else { "deleted" };
+        let partial = format!("{}, {}", of_things(self.partial_files, "partial upload"), bytes(self.partial_bytes));
         vec![
             (deleted, objects(self.deleted_objects, self.deleted_bytes)),
+            ("and", partial),
             ("not needed, too young", objects(self.young_objects, self.young_bytes)),
             ("needed", objects(self.needed_objects, self.needed_bytes)),
         ]

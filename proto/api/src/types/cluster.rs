@@ -131,6 +131,10 @@ pub struct GcReport {
     pub deleted_objects: u64,
     /// Their bytes.
     pub deleted_bytes: u64,
+    /// Files of uploads that were cut off, which were deleted as well.
+    pub partial_files: u64,
+    /// Their bytes.
+    pub partial_bytes: u64,
     /// Objects that nothing needs, but that are not old enough.
     pub young_objects: u64,
     /// Their bytes.
