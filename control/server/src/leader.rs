@@ -1,6 +1,12 @@
 //! The candidate: campaigns, reads the store when it has won, and keeps the lease alive.
 
-use std::{sync::OnceLock, time::Duration};
+use std::{
+    sync::{
+        OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use tokio::{
     sync::{mpsc, watch},
@@ -55,6 +61,8 @@ pub(crate) struct Candidate {
     pub(crate) refused: watch::Receiver<Term>,
     /// The id of the blob store, once the cluster's is known to be the same.
     pub(crate) claimed: OnceLock<String>,
+    /// Whether the store is known not to hold the beginning of a snapshot.
+    pub(crate) whole: AtomicBool,
 }
 
 /// How a term ended.
@@ -78,8 +86,11 @@ impl Candidate {
                 None => return,
                 Some(End::Lost) => tracing::warn!(leader.term = leadership.term.0, "leadership was lost"),
                 Some(End::Unusable(error)) => {
-                    tracing::error!(%error, "this replica cannot use what the store holds, so it does not lead");
-                    self.board.held_back(Some(error.to_string()));
+                    let reason = error.to_string();
+                    if self.board.read().held_back.as_ref() != Some(&reason) {
+                        tracing::error!(%error, "this replica cannot use what the store holds, so it does not lead");
+                    }
+                    self.board.held_back(Some(reason));
                     stop.run_until_cancelled(sleep(HELD_BACK_RETRY)).await;
                 }
             }
@@ -101,10 +112,7 @@ impl Candidate {
         loop {
             let outcome = self.try_once().await;
             match outcome {
-                Ok(Some(Campaign::Won(leadership))) => {
-                    self.board.held_back(None);
-                    return leadership;
-                }
+                Ok(Some(Campaign::Won(leadership))) => return leadership,
                 Ok(Some(Campaign::Lost { leader })) => {
                     pause = RETRY_FIRST;
                     self.wait_for(leader, &mut waiting_for).await;
@@ -138,7 +146,11 @@ impl Candidate {
             tracing::info!(store.kind = %self.store.kind(), store.version = version, "the store answers");
             self.board.store_version(&version);
         }
-        if let Err(reason) = self.check_blobs().await? {
+        let mut checked = self.check_restored().await?;
+        if checked.is_ok() {
+            checked = self.check_blobs().await?;
+        }
+        if let Err(reason) = checked {
             if self.board.read().held_back.as_ref() != Some(&reason) {
                 tracing::error!(reason, "this replica does not campaign");
             }
@@ -146,6 +158,16 @@ impl Candidate {
             return Ok(None);
         }
         self.store.campaign(&self.me).await.map(Some)
+    }
+
+    /// Makes sure that the store does not hold the beginning of a snapshot; says what to do about it.
+    async fn check_restored(&self) -> Result<Result<(), String>, StoreError> {
+        // Looked at once: a standby campaigns four times a second, and who is elected looks again.
+        if self.whole.load(Ordering::Relaxed) || !self.store.is_half_restored().await? {
+            self.whole.store(true, Ordering::Relaxed);
+            return Ok(Ok(()));
+        }
+        Ok(Err(StoreError::HalfRestored.to_string()))
     }
 
     /// Makes sure that the blob store is the one that belongs to this cluster; says why not.
@@ -196,8 +218,12 @@ impl Candidate {
         let serve = async {
             match self.load().await {
                 Ok(loaded) => self.tell(LeaderEvent::Elected { term, loaded }).await,
-                Err(error) => return End::Unusable(error),
+                Err(error) => {
+                    self.whole.store(false, Ordering::Relaxed);
+                    return End::Unusable(error);
+                }
             }
+            self.board.held_back(None);
             self.board.leading(Some(term));
             self.board.leader(Some(self.me.clone()));
             // Fails only when the driver is gone, and then the stop follows.

@@ -219,6 +219,7 @@ impl Wiring {
             events: leader_tx,
             refused: refused_rx,
             claimed: std::sync::OnceLock::new(),
+            whole: std::sync::atomic::AtomicBool::new(false),
         };
         let runtime = Handle::current();
         let sessions = Sessions::new(events_tx, leading_rx, handle.clone(), shared, runtime);
@@ -275,7 +276,7 @@ pub(crate) async fn open_store(config: &Config, board: &StatusBoard) -> Result<S
     store.map_err(|error| anyhow!("failed to {error}"))
 }
 
-fn load_identity(config: &Config) -> Result<weir_link::Identity> {
+pub(crate) fn load_identity(config: &Config) -> Result<weir_link::Identity> {
     let file = |name: &str| config.identity.join(name);
     let identity = weir_link::Identity::load(&file("control.pem"), &file("control.key"), &file("ca.pem"));
     let identity = identity.map_err(|error| anyhow!("failed to {error}"))?;

@@ -66,7 +66,7 @@ pub(crate) enum StoreError {
     /// A snapshot was not restored to its end.
     #[error(
         "use the store: a snapshot is being restored, or was not restored to its end; let the command \
-         `wctl cluster snapshot restore` finish, or repeat it"
+         `wctl cluster snapshot restore` finish, or repeat it with the same file; to give it up, empty the store"
     )]
     HalfRestored,
     /// A stored key is not one that this build knows.
@@ -244,6 +244,14 @@ impl Store {
             Self::Etcd(store) => store.import(leadership.term, records, delete).await,
             Self::Embedded(store) => store.import(records, delete).await,
         }
+    }
+
+    /// Whether the store holds the beginning of a snapshot, which nobody may use.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub(crate) async fn is_half_restored(&self) -> Result<bool, StoreError> {
+        load::is_half_restored(self).await
     }
 
     /// At most `limit` pairs of the keys from `start` to before `end`, in order. Keys are relative to the cluster.

@@ -17,7 +17,8 @@ use super::{
 use crate::{
     blobs::{BlobError, Blobs},
     config::Config,
-    server::{initial_status, open_store},
+    garbage::DIRECTORIES,
+    server::{initial_status, load_identity, open_store},
     status::StatusBoard,
     store::{Campaign, Leadership, Pair, RECORDS, Store},
 };
@@ -39,12 +40,18 @@ const OBJECT_LEN_MAX: u64 = 64 << 20;
 /// [`SnapshotError::Refused`] when the store is in use or not empty, or what is wrong with the snapshot or the stores.
 pub async fn restore(config: &Config, path: &Path) -> Result<Summary, SnapshotError> {
     let summary = inspect(path).await?;
+    // Nothing is written for a control plane that could not start with it.
+    load_identity(config).map_err(|error| {
+        let hint = "a snapshot is restored under another cluster name with the certificates of a cluster of that name, \
+                    from `wctl cluster init --name`";
+        SnapshotError::Refused(format!("{error:#}; {hint}"))
+    })?;
     let board = StatusBoard::new(initial_status(config));
     let store = open_store(config, &board).await.map_err(|error| SnapshotError::Failed(format!("{error:#}")))?;
     let blobs = Blobs::open_local(&config.blobs)?;
     let leadership = lead(&store).await?;
     let outcome = tokio::select! {
-        outcome = fill(&store, &leadership, &blobs, path, &summary) => outcome,
+        outcome = fill(&store, &leadership, (&blobs, &config.blobs), path, &summary) => outcome,
         lost = keep(&store, &leadership) => Err(lost),
     };
     if let Err(error) = store.resign(&leadership).await {
@@ -85,11 +92,14 @@ async fn keep(store: &Store, leadership: &Leadership) -> SnapshotError {
 async fn fill(
     store: &Store,
     leadership: &Leadership,
-    blobs: &Blobs,
+    (blobs, directory): (&Blobs, &Path),
     path: &Path,
     summary: &Summary,
 ) -> Result<(), SnapshotError> {
-    check_empty(store, summary).await?;
+    let begun = check_empty(store, summary).await?;
+    if !begun && summary.header.blobs {
+        check_no_objects(blobs, directory).await?;
+    }
     let mark = (key::RESTORING.to_owned(), summary.digest.clone().into_bytes());
     store.import(leadership, vec![mark], None).await?;
     let mut reader = Reader::open(path).await?;
@@ -120,11 +130,11 @@ async fn fill(
     Ok(())
 }
 
-/// Nothing may be lost or mixed up by a restore.
-async fn check_empty(store: &Store, summary: &Summary) -> Result<(), SnapshotError> {
+/// Nothing may be lost or mixed up by a restore. Tells whether the store holds the beginning of this snapshot already.
+async fn check_empty(store: &Store, summary: &Summary) -> Result<bool, SnapshotError> {
     let begun = store.scan(key::RESTORING, &crate::store::after(key::RESTORING), 1).await?;
     match begun.first() {
-        Some((_, name)) if *name == summary.digest.as_bytes() => return Ok(()),
+        Some((_, name)) if *name == summary.digest.as_bytes() => return Ok(true),
         Some(_) => {
             let message = "the store holds the beginning of another snapshot; empty it first";
             return Err(SnapshotError::Refused(message.to_owned()));
@@ -136,7 +146,22 @@ async fn check_empty(store: &Store, summary: &Summary) -> Result<(), SnapshotErr
         if let Some((name, _)) = found.first() {
             let message = format!(
                 "the store is not empty (it has {name:?}); a snapshot is restored into an empty store, or under \
-                 another cluster name"
+                 the name of another cluster and with its certificates"
+            );
+            return Err(SnapshotError::Refused(message));
+        }
+    }
+    Ok(false)
+}
+
+/// The objects of another cluster are not mixed with those of the snapshot: nobody could tell them apart again.
+async fn check_no_objects(blobs: &Blobs, directory: &Path) -> Result<(), SnapshotError> {
+    for kind in DIRECTORIES {
+        if let Some(found) = blobs.list(kind, 1).await?.first() {
+            let message = format!(
+                "the blob store {} is not empty (it has {found:?}); a snapshot with its objects is restored into an \
+                 empty directory: empty this one, or name another one with --blobs",
+                directory.display()
             );
             return Err(SnapshotError::Refused(message));
         }
@@ -150,7 +175,7 @@ async fn object(blobs: &Blobs, reader: &mut Reader, name: &str, len: u64) -> Res
         return Err(SnapshotError::Damaged("an object is too long"));
     }
     let Some(digest) = digest(name) else {
-        if len > OBJECT_LEN_MAX || !crate::garbage::DIRECTORIES.iter().any(|known| name.starts_with(known)) {
+        if len > OBJECT_LEN_MAX || !DIRECTORIES.iter().any(|known| name.starts_with(known)) {
             return Err(SnapshotError::Damaged("an object has a name that is not known"));
         }
         let mut content = Vec::new();

@@ -19,7 +19,7 @@ pub(crate) const RECORDS: [&str; 7] =
 /// Reads every record of the cluster. Once the leader key belongs to this process, nobody else can change any.
 pub(super) async fn load(store: &Store) -> Result<Loaded, StoreError> {
     let mut loaded = Loaded::default();
-    if !store.scan(key::RESTORING, &after(key::RESTORING), 1).await?.is_empty() {
+    if is_half_restored(store).await? {
         return Err(StoreError::HalfRestored);
     }
     let head = store.scan(key::HEAD, &after(key::HEAD), 1).await?;
@@ -37,6 +37,11 @@ pub(super) async fn load(store: &Store) -> Result<Loaded, StoreError> {
         }
     }
     Ok(loaded)
+}
+
+/// Whether a restore was begun and not ended.
+pub(super) async fn is_half_restored(store: &Store) -> Result<bool, StoreError> {
+    Ok(!store.scan(key::RESTORING, &after(key::RESTORING), 1).await?.is_empty())
 }
 
 /// All keys below a prefix, or one key alone, in pages of a steady size.

@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 use super::{config, start, submit};
 use crate::{
     blobs::Blobs,
-    config::StoreConfig,
+    config::{Config, StoreConfig},
     server::Server,
     snapshot::{Header, SnapshotError, restore, save},
     testing::{self, within},
@@ -111,7 +111,7 @@ async fn a_restore_that_was_cut_off_is_finished_by_itself_alone() {
     // The records are written before the objects, which have no place to go to.
     let target = folder.path().join("target");
     std::fs::create_dir_all(target.join("blobs")).unwrap();
-    std::fs::write(target.join("blobs/sha256"), "in the way").unwrap();
+    std::os::unix::fs::symlink("missing/in-the-way", target.join("blobs/sha256")).unwrap();
     testing::identity(&target.join("identity"));
     let settings = config(&target, StoreConfig::Embedded(target.join("store")));
     let failed = within("a failure", restore(&settings, &whole)).await.unwrap_err();
@@ -121,7 +121,7 @@ async fn a_restore_that_was_cut_off_is_finished_by_itself_alone() {
     let held_back = |status: &crate::status::ClusterStatus| status.held_back.is_some();
     within("being held back", server.handle().wait_for(held_back)).await;
     let why = server.handle().status().held_back.unwrap();
-    assert!(!server.is_leading() && why.contains("restore"), "{why}");
+    assert!(!server.is_leading() && why.contains("repeat it with the same file"), "{why}");
     server.stop().await;
 
     let refused = within("a refusal", restore(&settings, &other)).await.unwrap_err();
@@ -129,10 +129,34 @@ async fn a_restore_that_was_cut_off_is_finished_by_itself_alone() {
     std::fs::remove_file(target.join("blobs/sha256")).unwrap();
     let restored = within("the restore", restore(&settings, &whole)).await.unwrap();
     assert_eq!((restored.submissions, restored.objects), (1, 1));
-    let server = start(settings).await;
+    let server = start(settings.clone()).await;
     assert_eq!(submit(&server, "default/k").await.len(), 2, "the key is known");
     let digest = Digest(Sha256::digest(vec![7; OBJECT_LEN]).into());
     let blobs: &Blobs = server.handle().blobs();
     assert_eq!(blobs.read(&digest, 1 << 30).await.unwrap().map(|content| content.len()), Some(OBJECT_LEN));
     server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restore_is_refused_before_anything_is_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = filled(folder.path()).await;
+    let whole = folder.path().join("whole");
+    save_to(&server, 1, &whole).await;
+    server.stop().await;
+
+    let target = folder.path().join("target");
+    testing::identity(&target.join("identity"));
+    let settings = config(&target, StoreConfig::Embedded(target.join("store")));
+    let other_name = Config { cluster: "other".parse().unwrap(), ..settings.clone() };
+    let occupied = Config { blobs: folder.path().join("blobs"), ..settings.clone() };
+    for (settings, parts) in
+        [(other_name, ["not of the control plane of", "other"]), (occupied, ["not empty", "--blobs"])]
+    {
+        let refused = within("a refusal", restore(&settings, &whole)).await.unwrap_err();
+        let said = refused.to_string();
+        assert!(matches!(refused, SnapshotError::Refused(_)) && parts.iter().all(|part| said.contains(part)), "{said}");
+    }
+    // Both stores are as they were, so that the same restore succeeds with the right settings.
+    within("the restore", restore(&settings, &whole)).await.unwrap();
 }
