@@ -12,7 +12,8 @@
 //! ```
 //!
 //! Calls that can be repeated without harm (reads, writes by digest, writes with an idempotency key) are tried again,
-//! at the next address, when no connection can be made or the replica has no leader; all others are sent once.
+//! at the next address, when no connection can be made or the replica has no leader; all others are sent once. Of several
+//! addresses the first one that answers is asked, so that one that is silent costs 0.3 s.
 
 mod cluster;
 mod download;
@@ -22,6 +23,7 @@ mod lines;
 mod modules;
 mod operate;
 mod options;
+mod race;
 mod runs;
 mod tasks;
 mod transport;

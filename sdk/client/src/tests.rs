@@ -2,8 +2,9 @@
 
 use std::{
     io::{Read as _, Write as _},
-    net::TcpListener,
+    net::{TcpListener, TcpStream},
     thread::JoinHandle,
+    time::Duration,
 };
 
 use weir_api::{Code, DispatchRequest, LogsQuery, RunQuery, RunRequest};
@@ -18,8 +19,20 @@ fn serve(answers: Vec<String>) -> (String, JoinHandle<Vec<String>>) {
     (address, server)
 }
 
+/// Answers one request; questions whether somebody is there do not count.
 fn answer_one(listener: &TcpListener, answer: &str) -> String {
-    let (mut stream, _) = listener.accept().unwrap();
+    loop {
+        let (mut stream, _) = listener.accept().unwrap();
+        let request = read_request(&mut stream);
+        if !request.starts_with("GET /healthz ") {
+            stream.write_all(answer.as_bytes()).unwrap();
+            return request;
+        }
+        stream.write_all(response("200 OK", "text/plain", "ok\n").as_bytes()).unwrap();
+    }
+}
+
+fn read_request(stream: &mut TcpStream) -> String {
     let mut request = Vec::new();
     let mut chunk = [0; 4096];
     loop {
@@ -37,7 +50,6 @@ fn answer_one(listener: &TcpListener, answer: &str) -> String {
         }
         assert!(len > 0, "the client hung up");
     }
-    stream.write_all(answer.as_bytes()).unwrap();
     String::from_utf8(request).unwrap()
 }
 
@@ -89,7 +101,8 @@ async fn a_leader_without_its_store_is_asked_once_and_then_the_others() {
     let info = r#"{"api":"v1","cluster":"c","version":"0.1.0","term":1,"store":{"kind":"embedded","status":"ok"},"revision":1}"#;
     let (first, old) = serve(vec![cut_off()]);
     let (second, new) = serve(vec![response("200 OK", "application/json", info)]);
-    let client = Client::new(Options { addresses: vec![first, second], ..Options::default() }).unwrap();
+    let mut client = Client::new(Options { addresses: vec![first, second], ..Options::default() }).unwrap();
+    client.head_start = Duration::from_secs(60);
     assert_eq!(client.cluster().await.unwrap().cluster, "c");
     assert_eq!((old.join().unwrap().len(), new.join().unwrap().len()), (1, 1));
 
@@ -153,6 +166,29 @@ async fn log_records_are_read_line_by_line() {
     assert_eq!(lines.next().await.unwrap().unwrap().bytes(), b"a\n");
     assert_eq!(lines.next().await.unwrap().unwrap().bytes(), b"b");
     assert!(lines.next().await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn a_silent_address_holds_up_nothing_and_nothing_is_sent_twice() {
+    // Connections to it are opened by the kernel, as with a process that is frozen.
+    let frozen = TcpListener::bind("127.0.0.1:0").unwrap();
+    let silent = format!("http://{}", frozen.local_addr().unwrap());
+    let run = r#"{"api":"v1","id":"r1","namespace":"n","job":"f","version":1,"state":"running","count":1,"tasks":{},"created_ms":1,"module":"m"}"#;
+    let once = || serve(vec![response("200 OK", "application/json", run)]);
+    let ((first, left), (second, right)) = (once(), once());
+    for addresses in [vec![silent.clone(), first], vec![second, silent]] {
+        let client = Client::new(Options { addresses, ..Options::default() }).unwrap();
+        let run = client.start_run("n", &RunRequest::default(), None).await.unwrap();
+        assert_eq!(run.id, "r1");
+    }
+    assert_eq!((left.join().unwrap().len(), right.join().unwrap().len()), (1, 1));
+    frozen.set_nonblocking(true).unwrap();
+    while let Ok((mut stream, _)) = frozen.accept() {
+        let mut asked = String::new();
+        stream.set_nonblocking(false).unwrap();
+        drop(stream.read_to_string(&mut asked));
+        assert!(asked.is_empty() || asked.starts_with("GET /healthz "), "{asked}");
+    }
 }
 
 #[tokio::test]

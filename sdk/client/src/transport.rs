@@ -1,10 +1,13 @@
-use std::sync::atomic::AtomicUsize;
+use std::{
+    sync::atomic::{AtomicBool, AtomicUsize},
+    time::Duration,
+};
 
 use reqwest::{Method, Response, StatusCode, header::HeaderMap};
 use serde::{Serialize, de::DeserializeOwned};
 use weir_api::{Code, Problem, Versioned, routes};
 
-use crate::{Error, Options, Result, tries::Tries};
+use crate::{Error, Options, Result, race, tries::Tries};
 
 /// The most bytes of an answer that is read as a whole, results of tasks apart.
 const ANSWER_BYTES_MAX: usize = 64 << 20;
@@ -12,10 +15,14 @@ const ANSWER_BYTES_MAX: usize = 64 << 20;
 /// A client of one cluster; cheap to clone through an `Arc`, and safe to share.
 #[derive(Debug)]
 pub struct Client {
-    http: reqwest::Client,
+    pub(crate) http: reqwest::Client,
     pub(crate) addresses: Vec<String>,
     /// The address that answered last.
     pub(crate) preferred: AtomicUsize,
+    /// Whether that one is known to answer.
+    pub(crate) settled: AtomicBool,
+    /// How long an address may be silent before the next one is tried beside it.
+    pub(crate) head_start: Duration,
     token: Option<String>,
 }
 
@@ -114,6 +121,8 @@ impl Client {
             addresses: options.checked_addresses()?,
             http: options.http()?,
             preferred: AtomicUsize::new(0),
+            settled: AtomicBool::new(false),
+            head_start: race::HEAD_START,
             token: options.token,
         })
     }
@@ -135,7 +144,7 @@ impl Client {
     /// Sends a call and reads all of its answer, with a body of up to `len_max` bytes. A call that may be repeated is so
     /// also when whoever answers it dies in the middle of the body.
     pub(crate) async fn whole(&self, call: Call, len_max: usize) -> Result<(String, Whole)> {
-        let mut tries = Tries::of(self, call.repeatable);
+        let mut tries = Tries::of(self, call.repeatable).await;
         loop {
             match self.read_once(&call, tries.address(), len_max).await {
                 Ok(whole) => return Ok((tries.answered(), whole)),
@@ -168,7 +177,7 @@ impl Client {
 
     /// Sends a call, again if it may be, and turns problems into errors.
     pub(crate) async fn send(&self, call: Call) -> Result<(String, Response)> {
-        let mut tries = Tries::of(self, call.repeatable);
+        let mut tries = Tries::of(self, call.repeatable).await;
         loop {
             match self.send_once(&call, tries.address()).await {
                 Ok(response) => return Ok((tries.answered(), response)),

@@ -33,11 +33,15 @@ pub(crate) struct Tries<'a> {
 }
 
 impl<'a> Tries<'a> {
-    pub(crate) fn of(client: &'a Client, repeatable: bool) -> Self {
+    pub(crate) async fn of(client: &'a Client, repeatable: bool) -> Self {
+        let mut index = client.preferred.load(Ordering::Relaxed);
+        if !client.settled.load(Ordering::Relaxed) {
+            index = client.first_to_answer(index).await;
+        }
         Self {
             client,
             repeatable,
-            index: client.preferred.load(Ordering::Relaxed),
+            index,
             count: 0,
             begun: Instant::now(),
             backoff: BACKOFF_MIN,
@@ -54,6 +58,7 @@ impl<'a> Tries<'a> {
     /// The last try was answered, by this address.
     pub(crate) fn answered(self) -> String {
         self.client.preferred.store(self.index % self.client.addresses.len(), Ordering::Relaxed);
+        self.client.settled.store(true, Ordering::Relaxed);
         self.address().to_owned()
     }
 
@@ -63,6 +68,9 @@ impl<'a> Tries<'a> {
     /// The failure of the last try, or of an earlier one that tells more, when there is no further one.
     pub(crate) async fn again(&mut self, error: Error) -> Result<()> {
         self.count += 1;
+        if matches!(error, Error::Connect { .. } | Error::Exchange { .. }) {
+            self.client.settled.store(false, Ordering::Relaxed);
+        }
         let last = error.code() == Some(Code::StoreUnavailable) && self.elsewhere == 0;
         if last || !worth_repeating(&error, self.repeatable) {
             return Err(error);
@@ -75,8 +83,8 @@ impl<'a> Tries<'a> {
         }
         self.told = Some(error).filter(|error| error.code().is_some());
         self.elsewhere = self.elsewhere.saturating_sub(1);
-        self.index = self.index.wrapping_add(1);
         tokio::time::sleep(self.backoff).await;
+        self.index = self.client.first_to_answer(self.index.wrapping_add(1)).await;
         self.backoff = (self.backoff * 2).min(BACKOFF_MAX);
         Ok(())
     }
