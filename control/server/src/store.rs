@@ -56,7 +56,10 @@ pub(crate) enum StoreError {
         problem: String,
     },
     /// A stored value cannot be read.
-    #[error("read the stored value of {key:?}: {error}")]
+    #[error(
+        "read the stored value of {key:?}: {error}; a later version of the control plane has written it, or the store is \
+         damaged: start that version, or restore a snapshot into an empty store"
+    )]
     Corrupt {
         /// Its key.
         key: String,

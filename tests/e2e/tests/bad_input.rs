@@ -10,7 +10,7 @@ use weir_e2e::{
     Cluster, Options, Store,
     binaries::{self, guest},
     daemon::Daemon,
-    etcd::Etcd,
+    etcd::{Access, Etcd, Tokens},
     skip,
     wctl::{Answer, field},
 };
@@ -59,6 +59,57 @@ fn modules_and_specs_that_cannot_run_are_refused() {
         let jobs = cluster.wctl(["job", "list", "-o", "json"])?.expect(0)?.json()?;
         ensure!(field(&jobs, "items")?.as_array().is_some_and(Vec::is_empty), "refused jobs exist: {jobs}");
         Ok(())
+    };
+    run().expect("the test passes");
+}
+
+#[test]
+fn a_damaged_store_is_named_with_what_to_do() {
+    let run = || -> Result<()> {
+        let mut cluster = Cluster::start(&Options::default())?;
+        cluster.control_mut().kill9()?;
+        let file = cluster.dir().join("store/weir.redb");
+        let whole = std::fs::read(&file)?;
+        let scrambled =
+            whole.iter().enumerate().map(|(at, byte)| if at < 4096 { *byte } else { byte ^ 0x5a }).collect();
+        for (case, bytes) in [("cut", whole[..300].to_vec()), ("other", vec![7; 9000]), ("scrambled", scrambled)] {
+            std::fs::write(&file, bytes)?;
+            let ended = cluster.spawn_control()?.wait_exit(LIMIT).context(case)?;
+            let said = cluster.control_mut().tail(5);
+            let told = said.contains("weir.redb") && said.contains("wctl cluster snapshot restore");
+            ensure!(!ended.success() && told, "{case}: {said}");
+        }
+        Ok(())
+    };
+    run().expect("the test passes");
+}
+
+#[test]
+fn an_etcd_with_tls_behind_http_or_without_behind_https_is_told_with_the_setting() {
+    let test = "an_etcd_with_tls_behind_http_or_without_behind_https_is_told_with_the_setting";
+    if !Etcd::is_installed() {
+        return skip::note(test, "etcd is not installed");
+    }
+    let run = || -> Result<()> {
+        let mut cluster = Cluster::prepare(&Options::default())?;
+        let plain = Etcd::start(cluster.dir())?;
+        let access = Access {
+            endpoints: vec![plain.url().replace("http://", "https://")],
+            ca: Some(cluster.pki("ca.pem")),
+            ..plain.access()
+        };
+        cluster.set_etcd(plain);
+        cluster.set_etcd_access(access);
+        cluster.spawn_control()?.wait_for_line(&["begin the endpoint with http://"], LIMIT)?;
+        cluster.control_mut().kill9()?;
+
+        let directory = cluster.dir().join("secure");
+        std::fs::create_dir(&directory)?;
+        let secure = Etcd::with_certificates(&directory, Tokens::Remembered)?;
+        let plain = secure.access().endpoints.iter().map(|url| url.replace("https://", "http://")).collect();
+        cluster.set_etcd(secure);
+        cluster.set_etcd_access(Access { endpoints: plain, ..Access::default() });
+        cluster.spawn_control()?.wait_for_line(&["begin the endpoint with https:// and set etcd_ca"], LIMIT).map(drop)
     };
     run().expect("the test passes");
 }

@@ -1,6 +1,8 @@
 //! The embedded store: one file of one process.
 
 use std::{
+    fmt::Display,
+    io::ErrorKind,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
@@ -57,8 +59,10 @@ impl EmbeddedStore {
     /// to another cluster.
     pub(crate) async fn open(directory: &Path, cluster: &ClusterName, board: StatusBoard) -> Result<Self, StoreError> {
         let (directory, cluster) = (directory.to_owned(), cluster.clone());
-        let opened = tokio::task::spawn_blocking(move || Self::open_now(&directory, &cluster, board));
-        join(opened.await)?
+        let path = directory.join(FILE_NAME);
+        let opened = tokio::task::spawn_blocking(move || Self::open_now(&directory, &cluster, board)).await;
+        // redb checks little of what it reads.
+        opened.unwrap_or_else(|error| Err(StoreError::Open { path, detail: damaged(&error) }))
     }
 
     /// As [`open`](Self::open), on this thread.
@@ -67,7 +71,7 @@ impl EmbeddedStore {
         let failed = |detail: String| StoreError::Open { path: path.clone(), detail };
         std::fs::create_dir_all(directory).map_err(|e| failed(e.to_string()))?;
         let database = open_file(&path)?;
-        let found = begin(&database, cluster).map_err(|e| failed(e.to_string()))?;
+        let found = begin(&database, cluster).map_err(|e| failed(told(&e)))?;
         let term = found.map_err(|other| failed(format!("it belongs to the cluster {other:?}, not to {cluster}")))?;
         let file = Arc::new(File { path, database: Mutex::new(Some(database)) });
         board.answered(Part::Store);
@@ -190,7 +194,7 @@ impl<E: Into<redb::Error>> From<E> for StoreFailure {
 }
 
 fn join<T>(result: Result<T, tokio::task::JoinError>) -> Result<T, StoreError> {
-    result.map_err(|error| StoreError::Unavailable(format!("the store's thread ended: {error}")))
+    result.map_err(|error| StoreError::Unavailable(damaged(&error)))
 }
 
 fn open_file(path: &Path) -> Result<Database, StoreError> {
@@ -198,9 +202,23 @@ fn open_file(path: &Path) -> Result<Database, StoreError> {
         if matches!(error, DatabaseError::DatabaseAlreadyOpen) {
             StoreError::InUse(path.to_owned())
         } else {
-            StoreError::Open { path: path.to_owned(), detail: error.to_string() }
+            StoreError::Open { path: path.to_owned(), detail: told(&error.into()) }
         }
     })
+}
+
+/// What redb says, and what to do where the file is to blame.
+fn told(error: &redb::Error) -> String {
+    let unreadable = |io: &std::io::Error| matches!(io.kind(), ErrorKind::InvalidData | ErrorKind::UnexpectedEof);
+    let to_blame = matches!(error, redb::Error::Corrupted(_)) || matches!(error, redb::Error::Io(io) if unreadable(io));
+    if to_blame { damaged(error) } else { error.to_string() }
+}
+
+fn damaged(error: &dyn Display) -> String {
+    format!(
+        "{error}; the file is damaged, or no store of Weir: name an empty directory and bring a snapshot back with \
+         `wctl cluster snapshot restore`, or begin without what was stored"
+    )
 }
 
 /// Raises the term; or returns the cluster that the file belongs to, if that is another one.

@@ -28,6 +28,16 @@ const FULL: (&str, &str) = (
     "etcd is full: compact and defragment it, or raise --quota-backend-bytes, and then disarm the alarm; nothing has to be \
      restarted here",
 );
+/// How the first question to an endpoint fails where one side speaks TLS and the other does not: the question, what the
+/// error says, and what to look at. An etcd that ends just then may also be the cause, which goes by.
+const SCHEME: [(&str, &[&str], &str); 2] = [
+    ("status at https://", &["tls handshake eof"], "if etcd serves no TLS there, begin the endpoint with http://"),
+    (
+        "status at http://",
+        &["broken pipe", "connection closed", "connection reset", "invalid frame", "frame with invalid size"],
+        "if etcd serves TLS there, begin the endpoint with https:// and set etcd_ca",
+    ),
+];
 const NOT_ENABLED: &str = "authentication is not enabled";
 
 /// A call that did not succeed.
@@ -53,7 +63,10 @@ impl Failure {
         let stranger = STRANGER.iter().any(|said| cause.contains(said));
         let full = cause.contains(FULL.0);
         let refused = ADVICE.iter().find(|(said, _)| cause.contains(said)).map(|(_, advice)| *advice);
-        let advice = refused.or(full.then_some(FULL.1));
+        let scheme = SCHEME.iter().find(|(question, said, _)| {
+            what.starts_with(question) && said.iter().any(|said| cause.to_lowercase().contains(said))
+        });
+        let advice = refused.or(full.then_some(FULL.1)).or(scheme.map(|(_, _, advice)| *advice));
         let text = advice.map_or_else(|| format!("{what}: {cause}"), |advice| format!("{what}: {cause}; {advice}"));
         // Codes of gRPC that say "not like this" rather than "not just now".
         let error = match i32::from(status.code()) {
