@@ -46,7 +46,8 @@ pub struct Config {
     pub preempt_delay: Duration,
     /// How long attempts that are to make room may still go on. Default 10 s.
     pub preempt_grace: Duration,
-    /// How many ended runs are kept; the newest of each job, and those that others need, in any case. Default 100,000.
+    /// How many ended runs are kept; those that others need in any case, and the newest of each job
+    /// while no more than half of [`RUNS_MAX`](crate::limits::RUNS_MAX) are known. Default 100,000.
     pub keep_ended_max: usize,
     /// How long an ended run is kept. Default 7 days.
     pub keep_ended_for: Duration,

@@ -51,6 +51,8 @@ impl Scheduler {
         let changed = (node.record.installation, node.record.incarnation) != start;
         let replaced = node.record.installation != hello.installation;
         let restarted = known.is_some() && (changed || node.boot != hello.boot);
+        // A new leader does not know which start of its executor a node was registered by, and nothing restarted.
+        let seen_restarting = restarted && (changed || node.boot != 0);
         let register = known.is_none() || changed || node.record.gone_ms.is_some();
         (node.record.installation, node.record.incarnation) = start;
         node.record.gone_ms = None;
@@ -86,7 +88,7 @@ impl Scheduler {
         let batch = leading.open_batch();
         batch.welcomes.push(session);
         batch.urgent = true;
-        tracing::info!(node.id = %hello.node, incarnation = hello.incarnation.0, restarted, "node connected");
+        tracing::info!(node.id = %hello.node, incarnation = hello.incarnation.0, restarted = seen_restarting, "node connected");
     }
 
     fn admit(&self, hello: &Hello) -> Result<(), Refusal> {

@@ -61,7 +61,8 @@ pub struct Config {
     pub placing: Placing,
 }
 
-/// Which ended runs are kept; the newest of each job, and those that others need, in any case.
+/// Which ended runs are kept; those that others need in any case, and the newest of each job while no more than a million
+/// runs are known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KeepEnded {
     /// How many, at most 1,000,000. Default 100,000.

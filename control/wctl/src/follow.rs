@@ -52,16 +52,19 @@ pub(crate) async fn run(session: &Session, run: &str, until: Until, deadline: Op
                     break Ok(Some(state));
                 }
             }
-            Err(error) if Exit::of_client(&error) == Exit::Unreachable => {
+            Err(error) => {
+                let failure = Failure::from(error);
+                if failure.exit() != Exit::Unreachable {
+                    break Err(failure);
+                }
                 if unreachable_since.is_none() {
-                    terminal::note(&format!("{}; trying again, the run goes on", short(&error)));
+                    terminal::note(&format!("{}; trying again, the run goes on", failure.message()));
                 }
                 if unreachable_since.get_or_insert_with(Instant::now).elapsed() >= PATIENCE {
-                    break Err(error.into());
+                    break Err(failure);
                 }
                 tokio::time::sleep(RETRY_WAIT).await;
             }
-            Err(error) => break Err(error.into()),
         }
         if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
             break Ok(None);
@@ -101,8 +104,4 @@ fn show(bar: &ProgressBar, run: &Run) {
     let bad = run.tasks.terminal() - run.tasks.succeeded;
     let bad = if bad > 0 { format!(", {bad} not succeeded") } else { String::new() };
     bar.set_message(format!("{} running, {} pending{bad}", run.tasks.running, run.tasks.pending));
-}
-
-fn short(error: &weir_client::Error) -> String {
-    format!("failed to {error}")
 }

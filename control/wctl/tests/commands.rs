@@ -223,6 +223,38 @@ fn lists_are_read_to_their_end() {
 }
 
 #[test]
+fn a_node_that_does_not_answer_is_told() {
+    let mut node = json!({ "api": "v1", "id": "n1", "state": "ready", "incarnation": 1, "attributes": {}, "running": 1,
+        "last_seen_ms": 1, "capacity": { "cpu_milli": 2000, "memory_bytes": 1 << 30, "slots": 8 },
+        "allocated": { "cpu_milli": 500, "memory_bytes": 0, "slots": 1 }, "silent_ms": 7900 });
+    let server = Server::start(&[("GET /v1/nodes", 200, json!({ "api": "v1", "items": [node.clone()] }))]);
+    let table = text(&server.wctl("node list").stdout);
+    assert!(table.contains("ready, silent for 7 s"), "{table}");
+    node["state"] = json!("lost");
+    let server = Server::start(&[("GET /v1/nodes", 200, json!({ "api": "v1", "items": [node] }))]);
+    let table = text(&server.wctl("node list").stdout);
+    assert!(!table.contains("silent for"), "{table}");
+
+    let run_path = format!("GET /v1/namespaces/default/runs/{RUN}");
+    let task_path = format!("{run_path}/tasks/0");
+    let live_path = format!("{task_path}/live");
+    let silent = json!({ "code": "conflict", "detail": "its node has not answered within 5 s" });
+    for (state, exit) in [("running", 5), ("succeeded", 0)] {
+        let server = Server::start(&[
+            ("GET /v1/search", 200, found(&[("run", RUN)])),
+            (&run_path, 200, run(RUN, state, 1, json!({}))),
+            (&task_path, 200, task(0, state, json!({}))),
+            (&live_path, 409, silent.clone()),
+        ]);
+        let output = server.wctl(&format!("task inspect {RUN}.0 -o json"));
+        assert_eq!(output.status.code(), Some(exit), "{state}: {}", text(&output.stderr));
+        let shown: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(shown["state"], state, "what is known is shown all the same");
+        assert_eq!(text(&output.stderr).contains("has not answered"), exit == 5);
+    }
+}
+
+#[test]
 fn logs_go_to_stdout_as_they_were_written() {
     let log = concat!(
         "{\"at_ms\":1,\"stream\":\"stdout\",\"text\":\"one\\ntwo\"}\n",

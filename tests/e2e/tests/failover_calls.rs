@@ -148,6 +148,10 @@ fn calls_and_runs_outlive_their_leaders() {
             }
             killed.map(|()| calls)
         })?;
+        for replica in 0..3 {
+            // The executor only came to another leader.
+            ensure!(!cluster.replica_mut(replica).has_said("restarted=true"), "replica {replica}");
+        }
         let stored = stored(cluster)?;
         check(&calls, &stored)?;
         ensure!(calls.iter().filter(|call| call.answer.code == 0).count() > calls.len() / 2, "most calls failed");

@@ -24,7 +24,9 @@ pub(crate) async fn task(session: &Session, command: &TaskCommand) -> Result<Exi
         TaskCommand::List { target, state, limit } => list(session, target, *state, *limit).await?,
         TaskCommand::Inspect { task } => {
             let (run, index) = resolve::task(session, task).await?;
-            session.out.object(&inspected(session, &run, index).await?)?;
+            let (inspected, exit) = inspected(session, &run, index).await?;
+            session.out.object(&inspected)?;
+            return Ok(exit);
         }
         TaskCommand::Profile { task, time, output } => {
             let (run, index) = resolve::task(session, task).await?;
@@ -56,21 +58,27 @@ pub(crate) async fn task(session: &Session, command: &TaskCommand) -> Result<Exi
     Ok(Exit::Ok)
 }
 
-/// A task and, while it executes, what it does.
-async fn inspected(session: &Session, run: &str, index: u32) -> Result<InspectedTask> {
+/// A task and, while it executes, what it does; where it executes and that cannot be told, with the exit code that says
+/// so.
+async fn inspected(session: &Session, run: &str, index: u32) -> Result<(InspectedTask, Exit)> {
     let task = session.client.task(&session.namespace, run, index).await?;
-    if !matches!(task.state, TaskState::Running | TaskState::Stopping) {
-        return Ok(InspectedTask { task, live: None });
+    if !executes(&task) {
+        return Ok((InspectedTask { task, live: None }, Exit::Ok));
     }
     match session.client.task_live(&session.namespace, run, index).await {
-        Ok(live) => Ok(InspectedTask { task, live: Some(live) }),
+        Ok(live) => Ok((InspectedTask { task, live: Some(live) }, Exit::Ok)),
         Err(error) => {
             terminal::note(&error.to_string());
             // It may have ended meanwhile, and how is more than was known before.
             let task = session.client.task(&session.namespace, run, index).await?;
-            Ok(InspectedTask { task, live: None })
+            let exit = if executes(&task) { Exit::of_client(&error) } else { Exit::Ok };
+            Ok((InspectedTask { task, live: None }, exit))
         }
     }
+}
+
+const fn executes(task: &Task) -> bool {
+    matches!(task.state, TaskState::Running | TaskState::Stopping)
 }
 
 /// Writes a profile into a file, and says what to do with it.

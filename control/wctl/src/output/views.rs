@@ -323,11 +323,18 @@ fn speed(fuel_per_s: u64) -> String {
 
 /// What a node is, and what its operator has decided about it.
 fn node_state(node: &Node) -> String {
-    match &node.drain {
+    let state = match &node.drain {
         Some(drain) if drain.done => "drained".to_owned(),
         Some(_) if node.state != NodeState::Draining => format!("{}, draining", node.state),
         None if node.cordoned => format!("{}, cordoned", node.state),
         Some(_) | None => node.state.to_string(),
+    };
+    match (node.state, node.silent_ms) {
+        // Its state does not say so yet.
+        (NodeState::Ready | NodeState::Draining, Some(silent_ms)) => {
+            format!("{state}, silent for {} s", silent_ms / 1000)
+        }
+        _ => state,
     }
 }
 

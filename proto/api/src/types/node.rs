@@ -55,6 +55,10 @@ pub struct Node {
     pub fuel_per_s: Option<u64>,
     /// When it was heard last, in milliseconds since 1970.
     pub last_seen_ms: u64,
+    /// For how long nothing was heard of it, in milliseconds, if that is longer than one that is well is silent. Its state
+    /// follows once its connection is given up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub silent_ms: Option<u64>,
     /// The version of its daemon.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,

@@ -2,10 +2,13 @@ use std::time::Duration;
 
 use weir_api::{Node, NodeDrain, NodeState, NodeTotals};
 use weir_scheduler::{self as scheduler, DrainView, NodeView};
-use weir_wire::{resources::Resources, units::Now};
+use weir_wire::{limits, resources::Resources, units::Now};
 
 /// The attributes that name a published directory begin with this.
 const PUBLISHED_PREFIX: &str = "dir.";
+
+/// A node that is well renews its lease before it has been silent for as long as this.
+const SILENT_FROM: Duration = limits::NODE_RENEW_EVERY.saturating_add(Duration::from_secs(2));
 
 /// A node.
 pub(crate) fn node(now: Now, view: &NodeView) -> Node {
@@ -25,6 +28,7 @@ pub(crate) fn node(now: Now, view: &NodeView) -> Node {
         running: view.grants as u64,
         fuel_per_s: view.fuel_per_s,
         last_seen_ms: now.wall_ms.saturating_sub(view.silent_ms),
+        silent_ms: Some(view.silent_ms).filter(|ms| Duration::from_millis(*ms) >= SILENT_FROM),
         version: Some(view.version.clone()).filter(|version| !version.is_empty()),
     }
 }
