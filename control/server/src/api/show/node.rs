@@ -8,7 +8,7 @@ use weir_wire::{limits, resources::Resources, units::Now};
 const PUBLISHED_PREFIX: &str = "dir.";
 
 /// A node that is well renews its lease before it has been silent for as long as this.
-const SILENT_FROM: Duration = limits::NODE_RENEW_EVERY.saturating_add(Duration::from_secs(2));
+const SILENT_FROM: Duration = limits::NODE_RENEW_EVERY.saturating_add(Duration::from_millis(500));
 
 /// A node.
 pub(crate) fn node(now: Now, view: &NodeView) -> Node {
