@@ -118,7 +118,7 @@ fn nothing_can_be_connected_to() {
 }
 
 fn networked() -> Bench {
-    Bench::configured(|config| config.network = NetworkPolicy::parse(&["127.0.0.1", "127.0.0.2"]).unwrap())
+    Bench::configured(|config| config.network = NetworkPolicy::parse(&["127.0.0.1", "127.0.0.2"]).expect("addresses"))
 }
 
 /// Whether a guest that tries to connect arrives. Where it may begin to, it traps then.
