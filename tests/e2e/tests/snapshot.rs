@@ -7,15 +7,21 @@ use std::{
     path::Path,
     process::{Command, Stdio},
     thread,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, ensure};
 use weir_e2e::{
-    Cluster, Options, Store, binaries, daemon,
+    Cluster, Options, Store, binaries,
+    cluster::on_etcd,
+    daemon,
     etcd::Etcd,
     guests, skip, until,
     wctl::{Answer, field},
 };
+
+/// How long a replica may take to say how it is.
+const READY: Duration = Duration::from_secs(60);
 
 /// Runs the restore with the settings of the cluster's control plane.
 fn restore(cluster: &Cluster, file: &str) -> Result<Answer> {
@@ -89,6 +95,33 @@ fn a_cluster_is_saved_and_restored() {
             panic!("{store:?}: {error:?}\n{}", cluster.logs());
         }
     }
+}
+
+/// Longer than a replica waits before it looks again whether what holds it back is gone.
+const LOOKED_AGAIN: Duration = Duration::from_secs(12);
+/// What keeps everybody from leading while a restore goes on.
+const MARK: &str = "/weir/e2e/restoring";
+
+#[test]
+fn a_store_that_was_restored_in_part_is_told_of_once() {
+    on_etcd("a_store_that_was_restored_in_part_is_told_of_once", Options::default(), |cluster| {
+        cluster.control_mut().kill9()?;
+        cluster.ask_etcd(async |mut etcd| etcd.put(MARK, "the digest of a snapshot", None).await)?;
+        let advice = "repeat it with the same file";
+        cluster.spawn_control()?.wait_for_line(&[advice], READY)?;
+        let begun = Instant::now();
+        until("it has looked again", || {
+            let info = cluster.wctl(["cluster", "info", "-o", "json"])?.expect(0)?.json()?;
+            let reason = field(&info, "no_leader.reason")?.as_str().context("a text")?;
+            ensure!(reason.contains(advice), "{reason}");
+            Ok((begun.elapsed() > LOOKED_AGAIN).then_some(()))
+        })?;
+        ensure!(!cluster.control_mut().has_said("elected"), "it was elected: {}", cluster.control_mut().tail(9));
+        let said = cluster.control_mut().tail(100).matches(advice).count();
+        ensure!(said == 1, "said {said} times: {}", cluster.control_mut().tail(9));
+        cluster.ask_etcd(async |mut etcd| etcd.delete(MARK, None).await)?;
+        cluster.control_mut().wait_for_line(&["leading"], READY).map(drop)
+    });
 }
 
 /// Takes one request, answers with the beginning of a body, and says nothing more until the other side is gone.
