@@ -6,7 +6,10 @@ mod audit;
 pub mod check;
 mod clients;
 mod collect;
+mod damage;
+mod exhaust;
 pub mod history;
+mod hour;
 mod inject;
 mod jobs;
 mod marks;
@@ -24,10 +27,15 @@ use std::{
 use anyhow::{Context, Result};
 use tokio::{runtime::Runtime, sync::watch};
 
-use crate::cluster::{Cluster, Options, Store};
+use crate::{
+    cluster::{Cluster, Options, Store},
+    faked_clock::FakedClock,
+    skip,
+};
 use audit::Auditor;
 use clients::Clients;
 use history::Cron;
+use hour::Hours;
 use inject::{Injector, wall_clock};
 use marks::Marks;
 pub use report::Report;
@@ -45,6 +53,9 @@ pub const EXECUTORS: usize = 5;
 const CALM: Duration = Duration::from_secs(30);
 /// How long a cron job may take to fire for the first time.
 const CRON_STARTS: Duration = Duration::from_secs(4);
+
+/// What the disk of the blobs and that of each executor have room for.
+const DISK_MIB: u32 = 64;
 
 /// What is to be done.
 #[derive(Debug, Clone)]
@@ -65,7 +76,11 @@ impl Unrest {
     pub fn run(&self) -> Result<Report> {
         let marks_dir = tempfile::Builder::new().prefix("weir-marks-").tempdir().context("make a directory")?;
         let marks = Marks::watch(marks_dir.path(), EXECUTORS)?;
-        let mut cluster = Cluster::start(&Options {
+        let hours = FakedClock::make()?.map(Hours::new).transpose()?;
+        if hours.is_none() {
+            skip::note("chaos: wall clocks", "the Debian package faketime is not installed");
+        }
+        let mut cluster = Cluster::prepare(&Options {
             store: Store::Etcd,
             etcd_members: ETCD_MEMBERS,
             network: true,
@@ -74,23 +89,34 @@ impl Unrest {
             offer: Some(("2", "1GiB")),
             publish_own: vec![("marks".to_owned(), marks_dir.path().to_owned())],
             logs: self.logs.clone(),
+            environment: hours.as_ref().map(Hours::environment).unwrap_or_default(),
             ..Options::default()
         })?;
+        if !cluster.mount_disks(DISK_MIB)? {
+            skip::note("chaos: full disks", "mounting a small file system is not allowed here");
+        }
+        cluster.start_all()?;
         let clients = Clients::of(&cluster, REPLICAS)?;
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
         let runtime = runtime.context("start the clients")?;
         runtime.block_on(jobs::start(&clients, &marks))?;
         let workload = Workload::new(&clients, &marks, self.seed);
-        self.go(&mut cluster, &workload, &runtime)
+        self.go(&mut cluster, hours, &workload, &runtime)
     }
 
-    fn go(&self, cluster: &mut Cluster, workload: &Workload<'_>, runtime: &Runtime) -> Result<Report> {
+    fn go(
+        &self,
+        cluster: &mut Cluster,
+        hours: Option<Hours>,
+        workload: &Workload<'_>,
+        runtime: &Runtime,
+    ) -> Result<Report> {
         let members = (0..ETCD_MEMBERS).map(|member| cluster.member_mut(member).url());
         let auditor = Auditor::start(runtime, members.collect());
         let begun = Instant::now();
         let since = wall_clock() + CRON_STARTS;
         let (stop, stopped) = watch::channel(false);
-        let mut injector = Injector::new(cluster, workload.clients, runtime, &auditor);
+        let mut injector = Injector::new(cluster, hours, workload.clients, runtime, &auditor);
         let faults = &mut injector;
         let until = std::thread::scope(move |threads| {
             // `stop` belongs here: were it outside, a panic would leave the clients at work for ever.
@@ -107,7 +133,7 @@ impl Unrest {
             work.join().expect("clients do not panic")?;
             followed.map(|()| until)
         })?;
-        let until_ms = u64::try_from(until.as_millis()).context("the time")?;
+        let until_ms = injector.shown_ms(until)?;
         let counts = runtime.block_on(async {
             workload.settle(until_ms).await?;
             workload.collect(until_ms).await
@@ -118,6 +144,7 @@ impl Unrest {
         history.recorded = (!audit.incomplete).then_some(audit.recorded);
         history.crashed = injector.crashed;
         history.disturbed = injector.disturbed;
+        history.clock = injector.hours.map(|hours| hours.settings).unwrap_or_default();
         history.cron = Cron { job: jobs::CRON.to_owned(), period_ms: jobs::CRON_PERIOD_MS, since, until };
         Ok(Report::new(self.seed, begun.elapsed(), injector.counts, &history))
     }

@@ -12,6 +12,7 @@ use tempfile::TempDir;
 use crate::{
     binaries,
     daemon::{Daemon, free_port},
+    disk::Disk,
     etcd::{Access, Etcd},
     network::Network,
     wctl::Answer,
@@ -61,6 +62,8 @@ pub struct Options {
 /// A running cluster; everything ends when it is dropped.
 #[derive(Debug)]
 pub struct Cluster {
+    /// Before the directory that they are mounted in, which is removed when they are gone.
+    disks: Vec<(PathBuf, Disk)>,
     dir: TempDir,
     options: Options,
     token: String,
@@ -100,23 +103,66 @@ impl Cluster {
     /// Something does not start; its log is in the error.
     pub fn start(options: &Options) -> Result<Self> {
         let mut cluster = Self::prepare(options)?;
-        if options.store == Store::Etcd {
-            cluster.etcd = match options.etcd_members {
-                0 | 1 => vec![Etcd::start(cluster.dir.path())?],
-                members => Etcd::start_members(cluster.dir.path(), members)?,
+        cluster.start_all()?;
+        Ok(cluster)
+    }
+
+    /// Starts everything that was prepared and waits until it is ready.
+    ///
+    /// # Errors
+    /// Something does not start; its log is in the error.
+    pub fn start_all(&mut self) -> Result<()> {
+        if self.options.store == Store::Etcd {
+            self.etcd = match self.options.etcd_members {
+                0 | 1 => vec![Etcd::start(self.dir.path())?],
+                members => Etcd::start_members(self.dir.path(), members)?,
             };
         }
-        if options.network {
-            cluster.network = Some(cluster.make_network()?);
+        if self.options.network {
+            self.network = Some(self.make_network()?);
         }
-        cluster.start_control()?;
-        for standby in 1..=options.standbys {
-            cluster.start_standby(standby)?;
+        self.start_control()?;
+        for standby in 1..=self.options.standbys {
+            self.start_standby(standby)?;
         }
-        for executor in 0..options.executors {
-            cluster.start_executor(executor)?;
+        for executor in 0..self.options.executors {
+            self.start_executor(executor)?;
         }
-        Ok(cluster)
+        Ok(())
+    }
+
+    /// Gives the control plane and each executor a small disk for its directory, where the machine allows it; to be called
+    /// before anything is started. Gives whether it does.
+    ///
+    /// # Errors
+    /// A directory cannot be made.
+    pub fn mount_disks(&mut self, mib: u32) -> Result<bool> {
+        let executors = (0..self.executors.len()).map(|executor| self.executor_dir(executor));
+        for dir in [self.control_dir()].into_iter().chain(executors).collect::<Vec<_>>() {
+            match Disk::mount(&dir, mib)? {
+                Some(disk) => self.disks.push((dir, disk)),
+                None => return Ok(false),
+            }
+        }
+        Ok(true)
+    }
+
+    /// The small disk that is mounted on a directory.
+    #[must_use]
+    pub fn disk(&self, dir: &Path) -> Option<&Disk> {
+        self.disks.iter().find(|(of, _)| of == dir).map(|(_, disk)| disk)
+    }
+
+    /// The directory of all replicas of the control plane.
+    #[must_use]
+    pub fn control_dir(&self) -> PathBuf {
+        self.dir.path().join("control")
+    }
+
+    /// The directory of an executor.
+    #[must_use]
+    pub fn executor_dir(&self, executor: usize) -> PathBuf {
+        self.dir.path().join(node_name(executor))
     }
 
     /// Makes directories, certificates and ports; starts nothing.
@@ -132,6 +178,7 @@ impl Cluster {
         }
         let token = Answer::of(&mut init, b"")?.expect(0)?.text().trim().to_owned();
         Ok(Self {
+            disks: Vec::new(),
             dir,
             options: options.clone(),
             token,
@@ -168,7 +215,7 @@ impl Cluster {
     /// The directory of the blob store.
     #[must_use]
     pub fn blobs(&self) -> PathBuf {
-        self.blobs.clone().unwrap_or_else(|| self.dir.path().join("control").join("blobs"))
+        self.blobs.clone().unwrap_or_else(|| self.control_dir().join("blobs"))
     }
 
     /// The temporary directory of the cluster.
@@ -307,7 +354,7 @@ impl Cluster {
         let mut command = Command::new(binaries::program("weir-control")?);
         command.args(["--cluster", "e2e"]);
         command.arg("--identity").arg(self.pki("control"));
-        command.arg("--data-dir").arg(self.dir.path().join("control"));
+        command.arg("--data-dir").arg(self.control_dir());
         command.arg("--listen-http").arg(format!("127.0.0.1:{http_port}"));
         command.arg("--listen-quic").arg(format!("127.0.0.1:{link_port}"));
         command.args(&self.options.control_args);
@@ -381,7 +428,7 @@ impl Cluster {
         command.arg("--ca").arg(identity.join("ca.pem"));
         command.arg("--cert").arg(identity.join("executor.pem"));
         command.arg("--key").arg(identity.join("executor.key"));
-        command.arg("--data-dir").arg(self.dir.path().join(&name));
+        command.arg("--data-dir").arg(self.executor_dir(executor));
         if let Some((cpus, memory)) = self.options.offer {
             command.args(["--cpus", cpus, "--memory", memory]);
         }

@@ -1,17 +1,13 @@
 //! Wall clocks that are set while everything runs.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fs,
-    path::Path,
-    process::Command,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use weir_e2e::{
     Cluster, Options,
     cluster::on_etcd,
+    faked_clock::FakedClock,
     guests::{self, CAT, SLEEP},
     skip, until,
     wctl::field,
@@ -20,21 +16,6 @@ use weir_e2e::{
 const NAME: &str = "clocks_that_are_set_lose_nothing_and_stop_nothing";
 /// Tasks of each batch.
 const TASKS: u64 = 2_000;
-
-/// What makes the wall clock of a process follow a file, where the machine has it.
-fn environment(file: &Path) -> Option<Vec<(String, String)>> {
-    let preload = Command::new("faketime").args(["-f", "+0", "printenv", "LD_PRELOAD"]).output().ok()?;
-    let preload = String::from_utf8(preload.stdout).ok()?.trim().to_owned();
-    let file = file.to_str()?.to_owned();
-    let set = [
-        ("LD_PRELOAD", preload),
-        ("FAKETIME_TIMESTAMP_FILE", file),
-        ("FAKETIME_NO_CACHE", "1".to_owned()),
-        // Leases are measured by clocks that nobody sets.
-        ("FAKETIME_DONT_FAKE_MONOTONIC", "1".to_owned()),
-    ];
-    Some(set.map(|(name, value)| (name.to_owned(), value)).to_vec())
-}
 
 /// Runs a batch to its end; gives when it was submitted, as the control plane has it.
 fn batch(cluster: &Cluster, module: &str, name: &str) -> Result<u64> {
@@ -59,13 +40,10 @@ fn look(cluster: &Cluster, fired: &mut BTreeMap<String, u64>) -> Result<()> {
 
 #[test]
 fn clocks_that_are_set_lose_nothing_and_stop_nothing() {
-    let directory = tempfile::tempdir().expect("a directory");
-    let file = directory.path().join("clock");
-    let set = |to: &str| fs::write(&file, to).context("set the clock");
-    set("+0").expect("a clock");
-    let Some(environment) = environment(&file) else {
+    let Some(clock) = FakedClock::make().expect("a clock") else {
         return skip::note(NAME, "the Debian package faketime is not installed");
     };
+    let environment = clock.environment();
     let options = Options { standbys: 1, executors: 2, environment, ..Options::default() };
     on_etcd(NAME, options, |cluster| {
         let sleep = guests::write(cluster.dir(), "sleep", SLEEP)?;
@@ -82,14 +60,14 @@ fn clocks_that_are_set_lose_nothing_and_stop_nothing() {
         })?;
 
         let before = batch(cluster, &cat, "before")?;
-        set("+2h")?;
+        clock.set(2 * 3600)?;
         let ahead = batch(cluster, &cat, "ahead")?;
         ensure!(ahead > before + 7_000_000, "the clock was not set: {before}, {ahead}");
         until("the cron job fires then too", || {
             look(cluster, &mut fired)?;
             Ok(fired.values().any(|instant| *instant > ahead).then_some(()))
         })?;
-        set("+0")?;
+        clock.set(0)?;
         batch(cluster, &cat, "back")?;
         // Another leader goes on from what the store has.
         let leader = cluster.leader()?.context("a leader")?;

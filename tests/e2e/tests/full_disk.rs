@@ -1,28 +1,7 @@
 //! A blob store whose disk is full refuses clearly, and the cluster goes on.
 
-use std::{path::Path, process::Command};
-
 use anyhow::{Context, Result, ensure};
-use weir_e2e::{Cluster, Options, binaries::guest, skip, wctl::field};
-
-/// A small file system of its own; unmounted when dropped.
-struct Disk<'a>(&'a Path);
-
-impl<'a> Disk<'a> {
-    fn mount(dir: &'a Path) -> Result<Option<Self>> {
-        std::fs::create_dir_all(dir).context("make the mount point")?;
-        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=2m", "tmpfs"]).arg(dir).output();
-        Ok(mounted.is_ok_and(|output| output.status.success()).then_some(Self(dir)))
-    }
-}
-
-impl Drop for Disk<'_> {
-    fn drop(&mut self) {
-        // Lazily, since the control plane may still have files open.
-        let unmounted = Command::new("umount").arg("-l").arg(self.0).status();
-        assert!(unmounted.is_ok_and(|status| status.success()), "{} stays mounted", self.0.display());
-    }
-}
+use weir_e2e::{Cluster, Options, binaries::guest, disk::Disk, skip, wctl::field};
 
 /// A valid module of about three megabytes.
 fn large_module() -> Result<Vec<u8>> {
@@ -37,7 +16,7 @@ fn a_module_for_which_there_is_no_room_is_refused_and_nothing_else_suffers() {
     let run = || -> Result<()> {
         let mut cluster = Cluster::prepare(&Options { executors: 1, ..Options::default() })?;
         let blobs = cluster.dir().join("small-disk");
-        let Some(_disk) = Disk::mount(&blobs)? else {
+        let Some(_disk) = Disk::mount(&blobs, 2)? else {
             skip::note(
                 "a_module_for_which_there_is_no_room_is_refused_and_nothing_else_suffers",
                 "mounting a small file system is not allowed here",

@@ -282,16 +282,33 @@ fn cron(history: &History, found: &mut Vec<Violation>) {
         };
         found.push(Violation { promise: Promise::Cron, what: format!("{run} {problem}") });
     }
-    let (since, until) = (millis(cron.since), millis(cron.until));
-    let mut instant = since.next_multiple_of(cron.period_ms.max(1));
-    while instant < until && cron.period_ms > 0 {
-        let disturbed = history.disturbed.iter().any(|(from, to)| (millis(*from)..=millis(*to)).contains(&instant));
-        if !disturbed && !fired.contains_key(&instant) {
-            let what = format!("{instant} did not fire, and the control plane was at work");
-            found.push(Violation { promise: Promise::Cron, what });
+    for (since, until, offset_ms) in clock(history) {
+        let shown = |time: u64| time.saturating_add_signed(offset_ms);
+        let mut instant = shown(since).next_multiple_of(cron.period_ms.max(1));
+        while instant < shown(until) && cron.period_ms > 0 {
+            let at = instant.saturating_add_signed(-offset_ms);
+            let disturbed = history.disturbed.iter().any(|(from, to)| (millis(*from)..=millis(*to)).contains(&at));
+            if !disturbed && !fired.contains_key(&instant) {
+                let what = format!("{instant} did not fire, and the control plane was at work");
+                found.push(Violation { promise: Promise::Cron, what });
+            }
+            instant += cron.period_ms;
         }
-        instant += cron.period_ms;
     }
+}
+
+/// The spans of the time in which the cron job was to fire, by a clock that is right, and how far the daemons' one is ahead.
+fn clock(history: &History) -> Vec<(u64, u64, i64)> {
+    let (since, until) = (millis(history.cron.since), millis(history.cron.until));
+    let mut spans = Vec::new();
+    let (mut from, mut offset_ms) = (since, 0);
+    for set in &history.clock {
+        let at = millis(set.at).clamp(since, until);
+        spans.push((from, at, offset_ms));
+        (from, offset_ms) = (at, set.offset_ms);
+    }
+    spans.push((from, until, offset_ms));
+    spans
 }
 
 fn millis(time: Duration) -> u64 {

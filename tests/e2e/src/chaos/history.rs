@@ -19,10 +19,21 @@ pub struct History {
     pub lasting: Vec<Lasting>,
     /// The cron job.
     pub cron: Cron,
-    /// When the control plane was disturbed, as wall-clock time since 1970; each ends when it should work again.
+    /// When the control plane was disturbed, since 1970 by a clock that is right; each ends when it should work again.
     pub disturbed: Vec<(Duration, Duration)>,
+    /// How the wall clock of the daemons was set, in this order; it is right before the first setting.
+    pub clock: Vec<ClockSet>,
     /// Daemons that ended although nobody killed them, with what they said last.
     pub crashed: Vec<String>,
+}
+
+/// A setting of the daemons' wall clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClockSet {
+    /// When, by a clock that is right, since 1970.
+    pub at: Duration,
+    /// By how many milliseconds it is ahead from then on.
+    pub offset_ms: i64,
 }
 
 /// One thing that a client asked for, as often as it took.
@@ -155,7 +166,7 @@ pub struct Cron {
     pub job: String,
     /// Milliseconds between two instants, which are its multiples.
     pub period_ms: u64,
-    /// From when on, since 1970.
+    /// From when on, since 1970, by a clock that is right.
     pub since: Duration,
     /// Until when.
     pub until: Duration,

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
     sync::mpsc::{Receiver, RecvTimeoutError},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
@@ -14,6 +15,7 @@ use super::{
     ETCD_MEMBERS, EXECUTORS, REPLICAS,
     audit::Auditor,
     clients::Clients,
+    hour::Hours,
     schedule::{Fault, Planned},
 };
 use crate::{cluster::Cluster, daemon, network::Way};
@@ -29,9 +31,14 @@ const STOPPING: Duration = Duration::from_secs(10);
 /// How long etcd may take to be compacted and defragmented; one that has no quorum is not.
 const COMPACTION: Duration = Duration::from_secs(5);
 
+/// A leader whose clock is behind its schedule looks at it this rarely.
+const CLOCK_UNSEEN: Duration = Duration::from_secs(30);
+/// How soon something is mended again that could not be.
+const MEND_AGAIN: Duration = Duration::from_secs(1);
+
 /// A process that can be gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Victim {
+pub(super) enum Victim {
     Replica(usize),
     Executor(usize),
     Etcd(usize),
@@ -39,18 +46,25 @@ enum Victim {
 
 /// Something that is broken, and that is mended later.
 #[derive(Debug)]
-enum Broken {
+pub(super) enum Broken {
     Down(Vec<Victim>),
     Asleep(Victim),
     NoEtcd(usize),
     NoExecutors(usize),
     NoReplicas(usize),
+    /// A disk, and whose.
+    Full(PathBuf, Option<Victim>),
+    EtcdFull,
+    /// The wall clock.
+    Behind,
 }
 
 /// Breaks and mends one cluster.
 #[derive(Debug)]
 pub(super) struct Injector<'a> {
     pub(super) cluster: &'a mut Cluster,
+    /// Where clocks can be set.
+    pub(super) hours: Option<Hours>,
     pub(super) clients: &'a Clients,
     pub(super) runtime: &'a Runtime,
     /// What it has not read yet must not be compacted away.
@@ -62,18 +76,22 @@ pub(super) struct Injector<'a> {
     /// Processes that ended although nobody killed them.
     pub(super) crashed: Vec<String>,
     /// Processes that a fault keeps down or asleep; no other one hits them then.
-    held: BTreeSet<Victim>,
+    pub(super) held: BTreeSet<Victim>,
+    /// Directories whose disks are full.
+    pub(super) full: BTreeSet<PathBuf>,
 }
 
 impl<'a> Injector<'a> {
     pub(super) fn new(
         cluster: &'a mut Cluster,
+        hours: Option<Hours>,
         clients: &'a Clients,
         runtime: &'a Runtime,
         auditor: &'a Auditor,
     ) -> Self {
         let (counts, disturbed, crashed, held) = (BTreeMap::new(), Vec::new(), Vec::new(), BTreeSet::new());
-        Self { cluster, clients, runtime, auditor, counts, disturbed, crashed, held }
+        let full = BTreeSet::new();
+        Self { cluster, hours, clients, runtime, auditor, counts, disturbed, crashed, held, full }
     }
 
     /// Follows the plan to its end, or until `over` says that nobody needs it any more; nothing is broken then.
@@ -88,10 +106,12 @@ impl<'a> Injector<'a> {
             let Some(next) = mend_at.into_iter().chain(break_at).min() else { return Ok(()) };
             let gone = over.recv_timeout(next.saturating_sub(begun.elapsed())) != Err(RecvTimeoutError::Timeout);
             if gone || mend_at == Some(next) {
-                let Some((_, (thing, disturbs, since))) = broken.pop_first() else { return Ok(()) };
-                self.mend(thing)?;
-                if disturbs {
-                    self.disturbed.push((since.saturating_sub(UNDER_WAY), wall_clock() + RECOVERY));
+                let Some(((at, number), (thing, disturbs, since))) = broken.pop_first() else { return Ok(()) };
+                let unseen = if matches!(thing, Broken::Behind) { CLOCK_UNSEEN } else { Duration::ZERO };
+                if let Some(thing) = self.mend(thing)?.filter(|_| !gone) {
+                    broken.insert((at + MEND_AGAIN, number), (thing, disturbs, since));
+                } else if disturbs {
+                    self.disturbed.push((since.saturating_sub(UNDER_WAY), wall_clock() + RECOVERY + unseen));
                 }
             } else if let Some((number, planned)) = coming.next() {
                 let since = wall_clock();
@@ -149,10 +169,21 @@ impl<'a> Injector<'a> {
                 // It is over at once, and what it broke is mended as if nothing had been killed.
                 done.then(|| Broken::Down(Vec::new()))
             }
+            Fault::FillEtcd(member) => {
+                self.raise_alarm(member);
+                Some(Broken::EtcdFull)
+            }
+            Fault::FillBlobs => self.fill(self.cluster.control_dir(), None)?,
+            Fault::FillExecutor(executor) => {
+                self.fill(self.cluster.executor_dir(executor), Some(Victim::Executor(executor)))?
+            }
+            Fault::DamageExecutor(executor) => self.damage(executor)?,
+            Fault::StepAhead => self.step_ahead()?,
+            Fault::StepBack => self.step_back()?,
         })
     }
 
-    fn kill(&mut self, victims: &[Victim]) -> Result<Option<Broken>> {
+    pub(super) fn kill(&mut self, victims: &[Victim]) -> Result<Option<Broken>> {
         let free = victims.iter().copied().filter(|victim| !self.held.contains(victim));
         let free: Vec<Victim> = free.collect();
         for victim in &free {
@@ -229,7 +260,8 @@ impl<'a> Injector<'a> {
         }
     }
 
-    fn mend(&mut self, broken: Broken) -> Result<()> {
+    /// Gives it back where it cannot be mended yet.
+    fn mend(&mut self, broken: Broken) -> Result<Option<Broken>> {
         match broken {
             Broken::Down(victims) => {
                 for victim in victims {
@@ -248,8 +280,15 @@ impl<'a> Injector<'a> {
             Broken::NoEtcd(replica) => self.cluster.network().set_etcd(replica, Way::Open),
             Broken::NoExecutors(replica) => self.cluster.network().set_links_of_replica(replica, Way::Open),
             Broken::NoReplicas(executor) => self.cluster.network().set_links_of_executor(executor, Way::Open),
+            Broken::Full(dir, of) => self.free(&dir, of)?,
+            Broken::EtcdFull => return Ok((!self.lower_alarm()).then_some(Broken::EtcdFull)),
+            Broken::Behind => {
+                if let Some(hours) = &mut self.hours {
+                    hours.take_back(wall_clock())?;
+                }
+            }
         }
-        Ok(())
+        Ok(None)
     }
 }
 

@@ -36,6 +36,18 @@ pub enum Fault {
     CutExecutor(usize),
     /// The history of the etcd is compacted, and a member defragmented.
     Compact(usize),
+    /// The quota alarm of the etcd is raised, as by a full one.
+    FillEtcd(usize),
+    /// The disk of the blobs is full.
+    FillBlobs,
+    /// The disk of an executor is full.
+    FillExecutor(usize),
+    /// `kill -9` of an executor, whose caches are damaged before it is started again.
+    DamageExecutor(usize),
+    /// The wall clock of all daemons is set an hour ahead, for good.
+    StepAhead,
+    /// It is set an hour back, and ahead again at the end.
+    StepBack,
 }
 
 impl Fault {
@@ -58,13 +70,27 @@ impl Fault {
             Self::CutLeaderFromExecutors => "leader cut from executors",
             Self::CutExecutor(_) => "executor cut from all",
             Self::Compact(_) => "compaction of etcd",
+            Self::FillEtcd(_) => "full etcd",
+            Self::FillBlobs => "full disk of the blobs",
+            Self::FillExecutor(_) => "full disk of an executor",
+            Self::DamageExecutor(_) => "damaged caches of an executor",
+            Self::StepAhead => "wall clock set ahead",
+            Self::StepBack => "wall clock set back",
         }
     }
 
     /// Whether it may keep the control plane from work.
     #[must_use]
     pub const fn disturbs_control(self) -> bool {
-        !matches!(self, Self::KillExecutor(_) | Self::KillWorker(_) | Self::PauseExecutor(_) | Self::CutExecutor(_))
+        !matches!(
+            self,
+            Self::KillExecutor(_)
+                | Self::KillWorker(_)
+                | Self::PauseExecutor(_)
+                | Self::CutExecutor(_)
+                | Self::FillExecutor(_)
+                | Self::DamageExecutor(_)
+        )
     }
 
     /// How long it lasts, in milliseconds: from well below the leases to well above them. The leader's is 3 s, a node is
@@ -72,13 +98,14 @@ impl Fault {
     const fn lasts(self) -> (u64, u64) {
         match self {
             Self::StopLeader | Self::KillLeader | Self::KillReplica(_) | Self::KillEtcd(_) => (0, 5_000),
-            Self::KillExecutor(_) => (0, 15_000),
-            Self::LoseQuorum(_) => (1_000, 10_000),
+            Self::KillExecutor(_) | Self::DamageExecutor(_) => (0, 15_000),
+            Self::LoseQuorum(_) | Self::FillEtcd(_) | Self::FillBlobs | Self::FillExecutor(_) => (1_000, 10_000),
+            Self::StepBack => (1_000, 8_000),
             Self::PauseLeader | Self::PauseEtcd(_) => (500, 8_000),
             Self::PauseExecutor(_) | Self::CutExecutor(_) => (1_000, 30_000),
             Self::CutLeaderFromEtcd(_) => (1_000, 10_000),
             Self::CutLeaderFromExecutors => (1_000, 15_000),
-            Self::KillWorker(_) | Self::Compact(_) => (0, 0),
+            Self::KillWorker(_) | Self::Compact(_) | Self::StepAhead => (0, 0),
         }
     }
 }
@@ -150,6 +177,12 @@ fn kinds(rng: &mut Rng) -> Vec<Fault> {
         Fault::CutLeaderFromExecutors,
         Fault::CutExecutor(rng.index(EXECUTORS)),
         Fault::Compact(rng.index(ETCD_MEMBERS)),
+        Fault::FillEtcd(rng.index(ETCD_MEMBERS)),
+        Fault::FillBlobs,
+        Fault::FillExecutor(rng.index(EXECUTORS)),
+        Fault::DamageExecutor(rng.index(EXECUTORS)),
+        Fault::StepAhead,
+        Fault::StepBack,
     ]
 }
 
@@ -171,7 +204,7 @@ mod tests {
         let mut names: Vec<&str> = plan.iter().map(|planned| planned.fault.name()).collect();
         names.sort_unstable();
         names.dedup();
-        assert_eq!(names.len(), 15, "{names:?}");
+        assert_eq!(names.len(), 21, "{names:?}");
         assert!(plan.iter().all(|planned| planned.at + planned.lasts <= total));
     }
 }

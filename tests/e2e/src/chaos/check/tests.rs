@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Promise, check};
 use crate::chaos::history::{
-    Cron, Deed, End, Expected, History, Lasting, Recorded, Seen, Step, Stored, Submission, input,
+    ClockSet, Cron, Deed, End, Expected, History, Lasting, Recorded, Seen, Step, Stored, Submission, input,
 };
 
 fn step(node: usize, mark: &str, deed: Deed) -> Step {
@@ -205,6 +205,20 @@ fn a_doubled_firing_is_reported() {
 fn a_gap_is_reported_unless_nobody_could_fire() {
     assert_eq!(broken(|history| drop(history.stored.remove("t2"))), [Promise::Cron]);
     assert_eq!(broken(|history| history.disturbed.clear()), [Promise::Cron, Promise::Cron], "4 s and 6 s");
+}
+
+#[test]
+fn instants_are_those_of_the_clock_as_it_was_set() {
+    let ahead = |history: &mut History, offset_ms| {
+        history.clock = vec![ClockSet { at: Duration::from_secs(5), offset_ms }];
+    };
+    assert_eq!(broken(|history| ahead(history, 3_600_000)), [Promise::Cron], "3608 s did not fire");
+    let fired = |history: &mut History, at_ms| {
+        ahead(history, 3_600_000);
+        stored(history, "t2").scheduled_ms = Some(at_ms);
+    };
+    assert_eq!(broken(|history| fired(history, 3_608_000)), []);
+    assert_eq!(broken(|history| fired(history, 3_606_000)), [Promise::Cron], "it was disturbed then, and not later");
 }
 
 #[test]
