@@ -1,5 +1,7 @@
 //! The executor's own directory: which one it is, who uses it, how often it was started, and its key.
 
+mod witness;
+
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
     io::{self, Read, Write},
@@ -11,6 +13,7 @@ use anyhow::Context;
 use weir_wire::id::Incarnation;
 
 use crate::exit;
+use witness::Witness;
 
 const LOCK: &str = "lock";
 const INSTALLATION: &str = "installation";
@@ -36,9 +39,7 @@ impl DataDir {
         let mut builder = fs::DirBuilder::new();
         builder.recursive(true).mode(0o700).create(path).with_context(|| format!("create {}", path.display()))?;
         let lock = lock(path)?;
-        let installation =
-            installation(path).with_context(|| format!("read the installation's id in {}", path.display()))?;
-        let incarnation = count_start(path).with_context(|| format!("count this start in {}", path.display()))?;
+        let (installation, incarnation) = begin(path)?;
         let cache_key = key(path).with_context(|| format!("read the key in {}", path.display()))?;
         Ok(Self { path: path.to_owned(), installation, incarnation, cache_key, _lock: lock })
     }
@@ -82,20 +83,49 @@ fn lock(path: &Path) -> anyhow::Result<File> {
     }
 }
 
-fn count_start(path: &Path) -> anyhow::Result<Incarnation> {
-    let before = match fs::read_to_string(path.join(INCARNATION)) {
-        Ok(text) => text.trim().parse::<u64>().context("the counter is damaged; remove the directory to start over")?,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
+/// Finds out which installation this is, and counts this start.
+fn begin(path: &Path) -> anyhow::Result<(u64, Incarnation)> {
+    let witness = Witness::read(path).with_context(|| format!("read what was counted in {}", path.display()))?;
+    let installation = installation(path, witness.as_ref())
+        .with_context(|| format!("read the installation's id in {}", path.display()))?;
+    let incarnation = count_start(path, witness.as_ref().map(|witness| witness.incarnation))
+        .with_context(|| format!("count this start in {}", path.display()))?;
+    let counted = Witness { installation, incarnation: incarnation.0 };
+    counted.write(path).with_context(|| format!("write down what was counted in {}", path.display()))?;
+    Ok((installation, incarnation))
+}
+
+fn count_start(path: &Path, witnessed: Option<u64>) -> anyhow::Result<Incarnation> {
+    let found = match fs::read(path.join(INCARNATION)) {
+        Ok(text) => str::from_utf8(&text).ok().and_then(|text| text.trim().parse::<u64>().ok()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => witnessed.is_none().then_some(0),
         Err(error) => return Err(error.into()),
+    };
+    let before = match (found, witnessed) {
+        (Some(found), None) => found,
+        (Some(found), Some(witnessed)) if found >= witnessed => found,
+        (_, Some(witnessed)) => {
+            tracing::warn!(file = INCARNATION, "a file of the data directory is damaged, and is written anew");
+            witnessed
+        }
+        (None, None) => anyhow::bail!("the counter is damaged; remove the directory to start over"),
     };
     let next = before.checked_add(1).context("the counter is at its end")?;
     replace(path, INCARNATION, format!("{next}\n").as_bytes())?;
     Ok(Incarnation(next))
 }
 
-fn installation(path: &Path) -> anyhow::Result<u64> {
-    let damaged = "the id is damaged; remove the directory to start over";
-    Ok(u64::from_le_bytes(drawn_once(path, INSTALLATION, damaged)?))
+fn installation(path: &Path, witness: Option<&Witness>) -> anyhow::Result<u64> {
+    let Some(witness) = witness else {
+        let damaged = "the id is damaged; remove the directory to start over";
+        return Ok(u64::from_le_bytes(drawn_once(path, INSTALLATION, damaged)?));
+    };
+    let bytes = witness.installation.to_le_bytes();
+    if !fs::read(path.join(INSTALLATION)).is_ok_and(|found| found == bytes) {
+        tracing::warn!(file = INSTALLATION, "a file of the data directory is damaged, and is written anew");
+        replace(path, INSTALLATION, &bytes)?;
+    }
+    Ok(witness.installation)
 }
 
 fn key(path: &Path) -> anyhow::Result<[u8; 32]> {
@@ -169,5 +199,39 @@ mod tests {
         fs::write(dir.path().join(INCARNATION), "seven").expect("written");
         let error = DataDir::open(dir.path()).expect_err("damaged");
         assert!(format!("{error:#}").contains("the counter is damaged"), "{error:#}");
+    }
+    #[test]
+    fn damaged_files_are_written_anew_and_no_start_is_counted_twice() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path();
+        let first = DataDir::open(path).expect("opened").installation;
+        let mut starts = 1;
+        let mut open = |what: &str| {
+            let opened = DataDir::open(path).expect(what);
+            starts += 1;
+            assert_eq!((opened.installation, opened.incarnation), (first, Incarnation(starts)), "{what}");
+        };
+        for damage in ["", "0", "1\n", "-4\n", "\u{1}"] {
+            fs::write(path.join(INCARNATION), damage).expect("damaged");
+            open("the counter");
+            fs::write(path.join(INSTALLATION), damage).expect("damaged");
+            open("the id");
+            fs::write(path.join("witness"), damage).expect("damaged");
+            open("the second copy");
+        }
+        fs::write(path.join(INSTALLATION), [7; 8]).expect("another id");
+        open("another id");
+        for file in [INCARNATION, INSTALLATION, "witness"] {
+            fs::remove_file(path.join(file)).expect("removed");
+            open(file);
+        }
+    }
+
+    #[test]
+    fn a_release_without_the_second_copy_may_have_counted_on() {
+        let dir = tempfile::tempdir().expect("a directory");
+        DataDir::open(dir.path()).expect("opened");
+        fs::write(dir.path().join(INCARNATION), "5\n").expect("counted");
+        assert_eq!(DataDir::open(dir.path()).expect("opened").incarnation, Incarnation(6));
     }
 }

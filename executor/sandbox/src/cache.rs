@@ -178,7 +178,11 @@ impl Cache {
                 continue;
             }
             fs::remove_file(&path)?;
-            fs::remove_file(path.with_extension("seal"))?;
+            match fs::remove_file(path.with_extension("seal")) {
+                // A crash came between the two.
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                Ok(()) | Err(_) => {}
+            }
             bytes = bytes.saturating_sub(len);
         }
         Ok(())
