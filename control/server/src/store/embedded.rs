@@ -31,6 +31,8 @@ const REVISION: &str = "revision";
 /// Facts about the file.
 const FACTS: TableDefinition<'static, &str, &str> = TableDefinition::new("facts");
 const CLUSTER: &str = "cluster";
+/// That the file was found damaged: redb goes back to the transaction before, which may have lost what was acknowledged.
+const DAMAGED: &str = "damaged";
 /// The file in the directory of the store.
 const FILE_NAME: &str = "weir.redb";
 
@@ -70,7 +72,8 @@ impl EmbeddedStore {
         let path = directory.join(FILE_NAME);
         let failed = |detail: String| StoreError::Open { path: path.clone(), detail };
         std::fs::create_dir_all(directory).map_err(|e| failed(e.to_string()))?;
-        let database = open_file(&path)?;
+        let mut database = open_file(&path)?;
+        verify(&mut database).map_err(&failed)?;
         let found = begin(&database, cluster).map_err(|e| failed(told(&e)))?;
         let term = found.map_err(|other| failed(format!("it belongs to the cluster {other:?}, not to {cluster}")))?;
         let file = Arc::new(File { path, database: Mutex::new(Some(database)) });
@@ -219,6 +222,34 @@ fn damaged(error: &dyn Display) -> String {
         "{error}; the file is damaged, or no store of Weir: name an empty directory and bring a snapshot back with \
          `wctl cluster snapshot restore`, or begin without what was stored"
     )
+}
+
+/// Reads the whole file and compares all checksums, which redb does by itself only after a crash.
+fn verify(database: &mut Database) -> Result<(), String> {
+    let whole = database.check_integrity().map_err(|error| damaged(&error))?;
+    let marked = if whole { is_marked(database) } else { mark(database).map(|()| true) };
+    match marked {
+        Ok(false) => Ok(()),
+        Ok(true) => Err(damaged(&"its checksums do not agree")),
+        Err(error) => Err(damaged(&error)),
+    }
+}
+
+fn is_marked(database: &Database) -> Result<bool, redb::Error> {
+    match database.begin_read()?.open_table(FACTS) {
+        Ok(facts) => Ok(facts.get(DAMAGED)?.is_some()),
+        // A new file.
+        Err(redb::TableError::TableDoesNotExist(_)) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The next start must not take what redb went back to for what was stored.
+fn mark(database: &Database) -> Result<(), redb::Error> {
+    let write = database.begin_write()?;
+    write.open_table(FACTS)?.insert(DAMAGED, "")?;
+    write.commit()?;
+    Ok(())
 }
 
 /// Raises the term; or returns the cluster that the file belongs to, if that is another one.

@@ -198,6 +198,64 @@ async fn what_cannot_be_read_is_named() {
     }
 }
 
+/// The file of an embedded store in which ten transactions were made, and what is in it.
+async fn written() -> (Vec<u8>, Vec<Pair>) {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open_embedded(directory.path()).await.unwrap();
+    let term = store.leadership().term;
+    for seq in 1..=10 {
+        let puts: Vec<(String, Vec<u8>)> =
+            (0..40).map(|n| (format!("x/{seq}/{n}"), vec![u8::try_from(seq).unwrap(); 300])).collect();
+        let txn = Txn { term, seq: Seq(seq), puts, deletes: Vec::new() };
+        assert!(is_committed(store.commit(&txn).await));
+    }
+    let all = store.scan("", "~", 10_000).await.unwrap();
+    let path = directory.path().join("weir.redb");
+    let crashed = std::fs::read(&path).unwrap();
+    assert_eq!(opened(&crashed).await.unwrap(), all, "a process that was killed left all that it had acknowledged");
+    drop(store);
+    (std::fs::read(path).unwrap(), all)
+}
+
+/// What a store with this file gives.
+async fn opened(file: &[u8]) -> Result<Vec<Pair>, StoreError> {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("weir.redb"), file).unwrap();
+    let first = match open_embedded(directory.path()).await {
+        Ok(store) => store.scan("", "~", 10_000).await,
+        Err(error) => Err(error),
+    };
+    if first.is_err() {
+        assert!(open_embedded(directory.path()).await.is_err(), "it is refused again");
+    }
+    first
+}
+
+#[tokio::test]
+async fn a_damaged_file_is_refused_or_gives_what_was_stored() {
+    const PAGE: usize = 4096;
+    let (file, all) = written().await;
+    let used = file.chunks(PAGE).enumerate().filter(|(_, page)| page.iter().any(|byte| *byte != 0));
+    let places: Vec<usize> =
+        used.filter_map(|(at, page)| Some(at * PAGE + page.iter().rposition(|byte| *byte == 5)?)).collect();
+    assert!(places.len() >= 3, "values of the fifth transaction are in {} pages", places.len());
+    let mut refused = 0;
+    for place in places {
+        let mut flipped = file.clone();
+        flipped[place] ^= 1;
+        match opened(&flipped).await {
+            Ok(found) => assert_eq!(found, all, "byte {place}"),
+            Err(_) => refused += 1,
+        }
+    }
+    assert!(refused >= 3, "{refused} were refused");
+    for part in 1..8 {
+        if let Ok(found) = opened(&file[..file.len() / 8 * part]).await {
+            assert_eq!(found, all, "{part} of 8 parts");
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_second_process_cannot_open_the_file() {
     let directory = tempfile::tempdir().unwrap();
