@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use weir_wire::{id::ClusterName, limits};
+use weir_wire::{id::ClusterName, limits, message::WIRE_MAX};
 
 use crate::limits::{KEEP_ENDED_FOR, KEEP_ENDED_MAX, KEEP_ENDED_MIN, OPEN_TASKS_MAX};
 
@@ -40,6 +40,8 @@ pub struct Config {
     /// Most tasks that are open in the whole cluster; a submission beyond that is refused. Default 50,000,000, which is
     /// the most.
     pub open_tasks_max: u64,
+    /// The newest wire version of sessions. Default: the newest one that there is.
+    pub wire_max: u32,
     /// How nodes are filled. Default [`Policy::Spread`].
     pub placement: Policy,
     /// How long production waits for room before it has others make some. Default 1 s.
@@ -76,6 +78,7 @@ impl Config {
             batch_window: Duration::from_millis(10),
             range_target: Duration::from_millis(20),
             open_tasks_max: OPEN_TASKS_MAX,
+            wire_max: WIRE_MAX,
             placement: Policy::Spread,
             preempt_delay: Duration::from_secs(1),
             preempt_grace: Duration::from_secs(10),

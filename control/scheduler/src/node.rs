@@ -9,7 +9,7 @@ use alloc::{
 use weir_wire::{
     id::{Digest, NodeId, RunId},
     kind::Tier,
-    message::{WIRE_MAX, WIRE_MIN},
+    message::WIRE_MIN,
     node::{Hello, NodeRecord},
     placement::{NODE_ATTRIBUTE, POOL_ATTRIBUTE, WIRE_ATTRIBUTE},
     resources::Resources,
@@ -225,7 +225,7 @@ impl Node {
     }
 
     /// Takes over what an executor says about itself, for a session that begins.
-    pub(crate) fn connect(&mut self, session: SessionId, hello: &Hello, now: Instant) {
+    pub(crate) fn connect(&mut self, session: SessionId, hello: &Hello, wire_max: u32, now: Instant) {
         self.session = Some(session);
         self.welcomed = false;
         self.presented = false;
@@ -236,7 +236,7 @@ impl Node {
         self.boot = hello.boot;
         self.version.clone_from(&hello.version);
         self.attributes.clone_from(&hello.attributes);
-        self.wire = hello.wire_max.min(WIRE_MAX);
+        self.wire = hello.wire_max.min(wire_max);
         self.attributes.retain(|(name, _)| name != WIRE_ATTRIBUTE);
         if self.wire > WIRE_MIN {
             self.attributes.push((WIRE_ATTRIBUTE.into(), alloc::format!("{}", self.wire)));

@@ -5,7 +5,7 @@ use alloc::{borrow::Cow, boxed::Box, format, vec::Vec};
 use weir_wire::{
     id::{RunId, Term},
     kind::Kind,
-    message::{RefuseCode, Renewed, ToControl, ToExecutor, WIRE_MAX, WIRE_MIN, Welcome},
+    message::{RefuseCode, Renewed, ToControl, ToExecutor, WIRE_MIN, Welcome},
     node::{Hello, NodeRecord},
     outcome::Failure,
     record::Exception,
@@ -68,7 +68,7 @@ impl Scheduler {
         };
         leading.nodes.bind(session, slot);
         leading.untell_all(slot);
-        leading.nodes.get_mut(slot).connect(session, hello, now.mono);
+        leading.nodes.get_mut(slot).connect(session, hello, self.config.wire_max, now.mono);
         leading.nodes.set_modules(slot, &hello.modules);
         leading.nodes.update_order(slot);
         leading.watch(slot, now.mono + self.config.node_timeout);
@@ -98,7 +98,7 @@ impl Scheduler {
         if hello.cluster != self.config.cluster {
             return Err((RefuseCode::Cluster, "this is another cluster".into()));
         }
-        if hello.wire_min > WIRE_MAX || hello.wire_max < WIRE_MIN {
+        if hello.wire_min > self.config.wire_max || hello.wire_max < WIRE_MIN {
             return Err((RefuseCode::WireVersion, "no wire version in common; upgrade the older side".into()));
         }
         let Some(slot) = leading.nodes.slot(&hello.node) else {

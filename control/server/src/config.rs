@@ -18,7 +18,10 @@ use weir_api::{
     units,
 };
 use weir_scheduler::limits;
-use weir_wire::id::ClusterName;
+use weir_wire::{
+    id::ClusterName,
+    message::{WIRE_MAX, WIRE_MIN},
+};
 
 pub use args::Args;
 pub use etcd::{EtcdCertificate, EtcdConfig, EtcdLogin, EtcdTls};
@@ -59,6 +62,8 @@ pub struct Config {
     pub keep_ended: KeepEnded,
     /// How nodes are filled, who makes room, and when nothing is replaced.
     pub placing: Placing,
+    /// The newest wire version of sessions with executors. Default: the newest one.
+    pub wire_max: u32,
 }
 
 /// Which ended runs are kept; those that others need in any case, and the newest of each job while no more than a million
@@ -158,6 +163,7 @@ impl Config {
             api: ApiConfig::InsecureLoopback,
             keep_ended: KeepEnded::default(),
             placing: Placing::default(),
+            wire_max: WIRE_MAX,
         }
     }
 
@@ -188,6 +194,7 @@ impl Config {
             keep_ended_for: String,
             #[serde(flatten)]
             placing: placing::Keys,
+            wire_max: u32,
         }
         let (etcd, embedded) = match &self.store {
             StoreConfig::Etcd(etcd) => (Some(etcd.keys()), None),
@@ -212,6 +219,7 @@ impl Config {
             keep_ended_runs: self.keep_ended.runs,
             keep_ended_for: units::format_duration_ms(u64::try_from(self.keep_ended.time.as_millis())?),
             placing: self.placing.keys(),
+            wire_max: self.wire_max,
         })?)
     }
 }
@@ -220,6 +228,7 @@ impl Config {
 fn check(layer: Layer) -> Result<Config, ConfigError> {
     let (store, keep_ended) = (check_store(&layer)?, check_keep_ended(&layer)?);
     let placing = placing::check(&layer)?;
+    let wire_max = check_wire_max(&layer)?;
     let cluster = layer.cluster.unwrap_or_else(|| CLUSTER_DEFAULT.to_owned());
     let cluster = cluster.parse().map_err(|e| value("cluster", e))?;
     let data = layer.data_dir.or(layer.embedded);
@@ -253,7 +262,16 @@ fn check(layer: Layer) -> Result<Config, ConfigError> {
         api,
         keep_ended,
         placing,
+        wire_max,
     })
+}
+
+fn check_wire_max(layer: &Layer) -> Result<u32, ConfigError> {
+    let wire = layer.wire_max.unwrap_or(WIRE_MAX);
+    if (WIRE_MIN..=WIRE_MAX).contains(&wire) {
+        return Ok(wire);
+    }
+    Err(value("wire_max", format!("{wire} is out of range; say {WIRE_MIN} to {WIRE_MAX}")))
 }
 
 fn check_keep_ended(layer: &Layer) -> Result<KeepEnded, ConfigError> {

@@ -205,6 +205,7 @@ impl Wiring {
         let mut settings = weir_scheduler::Config::new(config.cluster.clone());
         settings.keep_ended_max = usize::try_from(config.keep_ended.runs).unwrap_or(usize::MAX);
         settings.keep_ended_for = config.keep_ended.time;
+        settings.wire_max = config.wire_max;
         config.placing.apply(&mut settings);
         let scheduler = Scheduler::new(settings, seed());
         let assembler = Assembler::new(Arc::clone(&shared), Handle::current(), assembled_tx);

@@ -8,7 +8,10 @@ use std::path::Path;
 
 use sha2::{Digest as _, Sha256};
 use weir_scheduler::{PutJob, Reply, Request, RequestError, Submit};
-use weir_wire::id::{Digest, RunId};
+use weir_wire::{
+    id::{Digest, RunId},
+    message::WIRE_MAX,
+};
 
 use crate::{
     config::{ApiConfig, Config, EtcdConfig, KeepEnded, Placing, StoreConfig},
@@ -29,6 +32,7 @@ pub(super) fn config(directory: &Path, store: StoreConfig) -> Config {
         api: ApiConfig::InsecureLoopback,
         keep_ended: KeepEnded::default(),
         placing: Placing::default(),
+        wire_max: WIRE_MAX,
     }
 }
 

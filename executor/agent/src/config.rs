@@ -6,6 +6,7 @@ use core::time::Duration;
 use weir_wire::{
     id::{ClusterName, Incarnation, NodeId},
     limits,
+    message::{WIRE_MAX, WIRE_MIN},
     resources::Resources,
 };
 
@@ -38,6 +39,8 @@ pub struct Config {
     pub started_after: Duration,
     /// Most unacknowledged outcomes, at most [`limits::OUTBOX_LEN_MAX`]; when it is reached nothing is started.
     pub outbox_len_max: usize,
+    /// The newest wire version that it speaks, brought into what this build can. Default: the newest one.
+    pub wire_max: u32,
 }
 
 impl Config {
@@ -57,6 +60,7 @@ impl Config {
             report_interval: Duration::from_millis(10),
             started_after: Duration::from_millis(100),
             outbox_len_max: limits::OUTBOX_LEN_MAX,
+            wire_max: WIRE_MAX,
         }
     }
 
@@ -68,6 +72,7 @@ impl Config {
         let lanes_max = u32::try_from(limits::GRANTS_PER_NODE_MAX).unwrap_or(u32::MAX);
         self.lanes_max = self.lanes_max.min(lanes_max);
         self.outbox_len_max = self.outbox_len_max.clamp(1, limits::OUTBOX_LEN_MAX);
+        self.wire_max = self.wire_max.clamp(WIRE_MIN, WIRE_MAX);
         self
     }
 }

@@ -5,7 +5,7 @@ use core::time::Duration;
 
 use weir_wire::{
     attempt::{Command, LeaseSpec},
-    message::{FullState, Refuse, RefuseCode, Renew, ToControl, WIRE_MAX, WIRE_MIN, Welcome},
+    message::{FullState, Refuse, RefuseCode, Renew, ToControl, WIRE_MIN, Welcome},
     node::Hello,
     task,
     units::Instant,
@@ -57,7 +57,7 @@ impl Agent {
         let config = &self.config;
         let hello = Hello {
             wire_min: WIRE_MIN,
-            wire_max: WIRE_MAX,
+            wire_max: config.wire_max,
             cluster: config.cluster.clone(),
             node: config.node.clone(),
             installation: config.installation,
@@ -120,7 +120,7 @@ impl Agent {
             }
             return;
         }
-        if !(WIRE_MIN..=WIRE_MAX).contains(&welcome.wire) {
+        if !(WIRE_MIN..=self.config.wire_max).contains(&welcome.wire) {
             return self.hang_up(DisconnectReason::Protocol("a wire version that was not offered"));
         }
         if welcome.term < self.term {

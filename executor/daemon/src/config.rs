@@ -7,7 +7,10 @@ use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration}
 
 use serde::{Deserialize, Serialize};
 use weir_sandbox::{Apart, Helper, NetworkPolicy};
-use weir_wire::limits::NODE_ATTRIBUTES_MAX;
+use weir_wire::{
+    limits::NODE_ATTRIBUTES_MAX,
+    message::{WIRE_MAX, WIRE_MIN},
+};
 
 pub use args::Args;
 pub use setting::{CpuCount, Isolation, Size, Span};
@@ -84,6 +87,9 @@ pub struct Config {
     pub scratch: bool,
     /// Where jobs may connect over TCP, if they name it: `public`, addresses, prefixes. Default: nowhere.
     pub network: Vec<String>,
+    /// The newest wire version that it speaks with the control plane, while an upgrade is tried. Default: the newest one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wire_max: Option<u32>,
     /// Labels for placement, over the facts that are found out (arch, os, cpus, kernel, hostname, version).
     pub labels: BTreeMap<String, String>,
 }
@@ -116,6 +122,7 @@ impl Default for Config {
             publish_writable: BTreeMap::new(),
             scratch: false,
             network: Vec::new(),
+            wire_max: None,
             labels: BTreeMap::new(),
         }
     }
@@ -179,6 +186,11 @@ impl Config {
                 "publish_writable",
                 "a name is that of a directory of `publish` as well",
             ),
+            (
+                self.wire_max.is_none_or(|wire| (WIRE_MIN..=WIRE_MAX).contains(&wire)),
+                "wire_max",
+                "it must be a wire version of this release, 1 or 2",
+            ),
             (self.labels.len() <= NODE_ATTRIBUTES_MAX / 2, "labels", "there may be at most 32"),
         ];
         if let Some((_, key, why)) = checks.into_iter().find(|(holds, ..)| !holds) {
@@ -240,7 +252,7 @@ mod tests {
     #[test]
     fn problems_are_named_by_their_key() {
         type Change = fn(&mut Config);
-        let cases: [(Change, &str); 17] = [
+        let cases: [(Change, &str); 19] = [
             (|c| c.control.clear(), "control"),
             (|c| c.control = vec!["nowhere".into()], "control"),
             (|c| c.control = vec!["h:99999".into()], "control"),
@@ -252,6 +264,8 @@ mod tests {
             (|c| c.apart = vec!["Team-*".into()], "apart"),
             (|c| (c.apart, c.isolation) = (vec!["*".into()], Isolation::InProcess), "apart"),
             (|c| c.lanes_per_worker = 5000, "lanes_per_worker"),
+            (|c| c.wire_max = Some(0), "wire_max"),
+            (|c| c.wire_max = Some(WIRE_MAX + 1), "wire_max"),
             (|c| c.compile_memory = Size(1 << 20), "compile_memory"),
             (|c| c.compile_cpu = Span(Duration::ZERO), "compile_cpu"),
             (|c| c.compile_timeout = Span(Duration::from_millis(999)), "compile_timeout"),

@@ -5,7 +5,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use weir_agent::{Agent, Config as AgentConfig, ExitReason, Stats};
 use weir_link::{Connector, Identity};
 use weir_sandbox::{Apart, CompileLimits, Sandbox, SandboxConfig};
-use weir_wire::units::MemBytes;
+use weir_wire::{message::WIRE_MAX, units::MemBytes};
 
 use crate::{
     blob_cache::BlobCache,
@@ -63,6 +63,7 @@ async fn serve(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::Re
         version: env!("CARGO_PKG_VERSION").to_owned(),
         attributes: machine::attributes(&config),
         lanes_max: lanes(&config),
+        wire_max: config.wire_max.unwrap_or(WIRE_MAX),
         ..AgentConfig::new(name.cluster.clone(), node, data.incarnation, machine::capacity(&config))
     };
     tracing::info!(

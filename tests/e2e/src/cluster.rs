@@ -445,6 +445,11 @@ impl Cluster {
         self.options.executor_args = args.iter().map(ToString::to_string).collect();
     }
 
+    /// Gives daemons that are started from here on another environment.
+    pub fn set_environment(&mut self, environment: &[(String, String)]) {
+        self.options.environment = environment.to_vec();
+    }
+
     /// Starts an executor, or starts it again, and waits until it has joined.
     ///
     /// # Errors

@@ -94,6 +94,9 @@ pub struct Args {
     /// Tasks that may be open in the whole cluster; what is submitted beyond that is refused [default: 50000000]
     #[arg(long, value_name = "N")]
     pub open_tasks_max: Option<u32>,
+    /// Speak no newer wire version with executors [default: the newest one]
+    #[arg(long, value_name = "N")]
+    pub wire_max: Option<u32>,
     /// Print the settings that result, and exit
     #[arg(long)]
     pub print_config: bool,
@@ -125,6 +128,7 @@ impl Args {
             placement: self.placement,
             brake_share: self.brake_share,
             brake_nodes_min: self.brake_nodes_min,
+            wire_max: self.wire_max,
             preempt_delay: self.preempt_delay,
             preempt_grace: self.preempt_grace,
             open_tasks_max: self.open_tasks_max,

@@ -102,6 +102,9 @@ pub struct Args {
     /// Label for placement (repeatable)
     #[arg(long, env = "WEIR_EXECUTOR_LABEL", value_name = "KEY=VALUE", value_delimiter = ',')]
     pub label: Vec<String>,
+    /// Speak no newer wire version with the control plane [default: the newest one]
+    #[arg(long, env = "WEIR_EXECUTOR_WIRE_MAX", value_name = "N")]
+    pub wire_max: Option<u32>,
     /// Write the log as JSON
     #[arg(long, env = "WEIR_EXECUTOR_LOG_JSON")]
     pub log_json: bool,
@@ -155,6 +158,7 @@ impl Args {
         set(&mut config.isolation, self.isolation.as_ref());
         config.worker_processes = self.worker_processes.or(config.worker_processes);
         config.workers = self.workers.or(config.workers);
+        config.wire_max = self.wire_max.or(config.wire_max);
         config.metrics = self.metrics.or(config.metrics);
         let writable = pairs("publish_writable", &self.publish_writable)?;
         config.publish_writable.extend(writable.into_iter().map(|(name, dir)| (name, dir.into())));
