@@ -67,7 +67,7 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
-    /// Put named faults into a copy of the code, and require the simulator to find each
+    /// Put named faults into a copy of the code, and require the simulator or tests to find each, see docs/TESTING.md
     Mutate {
         /// Only this one
         #[arg(long)]
@@ -78,6 +78,9 @@ enum Task {
         /// Only those that continuous integration looks for
         #[arg(long)]
         ci: bool,
+        /// Those that tests with real processes have to find, and not the simulator
+        #[arg(long)]
+        processes: bool,
     },
     /// Print the README's commands that the tests run
     ReadmeCommands,
@@ -104,7 +107,9 @@ fn perform(task: Task) -> Result<ExitCode> {
         Task::Tidy => tidy::tidy(),
         Task::Ci => ci::ci(),
         Task::Bench { name, arguments } => bench::bench(&name, &arguments),
-        Task::Mutate { only, seeds, ci } => mutate::mutate(&mutate::Search { only: only.as_deref(), ci, seeds }),
+        Task::Mutate { only, seeds, ci, processes } => {
+            mutate::mutate(&mutate::Search { only: only.as_deref(), ci, processes, seeds })
+        }
         Task::ReadmeCommands => readme_commands(),
     }?;
     Ok(ExitCode::SUCCESS)

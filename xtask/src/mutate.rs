@@ -1,7 +1,10 @@
-//! `cargo xtask mutate`: puts named faults into a copy of the code, and requires the simulator to find each of them.
+//! `cargo xtask mutate`: puts named faults into a copy of the code, and requires the simulator, or tests with real
+//! processes, to find each of them.
 
 mod catalogue;
 mod copy;
+mod processes;
+mod suite;
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -13,6 +16,8 @@ use crate::process::{cargo, print, program, run, wait_for};
 use crate::workspace;
 use catalogue::Mutation;
 use copy::Copy;
+use processes::Processes;
+use suite::Suite;
 
 /// How long the simulator may take with one fault.
 const SIMULATION_MAX: Duration = Duration::from_secs(600);
@@ -23,6 +28,8 @@ pub(crate) struct Search<'a> {
     pub(crate) only: Option<&'a str>,
     /// Only those that continuous integration looks for.
     pub(crate) ci: bool,
+    /// Those that tests with real processes have to find, in place of those for the simulator.
+    pub(crate) processes: bool,
     /// Seeds for each fault.
     pub(crate) seeds: u64,
 }
@@ -36,22 +43,64 @@ pub(crate) fn mutate(search: &Search<'_>) -> Result<()> {
     let root = workspace::root()?;
     let mut mutations = catalogue::read(&root)?;
     let folder = workspace::target_folder(&root)?.join("mutate");
-    let copy = Copy::new(&root, &folder)?;
     // Also those that are not looked for: their places must not move away unnoticed.
     for mutation in &mutations {
-        mutation.applied(&copy).with_context(|| mutation.name.clone())?;
+        mutation
+            .changed(|file| Ok(std::fs::read_to_string(root.join(file))?))
+            .with_context(|| mutation.name.clone())?;
     }
     mutations.retain(|mutation| search.only.is_none_or(|name| mutation.name == name));
     mutations.retain(|mutation| !search.ci || mutation.ci);
+    mutations.retain(|mutation| (mutation.suite != Suite::Simulator) == search.processes);
     ensure!(!mutations.is_empty(), "there is no such fault");
+    if search.processes {
+        return with_processes(&root, &folder.join("processes"), &mutations);
+    }
+    let copy = Copy::new(&root, &folder)?;
     let bench = Bench { source: copy.folder().to_owned(), target: folder.join("target"), seeds: search.seeds };
     if let Some(found) = bench.simulate().context("the code without faults")? {
         bail!("the code without faults breaks a property: {found}");
     }
+    let failed = try_all(&mutations, |mutation| {
+        let found = with_fault(&copy, mutation, || bench.simulate())?.context("no property breaks")?;
+        let code = code_of(&found).context("the simulator named no property")?;
+        ensure!(mutation.expect.iter().any(|expected| expected == code), "seen as {found}");
+        Ok(found)
+    });
+    print(format!("{} faults, {} found within {} seeds", mutations.len(), mutations.len() - failed.len(), bench.seeds));
+    ensure!(failed.is_empty(), "not found: {}", failed.join(", "));
+    Ok(())
+}
+
+/// Builds the programs and tests with each fault and runs those that have to find it.
+fn with_processes(root: &Path, folder: &Path, mutations: &[Mutation]) -> Result<()> {
+    let copy = Copy::whole(root, folder)?;
+    let (source, target) = (copy.folder().to_owned(), folder.join("target"));
+    let processes = Processes { source, target, guests: workspace::guest_target_folder(root)? };
+    let mut suites: Vec<&Suite> = Vec::new();
+    for mutation in mutations {
+        if suites.contains(&&mutation.suite) {
+            continue;
+        }
+        suites.push(&mutation.suite);
+        if let Some(found) = processes.look(&mutation.suite).context("the code without faults")? {
+            bail!("the code without faults fails in {:?}: {found}", mutation.suite);
+        }
+    }
+    let failed = try_all(mutations, |mutation| {
+        with_fault(&copy, mutation, || processes.look(&mutation.suite))?.context("no test fails")
+    });
+    print(format!("{} faults of processes, {} found", mutations.len(), mutations.len() - failed.len()));
+    ensure!(failed.is_empty(), "not found: {}", failed.join(", "));
+    Ok(())
+}
+
+/// Tries each fault and says what came of it; gives the names of those that were not found.
+fn try_all(mutations: &[Mutation], mut look: impl FnMut(&Mutation) -> Result<String>) -> Vec<&str> {
     let mut failed = Vec::new();
-    for mutation in &mutations {
+    for mutation in mutations {
         let begun = Instant::now();
-        let verdict = try_one(&bench, &copy, mutation).with_context(|| mutation.name.clone());
+        let verdict = look(mutation);
         let (name, seconds) = (&mutation.name, begun.elapsed().as_secs());
         match verdict {
             Ok(found) => print(format!("{name}: {found} ({seconds} s)")),
@@ -61,25 +110,20 @@ pub(crate) fn mutate(search: &Search<'_>) -> Result<()> {
             }
         }
     }
-    print(format!("{} faults, {} found within {} seeds", mutations.len(), mutations.len() - failed.len(), bench.seeds));
-    ensure!(failed.is_empty(), "not found: {}", failed.join(", "));
-    Ok(())
+    failed
 }
 
-/// Puts a fault in, looks for it, and takes it out again.
-fn try_one(bench: &Bench, copy: &Copy, mutation: &Mutation) -> Result<String> {
+/// Puts a fault in, does something, and takes it out again.
+fn with_fault<T>(copy: &Copy, mutation: &Mutation, act: impl FnOnce() -> Result<T>) -> Result<T> {
     let files = mutation.applied(copy)?;
     for (file, text) in &files {
         copy.write(file, text)?;
     }
-    let found = bench.simulate();
+    let done = act();
     for (file, _) in &files {
         copy.restore(file)?;
     }
-    let found = found?.context("no property breaks")?;
-    let code = code_of(&found).context("the simulator named no property")?;
-    ensure!(mutation.expect.iter().any(|expected| expected == code), "seen as {found}");
-    Ok(found)
+    done
 }
 
 /// Where the copy is built and run.

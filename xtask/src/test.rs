@@ -52,7 +52,7 @@ pub(crate) fn test() -> Result<()> {
     summary.skips = skip_log.read()?;
     if failed.is_empty() {
         say("test: looking for faults put into the code");
-        let search = mutate::Search { only: None, ci: true, seeds: FAULT_SEEDS };
+        let search = mutate::Search { only: None, ci: true, processes: false, seeds: FAULT_SEEDS };
         mutate::mutate(&search).context("step 6 of 6, finding faults put into the code, failed")?;
     }
     for line in report(&summary) {

@@ -1,7 +1,8 @@
 //! The faults: text files in `xtask/mutations`, one for each.
 //!
 //! The first line says what the fault is; `expect = S1 S4` names the properties as which it may be seen, and `ci` that
-//! continuous integration looks for it. Then follow the places: `=== file`, the code as it is, `--- becomes`, the code
+//! continuous integration looks for it. Of faults that the simulator does not have, `suite = …` names the tests that have to
+//! fail in place of properties. Then follow the places: `=== file`, the code as it is, `--- becomes`, the code
 //! with the fault. A last `===` ends the file.
 
 use std::fs;
@@ -10,6 +11,7 @@ use std::path::Path;
 use anyhow::{Context, Result, ensure};
 
 use super::copy::Copy;
+use super::suite::Suite;
 
 /// One fault.
 #[derive(Debug, PartialEq, Eq)]
@@ -18,6 +20,7 @@ pub(crate) struct Mutation {
     /// Properties as which it may be seen.
     pub(crate) expect: Vec<String>,
     pub(crate) ci: bool,
+    pub(crate) suite: Suite,
     places: Vec<Place>,
 }
 
@@ -47,12 +50,14 @@ pub(crate) fn read(root: &Path) -> Result<Vec<Mutation>> {
 }
 
 fn parse(name: String, text: &str) -> Result<Mutation> {
-    let mut mutation = Mutation { name, expect: Vec::new(), ci: false, places: Vec::new() };
+    let mut mutation = Mutation { name, expect: Vec::new(), ci: false, suite: Suite::Simulator, places: Vec::new() };
     let mut lines = text.lines().skip(1);
     let mut line = lines.next();
     while let Some(option) = line.filter(|line| !line.starts_with("===")) {
         if let Some(codes) = option.strip_prefix("expect = ") {
             mutation.expect = codes.split_whitespace().map(str::to_owned).collect();
+        } else if let Some(suite) = option.strip_prefix("suite = ") {
+            mutation.suite = Suite::parse(suite)?;
         } else {
             ensure!(option == "ci", "unknown option `{option}`");
             mutation.ci = true;
@@ -72,7 +77,10 @@ fn parse(name: String, text: &str) -> Result<Mutation> {
         mutation.places.push(Place { file: file.to_owned(), anchor, replacement });
     }
     ensure!(line == Some("===") && lines.next().is_none(), "`===` ends the file");
-    ensure!(!mutation.expect.is_empty() && !mutation.places.is_empty(), "there is no property or no place");
+    ensure!(!mutation.places.is_empty(), "there is no place");
+    let simulated = mutation.suite == Suite::Simulator;
+    ensure!(mutation.expect.is_empty() != simulated, "there is no property, or one beside a suite");
+    ensure!(simulated || !mutation.ci, "continuous integration has the simulator alone");
     Ok(mutation)
 }
 
@@ -127,6 +135,16 @@ mod tests {
         for code in ["", "one\ntwo\none\ntwo\n"] {
             let error = mutation.changed(|_| Ok(code.to_owned())).unwrap_err();
             assert!(error.to_string().contains("name.txt"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_fault_of_processes_names_a_suite_and_no_property() {
+        let text = |options: &str| format!("Why.\n{options}=== a.rs\none\n--- becomes\n===\n");
+        let mutation = parse("name".to_owned(), &text("suite = e2e restart\n")).unwrap();
+        assert_eq!(mutation.suite, Suite::EndToEnd { name: "restart".to_owned() });
+        for options in ["suite = e2e restart\nexpect = S1\n", "suite = e2e restart\nci\n", "suite = nonsense\n", ""] {
+            assert!(parse("name".to_owned(), &text(options)).is_err(), "{options}");
         }
     }
 

@@ -1,9 +1,11 @@
-//! A copy of the crates that the simulator is made of, as a workspace of its own.
+//! A copy of the crates that the simulator is made of, as a workspace of its own, or of the whole workspace.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+
+use crate::process::program;
 
 /// What the simulator is made of, and what a crate of it names as a dependency that may be left out.
 const CRATES: [&str; 6] =
@@ -32,6 +34,27 @@ impl Copy {
         Ok(copy)
     }
 
+    /// Makes a copy of everything, or brings an earlier one up to date.
+    ///
+    /// # Errors
+    /// When a file cannot be read or written.
+    pub(crate) fn whole(root: &Path, folder: &Path) -> Result<Self> {
+        let copy = Self { root: root.to_owned(), folder: folder.join("source") };
+        let listed = program("git")
+            .current_dir(root)
+            .args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"])
+            .output();
+        let listed = listed.context("cannot list the files of the repository")?;
+        let listed = String::from_utf8(listed.stdout).context("a file has an unreadable name")?;
+        for file in listed.split('\0').filter(|file| !file.is_empty()) {
+            // One that was removed and not committed is listed too.
+            if let Ok(content) = fs::read(root.join(file)) {
+                copy.write_bytes(file, &content)?;
+            }
+        }
+        Ok(copy)
+    }
+
     /// The root of the copied workspace.
     pub(crate) fn folder(&self) -> &Path {
         &self.folder
@@ -44,14 +67,18 @@ impl Copy {
 
     /// Writes a file of the copy unless it is like that already.
     pub(crate) fn write(&self, file: &str, text: &str) -> Result<()> {
+        self.write_bytes(file, text.as_bytes())
+    }
+
+    fn write_bytes(&self, file: &str, content: &[u8]) -> Result<()> {
         let path = self.folder.join(file);
-        if fs::read_to_string(&path).is_ok_and(|found| found == text) {
+        if fs::read(&path).is_ok_and(|found| found == content) {
             return Ok(());
         }
         if let Some(parent) = path.parent() {
             fs::create_dir_all(parent).with_context(|| format!("cannot create {}", parent.display()))?;
         }
-        fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
+        fs::write(&path, content).with_context(|| format!("cannot write {}", path.display()))
     }
 
     /// Takes a fault out of a file.
