@@ -2,6 +2,7 @@
 
 mod summary;
 
+use std::env;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -23,6 +24,10 @@ pub(crate) const PROGRAM_VARIABLE: &str = "WEIR_BIN_DIR";
 pub(crate) const GUEST_VARIABLE: &str = "WEIR_GUEST_TARGET_DIR";
 /// Names the file to which a test that cannot run appends a line `SKIPPED: <name>: <why>`.
 pub(crate) const SKIP_VARIABLE: &str = "WEIR_SKIP_LOG";
+
+/// What runs again with a newer etcd: the conformance of the store, and whole clusters.
+const NEWER_ETCD: [&[&str]; 2] =
+    [&["--lib", "store::tests"], &["--test", "pipeline", "--test", "etcd_security", "--test", "full_etcd"]];
 
 /// Seeds with which the simulator looks for each fault that is put into the code.
 const FAULT_SEEDS: u64 = 200;
@@ -49,7 +54,10 @@ pub(crate) fn test() -> Result<()> {
             failed.push(folder.join("Cargo.toml").display().to_string());
         }
     }
-    summary.skips = skip_log.read()?;
+    if !with_newer_etcd(&root, &skip_log, &mut summary)? {
+        failed.push("Cargo.toml, with etcd 3.5".to_owned());
+    }
+    summary.skips.extend(skip_log.read()?);
     if failed.is_empty() {
         say("test: looking for faults put into the code");
         let search = mutate::Search { only: None, ci: true, processes: false, seeds: FAULT_SEEDS };
@@ -81,6 +89,11 @@ fn build_host(root: &Path) -> Result<()> {
 
 /// Runs the tests of one workspace; `false` when cargo says that something failed.
 fn run_tests(folder: &Path, root: &Path, skip_log: &SkipLog, summary: &mut Summary) -> Result<bool> {
+    let mut command = tests_of(folder, root, skip_log)?;
+    stream(&mut command, summary, |line| print(line))
+}
+
+fn tests_of(folder: &Path, root: &Path, skip_log: &SkipLog) -> Result<Command> {
     let mut command = cargo();
     command
         .current_dir(folder)
@@ -88,7 +101,27 @@ fn run_tests(folder: &Path, root: &Path, skip_log: &SkipLog, summary: &mut Summa
         .env(GUEST_VARIABLE, workspace::guest_target_folder(root)?)
         .env(SKIP_VARIABLE, &skip_log.path)
         .args(["test", "--workspace", "--no-fail-fast"]);
-    stream(&mut command, summary, |line| print(line))
+    Ok(command)
+}
+
+/// Runs what depends on etcd again with the newer one that the set-up fetched; `false` when cargo says that something failed.
+/// Every test starts the first etcd in the path.
+fn with_newer_etcd(root: &Path, skip_log: &SkipLog, summary: &mut Summary) -> Result<bool> {
+    let folder = setup::newer_etcd::folder(&workspace::target_folder(root)?);
+    if !folder.join("etcd").is_file() {
+        summary.skips.push("the tests with etcd 3.5: it cannot be fetched".to_owned());
+        return Ok(true);
+    }
+    say("test: running the tests of the store again, with etcd 3.5");
+    let path = env::var_os("PATH").unwrap_or_default();
+    let path = env::join_paths([folder].into_iter().chain(env::split_paths(&path))).context("the path is unusable")?;
+    let mut succeeded = true;
+    for which in NEWER_ETCD {
+        let mut command = tests_of(root, root, skip_log)?;
+        command.env("PATH", &path).args(which);
+        succeeded &= stream(&mut command, summary, |line| print(line))?;
+    }
+    Ok(succeeded)
 }
 
 /// The file in which tests say that they did not run. What a test prints would not do: the harness hides it.
