@@ -224,15 +224,19 @@ impl Blobs {
     /// # Errors
     /// The store's failure.
     pub(crate) async fn store_id(&self) -> Result<String, BlobError> {
-        let fresh = random_id()?;
-        let create = PutPayload::from_bytes(Bytes::from(fresh.clone()));
-        match self.store.put_opts(&Key::from(blob::STORE_ID), create, PutMode::Create.into()).await {
-            Ok(_) => return Ok(fresh),
-            Err(object_store::Error::AlreadyExists { .. }) => {}
-            Err(error) => return Err(failure(&error)),
+        // Read before it is written: on a disk that is full the id is there as well.
+        let mut found = self.read_object(blob::STORE_ID, STORE_ID_LEN_MAX).await?;
+        if found.is_none() {
+            let fresh = random_id()?;
+            let create = PutPayload::from_bytes(Bytes::from(fresh.clone()));
+            match self.store.put_opts(&Key::from(blob::STORE_ID), create, PutMode::Create.into()).await {
+                Ok(_) => return Ok(fresh),
+                Err(object_store::Error::AlreadyExists { .. }) => {}
+                Err(error) => return Err(failure(&error)),
+            }
+            found = self.read_object(blob::STORE_ID, STORE_ID_LEN_MAX).await?;
         }
-        let id = self.read_object(blob::STORE_ID, STORE_ID_LEN_MAX).await?;
-        let id = id.and_then(|id| String::from_utf8(id.to_vec()).ok()).unwrap_or_default();
+        let id = found.and_then(|id| String::from_utf8(id.to_vec()).ok()).unwrap_or_default();
         let id = id.trim();
         if id.is_empty() {
             return Err(BlobError::Failed(format!("its object {:?} is empty or not text", blob::STORE_ID)));
@@ -490,6 +494,7 @@ mod tests {
     #[tokio::main(flavor = "current_thread")]
     async fn fill(disk: &Path) {
         let blobs = Blobs::open_local(disk).unwrap();
+        let id = blobs.store_id().await.unwrap();
         for len in [3 << 20, PART_LEN + 1] {
             let content = vec![1; len];
             let error =
@@ -498,7 +503,12 @@ mod tests {
         }
         let error = blobs.write_object("segments/1", Bytes::from(vec![1; 3 << 20])).await.unwrap_err();
         assert!(matches!(error, BlobError::Full), "{error}");
-        assert_eq!(files(disk), 0, "what did not fit is removed");
+        assert_eq!(files(disk), 1, "what did not fit is removed");
         blobs.put_bytes(&digest(b"small"), Bytes::from_static(b"small")).await.unwrap();
+        // Filled to its last byte, it still says which one it is: a replica without that could not be elected.
+        std::fs::write(disk.join("filler"), vec![0; 2 << 20]).unwrap_err();
+        assert_eq!(blobs.store_id().await.unwrap(), id);
+        std::fs::remove_file(disk.join("filler")).unwrap();
+        assert_eq!(Blobs::open_local(disk).unwrap().store_id().await.unwrap(), id);
     }
 }

@@ -4,8 +4,9 @@ use std::path::Path;
 
 use weir_wire::{
     codec::Document,
-    id::{JobVersion, Seq},
-    record::{BlobStore, Delta, Head},
+    exceptions::ExceptionTable,
+    id::{JobVersion, RunId, Seq},
+    record::{BlobStore, Block, Delta, Head, RunMeta, UsageSum},
     txn::KeyRange,
 };
 
@@ -156,6 +157,46 @@ async fn everything_is_read_back_over_many_pages() {
         assert_eq!(seqs, (6..=45).collect::<Vec<_>>());
         assert_eq!(loaded.log_bytes, 40 * long.len());
         assert_eq!(store.scan("zz/", "zz0", 32).await.unwrap().len(), 32, "a page of long values");
+    }
+}
+
+#[tokio::test]
+async fn all_blocks_and_the_rest_of_a_checkpoint_are_read_back() {
+    for place in Place::both("all_blocks_and_the_rest_of_a_checkpoint_are_read_back").await {
+        let (store, leadership) = place.lead().await;
+        let block = |len| {
+            let applied = Seq(1);
+            Block {
+                applied,
+                len,
+                states: vec![(len, 1)],
+                exceptions: ExceptionTable::default(),
+                inline: vec![],
+                fenced: vec![],
+            }
+        };
+        let meta = RunMeta {
+            applied: Seq(1),
+            usage: UsageSum::default(),
+            stop: None,
+            ended_ms: Some(5),
+            segments: vec![],
+            desired: None,
+            target: None,
+            pins: vec![],
+        };
+        let (mut blocks, mut metas) = (Vec::new(), Vec::new());
+        for (at, run) in [RunId(7), RunId(9)].into_iter().enumerate() {
+            let numbers = 0..40u32;
+            let puts = numbers.clone().map(|number| (key::block(run, number), block(number + 1).to_bytes()));
+            let puts = puts.chain([(key::run_meta(run), meta.to_bytes())]).collect();
+            let txn = Txn { term: leadership.term, seq: Seq(at as u64 + 1), puts, deletes: Vec::new() };
+            assert!(is_committed(store.commit(&txn).await));
+            blocks.extend(numbers.map(|number| (run, number, block(number + 1))));
+            metas.push((run, meta.clone()));
+        }
+        let loaded = store.load().await.unwrap();
+        assert_eq!((loaded.blocks, loaded.metas), (blocks, metas));
     }
 }
 
