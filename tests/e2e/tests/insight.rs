@@ -26,7 +26,12 @@ fn live(cluster: &Cluster, name: &str, wat: &str) -> Result<(String, Value)> {
     let run = cluster.wctl(arguments)?.expect(0)?.json()?;
     let task = format!("{}.0", field(&run, "id")?.as_str().context("an id")?);
     let live = until("the task shows what it does", || {
-        let shown = cluster.wctl(["task", "inspect", &task, "-o", "json"])?.expect(0)?.json()?;
+        let shown = cluster.wctl(["task", "inspect", &task, "-o", "json"])?;
+        // On a busy machine the node may not have answered in time.
+        if shown.code == 5 {
+            return Ok(None);
+        }
+        let shown = shown.expect(0)?.json()?;
         Ok(shown.get("live").filter(|live| live["backtrace"].as_array().is_some_and(|all| !all.is_empty())).cloned())
     })?;
     Ok((task, live))
@@ -50,7 +55,7 @@ fn insight() -> Result<()> {
     let executor = cluster.executor_mut(0).pid().to_string();
     let signal = |name: &str| Command::new("kill").args([name, &executor]).status();
     ensure!(signal("-STOP")?.success());
-    let silent = cluster.wctl(["task", "inspect", &spin])?.expect(0)?;
+    let silent = cluster.wctl(["task", "inspect", &spin])?.expect(5)?;
     ensure!(signal("-CONT")?.success());
     ensure!(silent.stderr.contains("has not answered within 2 s"), "{}", silent.stderr);
 
