@@ -276,7 +276,8 @@ impl Attempt {
         if watched {
             self.probe.poll_begins();
         }
-        fairness::poll_started(shared.mark());
+        let begun = shared.mark();
+        fairness::poll_started(begun);
         let guest = &mut self.guest;
         let polled = catch_unwind(AssertUnwindSafe(|| guest.as_mut().poll(cx)));
         let time = shared.lap();
@@ -293,7 +294,7 @@ impl Attempt {
                 self.polled = shared.mark();
                 self.control.charge(time, shared.mark());
                 if self.has_files && self.probe.is_in_call() {
-                    self.in_file = Some(shared.files.begin());
+                    self.in_file = Some(shared.files.begin(shared.mark().saturating_duration_since(begun)));
                 }
                 self.report_live(shared, false);
                 self.control.park(cx.waker());

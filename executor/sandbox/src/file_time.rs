@@ -97,11 +97,19 @@ impl FileTime {
         Self { threads, waiting: Cell::new(0), seen, share }
     }
 
-    /// An attempt waits from now on.
-    pub(crate) fn begin(&self) -> Begun {
-        self.look();
+    /// An attempt waits from now on, that was polled for so long before.
+    ///
+    /// The operation began in that poll. If nobody else waited, what was used meanwhile is its own, and no more than the
+    /// poll took: the rest was left by others.
+    pub(crate) fn begin(&self, polled_for: Duration) -> Begun {
+        let alone = self.waiting.get() == 0;
+        let more = self.look();
         self.waiting.set(self.waiting.get() + 1);
-        Begun(self.share.get())
+        let share = self.share.get();
+        if alone {
+            self.share.set(share + more.min(polled_for));
+        }
+        Begun(share)
     }
 
     /// It waits no more; what it is charged.
@@ -111,12 +119,14 @@ impl FileTime {
         self.share.get().saturating_sub(begun.0)
     }
 
-    fn look(&self) {
+    /// Divides what was used since the last look among those that wait; returns it.
+    fn look(&self) -> Duration {
         let used = self.threads.used();
         let more = used.saturating_sub(self.seen.replace(used));
         if let Some(each) = more.checked_div(self.waiting.get()) {
             self.share.set(self.share.get() + each);
         }
+        more
     }
 }
 
@@ -146,13 +156,18 @@ mod tests {
             done.recv().expect("done");
         };
         burn(50);
-        let one = time.begin();
+        let one = time.begin(Duration::ZERO);
         burn(20);
-        let two = time.begin();
+        let two = time.begin(Duration::ZERO);
         burn(40);
         let charged_two = time.end(two);
         burn(10);
         let charged_one = time.end(one);
+        // It began while the attempt was polled for 30 ms; others had left the rest.
+        burn(50);
+        let early = time.begin(Duration::from_millis(30));
+        burn(10);
+        let charged_early = time.end(early);
         drop(work);
         worker.join().expect("no panic");
         let about = |charged: Duration, ms: u64| {
@@ -160,7 +175,8 @@ mod tests {
         };
         about(charged_two, 20);
         about(charged_one, 20 + 20 + 10);
-        let after = time.begin();
+        about(charged_early, 30 + 10);
+        let after = time.begin(Duration::ZERO);
         assert_eq!(time.end(after), Duration::ZERO, "what threads used that have ended stays counted");
     }
 

@@ -36,12 +36,13 @@ const IN_CALL: u8 = 1;
 /// It is in one that waits for events.
 const WAITS: u8 = 2;
 
+/// Small while nothing is asked: each attempt has one.
 #[derive(Debug, Default)]
 struct Asked {
-    look: Option<Look>,
-    sampler: Option<Sampler>,
+    look: Option<Box<Look>>,
+    sampler: Option<Box<Sampler>>,
     /// The host call that the guest waits in, if it is one of those that wait for long.
-    waits: Option<Waits>,
+    waits: Option<Box<Waits>>,
 }
 
 /// One look into the guest.
@@ -103,8 +104,8 @@ impl Probe {
     pub(crate) fn ask(&self, sample_for: Option<Duration>) {
         let mut asked = self.asked();
         match sample_for {
-            None if asked.look.is_none() => asked.look = Some(Look::Wanted),
-            Some(time) if asked.sampler.is_none() => asked.sampler = Some(Sampler::new(time)),
+            None if asked.look.is_none() => asked.look = Some(Box::new(Look::Wanted)),
+            Some(time) if asked.sampler.is_none() => asked.sampler = Some(Box::new(Sampler::new(time))),
             None | Some(_) => {}
         }
         self.armed.store(true, Ordering::Relaxed);
@@ -115,7 +116,7 @@ impl Probe {
         if !self.is_armed() {
             return None;
         }
-        self.asked().sampler.as_ref().map(Sampler::until).filter(|until| *until > Instant::now())
+        self.asked().sampler.as_ref().map(|sampler| sampler.until()).filter(|until| *until > Instant::now())
     }
 
     /// The guest is about to be polled.
@@ -164,7 +165,7 @@ impl Asked {
             backtrace: backtrace::described(&glance.trace, lines),
             ..times.clone()
         };
-        match (self.look.as_ref()?, &self.waits) {
+        match (&**self.look.as_ref()?, &self.waits) {
             (Look::Wanted | Look::Taken(_), Some(waits)) => {
                 let name = Some(waits.name.to_owned());
                 Some(Moment {
@@ -188,8 +189,8 @@ pub(crate) fn visit(store: &impl AsContext<Data = State>) {
     let store = store.as_context();
     let probe = &*store.data().probe;
     let mut asked = probe.asked();
-    if matches!(asked.look, Some(Look::Wanted)) {
-        asked.look = Some(Look::Taken(probe.glance(&store)));
+    if let Some(look @ Look::Wanted) = asked.look.as_deref_mut() {
+        *look = Look::Taken(probe.glance(&store));
     }
     if let Some(sampler) = &mut asked.sampler
         && sampler.is_due()
@@ -203,7 +204,7 @@ pub(crate) fn waits(store: &impl AsContext<Data = State>, name: &'static str) {
     let store = store.as_context();
     let probe = &*store.data().probe;
     let glance = probe.glance(&store);
-    probe.asked().waits = Some(Waits { name, since: Instant::now(), glance });
+    probe.asked().waits = Some(Box::new(Waits { name, since: Instant::now(), glance }));
     probe.at.store(WAITS, Ordering::Relaxed);
 }
 
