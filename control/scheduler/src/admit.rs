@@ -13,7 +13,7 @@ use weir_wire::{
     work::{Capabilities, Input, JobRecord, RunRecord},
 };
 
-use crate::{input::Submit, job_state::Name, limits, output::RequestError, scheduler::Leading};
+use crate::{input::Submit, job_state::Name, limits, output::RequestError, phase::Phase, scheduler::Leading};
 
 /// Most places that a job connects to.
 const NETS_MAX: usize = 16;
@@ -180,14 +180,7 @@ impl Leading {
         if runs.iter().map(run_size).sum::<usize>() > weir_wire::limits::TXN_BYTES_MAX / 2 {
             return Err(RequestError::Limit("a submission's payloads have at most 512 KiB; upload larger ones first"));
         }
-        let (open, max) = (self.open_tasks, self.open_tasks_max);
-        if tasks > max {
-            let text = format!("{tasks} tasks are more than may be open in this cluster, which is {max}");
-            return Err(invalid(text));
-        }
-        if tasks > 0 && open + tasks > max {
-            return Err(RequestError::QueueFull { open, asked: tasks, max });
-        }
+        self.check_open(tasks)?;
         if self.open_runs + runs.len() > limits::OPEN_RUNS_MAX {
             return Err(RequestError::Busy("1,000,000 runs are open; wait for some to end"));
         }
@@ -195,6 +188,27 @@ impl Leading {
             return Err(RequestError::Busy("2,000,000 runs are kept; those that have ended go after some minutes"));
         }
         Ok(())
+    }
+
+    /// Tasks that have not ended and are wanted.
+    pub(crate) fn wanted_tasks(&self) -> u64 {
+        let runs = self.scaled_down.iter().filter_map(|id| self.runs.get(id));
+        let dormant: u64 = runs.map(|run| u64::from(run.in_phase(Phase::Dormant))).sum();
+        self.open_tasks.saturating_sub(dormant)
+    }
+
+    /// Checks that so many more tasks may be open.
+    pub(crate) fn check_open(&self, tasks: u64) -> Result<(), RequestError> {
+        let max = self.open_tasks_max;
+        if tasks > max {
+            let text = format!("{tasks} tasks are more than may be open in this cluster, which is {max}");
+            return Err(invalid(text));
+        }
+        if tasks == 0 || self.open_tasks + tasks <= max {
+            return Ok(());
+        }
+        let open = self.wanted_tasks();
+        if open + tasks > max { Err(RequestError::QueueFull { open, asked: tasks, max }) } else { Ok(()) }
     }
 
     pub(crate) fn check_submission(&self, submit: &Submit) -> Result<(), RequestError> {

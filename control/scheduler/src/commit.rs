@@ -434,6 +434,7 @@ impl Leading {
         let Some(run) = self.runs.get_mut(&id).filter(|run| run.is_over() && !was_over) else { return false };
         run.ended_ms = Some(wall_ms);
         self.open_runs -= 1;
+        self.scaled_down.remove(&id);
         true
     }
 }

@@ -19,7 +19,7 @@ use crate::{
     batch::PendingSubmission,
     job_state::Name,
     limits,
-    output::Output,
+    output::{Output, RequestError},
     scheduler::{Leading, Scheduler},
 };
 
@@ -185,8 +185,16 @@ impl Leading {
             }
         }
         let runs = core::slice::from_ref(&record);
-        if verdict == Verdict::Fire && self.admit(runs, None).and_then(|()| self.admit_runs(runs)).is_err() {
-            verdict = Verdict::Skip("a quota or limit does not allow it");
+        if verdict == Verdict::Fire {
+            match self.admit(runs, None).and_then(|()| self.admit_runs(runs)) {
+                Ok(_demand) => {}
+                Err(RequestError::QueueFull { .. } | RequestError::Busy(_)) => {
+                    // There will be room; how late it may be then is the job's to say.
+                    self.cron_due.insert((now.wall_ms.saturating_add(limits::FIRE_AGAIN_AFTER_MS), name.clone()));
+                    return;
+                }
+                Err(_) => verdict = Verdict::Skip("a quota or limit does not allow it"),
+            }
         }
         let mut state = self.state_of(name);
         assert!(state.cron_through_ms < instant, "an instant is dealt with once");

@@ -36,8 +36,10 @@ impl Scheduler {
         };
         if node.wire < limits::WIRE_OF_INSIGHT {
             let message = format!(
-                "the executor of node {} is of an earlier release, which cannot do this: upgrade it",
-                node.id()
+                "node {} speaks wire version {}, and this needs {}: upgrade its executor, or raise `wire_max`",
+                node.id(),
+                node.wire,
+                limits::WIRE_OF_INSIGHT
             );
             return Err(RequestError::Conflict(message));
         }

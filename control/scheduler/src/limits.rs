@@ -127,6 +127,8 @@ pub const INSTANTS_APART_MS: u64 = 1000;
 pub const FIRING_LATE_MIN: Duration = Duration::from_secs(1);
 /// How often wall time is looked at while a firing is awaited: it may have been set.
 pub const WALL_CHECK_EVERY: Duration = Duration::from_secs(30);
+/// When a firing is tried again for which there was no room in the queue.
+pub const FIRE_AGAIN_AFTER_MS: u64 = 1_000;
 /// How often a run's payload is asked for before the run fails.
 pub const ASSEMBLY_TRIES_MAX: u32 = 12;
 /// Delay after the first failure to make a payload; doubled for each further one.

@@ -167,6 +167,7 @@ impl Leading {
             checkpoint: Checkpoint::default(),
             retention: Retention::default(),
             open_tasks: 0,
+            scaled_down: BTreeSet::new(),
             open_tasks_max: 0,
             open_runs: 0,
             outcomes: 0,

@@ -302,7 +302,7 @@ impl Scheduler {
         };
         SchedulerStats {
             open_runs: leading.open_runs,
-            open_tasks: leading.open_tasks,
+            open_tasks: leading.wanted_tasks(),
             grants: leading.grants.len(),
             nodes_connected: leading.nodes.iter().filter(|node| node.session.is_some()).count(),
             brake_on: leading.brake.is_on(),

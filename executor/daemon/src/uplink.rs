@@ -228,7 +228,7 @@ impl Dialler {
             // Where there are others, an address at which nobody is must not hold them up.
             let found =
                 if count > 1 { tokio::time::timeout(CONNECT_MAX, connecting).await } else { Ok(connecting.await) };
-            match found.unwrap_or(Err(Error::NoAddress)) {
+            match found.unwrap_or_else(|_elapsed| Err(silent(&self.control[replica]))) {
                 Ok(link) => return Ok((replica, link)),
                 Err(error) if matches!(worst, Error::Refused { .. }) => tracing::debug!(%error, "no connection"),
                 Err(error) => worst = error,
@@ -276,5 +276,14 @@ impl Dialler {
         tracing::info!(control.addr = %session.peer().addr, end, "disconnected");
         self.events.send(Event::Disconnected).await?;
         Ok(End::Over)
+    }
+}
+
+/// What there is to say of an address that has not answered in time.
+fn silent(address: &str) -> Error {
+    let detail = format!("no answer within {} s", CONNECT_MAX.as_secs());
+    match address.parse() {
+        Ok(addr) => Error::Unreachable { addr, detail },
+        Err(_name) => Error::Lost(format!("{detail} from {address}")),
     }
 }

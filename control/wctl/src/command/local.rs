@@ -67,8 +67,13 @@ pub(crate) fn run(args: &RunArgs) -> Result<Exit> {
         return Err(Failure::usage("--propagate-exit needs a run of one task"));
     }
     module_file::check(wasm)?;
+    let module_kind = module_file::inspect(wasm)?.kind;
+    if module_kind == ModuleKind::WasiP1Command && !resolved.spec.nets.is_empty() {
+        let message = "the module is a WASI preview 1 command, which cannot open connections, and is granted one";
+        return Err(Failure::usage(message).hint("build it for wasm32-wasip2"));
+    }
     let mut local = Local::start(args, count, resolved.spec.resources.scratch_bytes > 0)?;
-    local.stdout_is_result = module_file::inspect(wasm)?.kind != ModuleKind::Task;
+    local.stdout_is_result = module_kind != ModuleKind::Task;
     let digest = local.prepare(wasm)?;
     let work = work_spec(&resolved.spec, digest, count)?;
     let (ended, profile) = local.execute(args, work, &payloads, count)?;
