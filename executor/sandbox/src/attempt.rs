@@ -38,7 +38,7 @@ use crate::{
     resolver::Resolver,
     scratch::{Root, Scratch},
     state::{State, Work},
-    usage::Counters,
+    usage::{Counters, thread_cpu},
     verdict::{self, Circumstances, End, Verdict},
     virtual_time::VirtualClock,
 };
@@ -534,11 +534,6 @@ fn placed(bytes: Vec<u8>) -> (Captured, Box<[u8]>) {
     } else {
         (Captured::Empty, bytes.into_boxed_slice())
     }
-}
-
-fn thread_cpu() -> Duration {
-    let now = clock_gettime(ClockId::ThreadCPUTime);
-    Duration::new(now.tv_sec.unsigned_abs(), u32::try_from(now.tv_nsec).unwrap_or(0))
 }
 
 /// The clock on which leases are measured: it counts while the machine is suspended.

@@ -12,10 +12,9 @@ use std::{
 };
 
 use nix::time::{ClockId, clock_gettime};
-use rustix::{
-    thread::gettid,
-    time::{ClockId as OwnClockId, clock_gettime as own_clock_gettime},
-};
+use rustix::thread::gettid;
+
+use crate::usage::thread_cpu;
 
 /// The threads of one worker for file operations.
 #[derive(Debug, Default)]
@@ -50,8 +49,7 @@ impl FileThreads {
     /// Takes in that the calling thread is about to end.
     pub(crate) fn ends(&self) {
         let id = gettid().as_raw_nonzero().get();
-        let now = own_clock_gettime(OwnClockId::ThreadCPUTime);
-        let used = Duration::new(now.tv_sec.unsigned_abs(), u32::try_from(now.tv_nsec).unwrap_or(0));
+        let used = thread_cpu();
         let mut known = self.known();
         known.running.retain(|thread| thread.id != id);
         known.ended += used;
@@ -145,8 +143,8 @@ mod tests {
         let worker = thread::spawn(move || {
             threads.begins();
             for order in orders {
-                let until = cpu() + order;
-                while cpu() < until {}
+                let until = thread_cpu() + order;
+                while thread_cpu() < until {}
                 tell.send(()).expect("somebody waits");
             }
             threads.ends();
@@ -178,10 +176,5 @@ mod tests {
         about(charged_early, 30 + 10);
         let after = time.begin(Duration::ZERO);
         assert_eq!(time.end(after), Duration::ZERO, "what threads used that have ended stays counted");
-    }
-
-    fn cpu() -> Duration {
-        let now = own_clock_gettime(OwnClockId::ThreadCPUTime);
-        Duration::new(now.tv_sec.unsigned_abs(), u32::try_from(now.tv_nsec).unwrap_or(0))
     }
 }

@@ -6,14 +6,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustix::time::{ClockId, clock_gettime};
 use wasmtime::WasmBacktrace;
 use weir_wire::inspect::{
     PROFILE_SAMPLES_MAX, PROFILE_STACKS_MAX, PROFILE_TEXT_MAX, PROFILE_TIME_MAX, Profile, ProfileFrame, ProfileSample,
     ProfileStack,
 };
 
-use crate::{backtrace, lines::Lines};
+use crate::{backtrace, lines::Lines, usage::thread_cpu};
 
 /// Least time between two samples: a sample takes some microseconds.
 const INTERVAL_MIN: Duration = Duration::from_millis(1);
@@ -133,11 +132,6 @@ fn intern<T: Clone + Eq + Hash>(known: &mut HashMap<T, u32>, list: &mut Vec<T>, 
 
 fn micros(time: Duration) -> u32 {
     u32::try_from(time.as_micros()).unwrap_or(u32::MAX)
-}
-
-fn thread_cpu() -> Duration {
-    let now = clock_gettime(ClockId::ThreadCPUTime);
-    Duration::new(now.tv_sec.unsigned_abs(), u32::try_from(now.tv_nsec).unwrap_or(0))
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use rustix::time::{ClockId, clock_gettime};
 use weir_wire::{kind::Tier, units::MemBytes, work::WorkSpec};
 
 /// What attempts that are not revocable use.
@@ -53,4 +54,10 @@ impl Counters {
         }
         Used { memory: MemBytes(memory), cpu: Duration::from_nanos(cpu_ns) }
     }
+}
+
+/// The CPU time of the calling thread so far. Costs a system call.
+pub(crate) fn thread_cpu() -> Duration {
+    let now = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(now.tv_sec.unsigned_abs(), u32::try_from(now.tv_nsec).unwrap_or(0))
 }
