@@ -27,7 +27,7 @@ use crate::{
     readiness,
     sessions::{EVENTS_MAX, Sessions},
     status::{ClusterStatus, Health, StatusBoard, unix_ms},
-    store::{EmbeddedStore, EtcdStore, Store},
+    store::{EmbeddedStore, EtcdStore, Store, StoreError},
 };
 
 /// Most events of leadership that wait for the driver.
@@ -90,7 +90,7 @@ impl Server {
         let web = https::Web::bind(config.listen_http).await?;
         let http = web.address();
         let board = StatusBoard::new(initial_status(&config));
-        let store = open_store(&config, &board).await?;
+        let store = open_store(&config, &board).await.map_err(|error| anyhow!("failed to {error}"))?;
         let shared = Arc::new(Shared { blobs, store: store.clone(), status: board, metrics: Metrics::new() });
         let stop = CancellationToken::new();
         let wiring = Wiring::new(&config, store, shared, stop.clone());
@@ -267,14 +267,13 @@ fn spawn_runtime(name: &str, work: impl Future<Output = ()> + Send + 'static) ->
     thread.with_context(|| format!("failed to start the thread {name}"))
 }
 
-pub(crate) async fn open_store(config: &Config, board: &StatusBoard) -> Result<Store> {
-    let store = match &config.store {
+pub(crate) async fn open_store(config: &Config, board: &StatusBoard) -> Result<Store, StoreError> {
+    match &config.store {
         StoreConfig::Etcd(etcd) => EtcdStore::new(etcd, &config.cluster, board.clone()).await.map(Store::Etcd),
         StoreConfig::Embedded(directory) => {
             EmbeddedStore::open(directory, &config.cluster, board.clone()).await.map(Store::Embedded)
         }
-    };
-    store.map_err(|error| anyhow!("failed to {error}"))
+    }
 }
 
 pub(crate) fn load_identity(config: &Config) -> Result<weir_link::Identity> {

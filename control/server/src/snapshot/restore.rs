@@ -47,7 +47,7 @@ pub async fn restore(config: &Config, path: &Path) -> Result<Summary, SnapshotEr
         SnapshotError::Refused(format!("{error:#}; {hint}"))
     })?;
     let board = StatusBoard::new(initial_status(config));
-    let store = open_store(config, &board).await.map_err(|error| SnapshotError::Failed(format!("{error:#}")))?;
+    let store = open_store(config, &board).await?;
     let blobs = Blobs::open_local(&config.blobs)?;
     let leadership = lead(&store).await?;
     let outcome = tokio::select! {

@@ -81,7 +81,5 @@ fn failure(error: SnapshotError) -> Failure {
         SnapshotError::Refused(_) => Exit::Conflict,
         SnapshotError::Damaged(_) | SnapshotError::Failed(_) => Exit::Failed,
     };
-    let text = error.to_string();
-    let text = if text.starts_with("failed to ") { text } else { format!("failed to {text}") };
-    Failure::new(exit, text)
+    Failure::new(exit, format!("failed to {error}"))
 }
