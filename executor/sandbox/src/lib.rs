@@ -19,6 +19,7 @@ mod fairness;
 mod file_time;
 mod grants;
 mod helper;
+mod huge_pages;
 mod limits;
 mod lines;
 mod network;

@@ -15,6 +15,8 @@ use weir_wire::{attempt::Command, id::RunId, work::WorkSpec};
 use crate::{
     engine,
     grants::Published,
+    huge_pages,
+    limits::MEMORIES_PER_ATTEMPT_MAX,
     prepare::Target,
     program::Loader,
     resolver::Resolver,
@@ -57,9 +59,14 @@ impl Threads {
         let engine = |error: wasmtime::Error| Error::Engine(format!("{error:#}"));
         let published = Arc::new(setup.published);
         let scratch = setup.scratch.map(Arc::new);
+        let slots = setup.lanes * MEMORIES_PER_ATTEMPT_MAX;
+        let huge_pages = huge_pages::affordable(u64::from(slots) * setup.threads as u64);
         let (mut workers, mut targets) = (Vec::new(), Vec::new());
         for index in 0..setup.threads {
             let running = engine::running(setup.lanes, setup.memory_max).map_err(engine)?;
+            if huge_pages {
+                huge_pages::allow(&running, slots, setup.memory_max).map_err(engine)?;
+            }
             let loader = Loader::new(running.clone(), setup.memory_max).map_err(engine)?;
             let (mailbox, inbox) = unbounded_channel();
             let (load, counters) = (Arc::<AtomicU64>::default(), Arc::<Counters>::default());
