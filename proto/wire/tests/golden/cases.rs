@@ -16,11 +16,14 @@ pub(crate) struct Case {
     pub(crate) is_sample: Check,
     /// Whether its first byte is a format version.
     pub(crate) versioned: bool,
+    /// The type of the document, if it is one.
+    pub(crate) document: Option<&'static str>,
 }
 
 /// The sample of a document.
 pub(crate) fn document<T: Document + PartialEq + Debug + 'static>(name: &'static str, sample: T) -> Case {
     let bytes = sample.to_bytes();
     let is_sample = Box::new(move |bytes: &[u8]| T::from_bytes(bytes).is_ok_and(|value| value == sample));
-    Case { name, bytes, is_sample, versioned: true }
+    let document = std::any::type_name::<T>().rsplit("::").next();
+    Case { name, bytes, is_sample, versioned: true, document }
 }

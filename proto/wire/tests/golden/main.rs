@@ -8,6 +8,7 @@ mod cases;
 mod messages;
 mod mutate;
 mod stored;
+mod variants;
 
 use std::{collections::BTreeSet, fs, path::PathBuf};
 
@@ -32,6 +33,12 @@ fn directory() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("testdata/v1")
 }
 
+fn committed(name: &str) -> Vec<u8> {
+    let path = directory().join(format!("{name}.hex"));
+    let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("read {}: {error}", path.display()));
+    from_hex(&text)
+}
+
 #[test]
 fn committed_bytes_decode_to_the_samples_and_back() {
     let bless = std::env::var_os("WEIR_BLESS").is_some();
@@ -40,8 +47,7 @@ fn committed_bytes_decode_to_the_samples_and_back() {
         if bless {
             fs::write(&path, to_hex(&case.bytes)).unwrap();
         }
-        let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("read {}: {error}", path.display()));
-        let committed = from_hex(&text);
+        let committed = committed(case.name);
         assert_eq!(to_hex(&committed), to_hex(&case.bytes), "{} is written differently", case.name);
         assert!((case.is_sample)(&committed), "{} is read differently", case.name);
     }
@@ -78,6 +84,33 @@ fn every_committed_file_has_its_sample() {
     let files: BTreeSet<String> =
         fs::read_dir(directory()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     assert_eq!(files, names);
+}
+
+#[test]
+fn every_variant_is_in_the_sample_that_it_names() {
+    for enumeration in variants::enumerations() {
+        let missing = enumeration.missing(committed);
+        assert!(missing.is_empty(), "no golden bytes of {}: {missing:?}", enumeration.name);
+    }
+}
+
+/// The list of the test above, and that of the samples, against the source: what is new there has to be here.
+#[test]
+fn every_enumeration_and_every_document_of_the_source_has_samples() {
+    let enumerations: BTreeSet<String> = variants::enumerations().iter().map(|one| one.name.to_owned()).collect();
+    assert_eq!(named_in_source("wire_enum!("), enumerations);
+    let documents: BTreeSet<String> = all().iter().filter_map(|case| case.document.map(str::to_owned)).collect();
+    assert_eq!(named_in_source("impl Document for "), documents);
+}
+
+/// The names that follow a text at the beginning of a line. What a worker process and its executor say to each other is
+/// of one build, and so no format.
+fn named_in_source(before: &str) -> BTreeSet<String> {
+    let files = fs::read_dir(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("src")).expect("the sources");
+    let files = files.map(|entry| entry.expect("a source").path()).filter(|path| !path.ends_with("worker.rs"));
+    let texts: Vec<String> = files.map(|path| fs::read_to_string(path).expect("a source")).collect();
+    let found = texts.iter().flat_map(|text| text.lines()).filter_map(|line| line.strip_prefix(before));
+    found.filter_map(|rest| rest.split_whitespace().next()).map(str::to_owned).collect()
 }
 
 #[test]

@@ -96,6 +96,11 @@ pub(crate) fn job(kind: Kind) -> JobRecord {
     }
 }
 
+fn preemptible() -> JobRecord {
+    let after = vec![Dependency { job: "extract".parse().expect("a valid sample"), condition: Condition::Failure }];
+    JobRecord { tier: Tier::Preemptible, after, input_from: None, ..job(Kind::Batch) }
+}
+
 fn run(input: Input) -> RunRecord {
     RunRecord {
         namespace: "team-a".parse().expect("a valid sample"),
@@ -256,6 +261,8 @@ fn jobs() -> Vec<Case> {
         document("job_record_cron_replace", job(cron(Overlap::Replace))),
         document("job_record_system", job(Kind::System)),
         document("job_record_function", job(Kind::Function)),
+        document("job_record_preemptible", preemptible()),
+        document("job_record_revocable", JobRecord { tier: Tier::Revocable, ..job(Kind::Batch) }),
         document("job_state", state),
         document("quota", quota),
     ]
@@ -274,6 +281,7 @@ fn others() -> Vec<Case> {
         bytes,
         is_sample: Box::new(is_sample),
         versioned,
+        document: None,
     };
     let is_log = |bytes: &[u8]| log::records(bytes).is_ok_and(|records| records == log_records());
     let meta = RunMeta {
