@@ -13,7 +13,7 @@ use weir_wire::{
     work::{Capabilities, Input, JobRecord, RunRecord},
 };
 
-use crate::{input::Submit, job_state::Name, limits, output::RequestError, phase::Phase, scheduler::Leading};
+use crate::{input::Submit, job_state::Name, limits, output::RequestError, scheduler::Leading};
 
 /// Most places that a job connects to.
 const NETS_MAX: usize = 16;
@@ -166,21 +166,19 @@ impl Leading {
         if key.is_some_and(|key| key.len() > limits::IDEMPOTENCY_KEY_LEN_MAX) {
             return Err(RequestError::Limit("an idempotency key has at most 256 bytes"));
         }
-        let mut tasks = 0;
+        let mut jobs = Vec::with_capacity(runs.len());
         for (item, run) in runs.iter().enumerate() {
             let versions = self.jobs.get(&(run.namespace.clone(), run.job.clone()));
             let job = versions.and_then(|versions| versions.iter().find(|job| job.version == run.version));
             let job = job.ok_or_else(|| RequestError::NoSuchJob { job: run.job.clone(), version: run.version })?;
             check_run(job, run)?;
             self.check_upstreams(job, run, item)?;
-            if !matches!(job.kind, Kind::System) {
-                tasks += u64::from(run.count);
-            }
+            jobs.push(job.as_ref());
         }
         if runs.iter().map(run_size).sum::<usize>() > weir_wire::limits::TXN_BYTES_MAX / 2 {
             return Err(RequestError::Limit("a submission's payloads have at most 512 KiB; upload larger ones first"));
         }
-        self.check_open(tasks)?;
+        self.check_open(self.runs_ask(jobs.into_iter().zip(runs)))?;
         if self.open_runs + runs.len() > limits::OPEN_RUNS_MAX {
             return Err(RequestError::Busy("1,000,000 runs are open; wait for some to end"));
         }
@@ -188,27 +186,6 @@ impl Leading {
             return Err(RequestError::Busy("2,000,000 runs are kept; those that have ended go after some minutes"));
         }
         Ok(())
-    }
-
-    /// Tasks that have not ended and are wanted.
-    pub(crate) fn wanted_tasks(&self) -> u64 {
-        let runs = self.scaled_down.iter().filter_map(|id| self.runs.get(id));
-        let dormant: u64 = runs.map(|run| u64::from(run.in_phase(Phase::Dormant))).sum();
-        self.open_tasks.saturating_sub(dormant)
-    }
-
-    /// Checks that so many more tasks may be open.
-    pub(crate) fn check_open(&self, tasks: u64) -> Result<(), RequestError> {
-        let max = self.open_tasks_max;
-        if tasks > max {
-            let text = format!("{tasks} tasks are more than may be open in this cluster, which is {max}");
-            return Err(invalid(text));
-        }
-        if tasks == 0 || self.open_tasks + tasks <= max {
-            return Ok(());
-        }
-        let open = self.wanted_tasks();
-        if open + tasks > max { Err(RequestError::QueueFull { open, asked: tasks, max }) } else { Ok(()) }
     }
 
     pub(crate) fn check_submission(&self, submit: &Submit) -> Result<(), RequestError> {

@@ -385,6 +385,7 @@ impl Leading {
         self.order.insert(position, id);
         self.runs.insert(run);
         self.index_run(id);
+        self.note_wanted(id);
         self.retain_started(id);
         self.watch_upstreams(id);
         if !start.restored {
@@ -434,7 +435,7 @@ impl Leading {
         let Some(run) = self.runs.get_mut(&id).filter(|run| run.is_over() && !was_over) else { return false };
         run.ended_ms = Some(wall_ms);
         self.open_runs -= 1;
-        self.scaled_down.remove(&id);
+        self.forget_wanted(id);
         true
     }
 }

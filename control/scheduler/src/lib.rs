@@ -43,6 +43,7 @@ mod load;
 mod long;
 mod node;
 mod node_set;
+mod open;
 mod operate;
 mod output;
 mod phase;

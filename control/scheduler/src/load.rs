@@ -168,6 +168,7 @@ impl Leading {
             retention: Retention::default(),
             open_tasks: 0,
             scaled_down: BTreeSet::new(),
+            rolling_out: BTreeSet::new(),
             open_tasks_max: 0,
             open_runs: 0,
             outcomes: 0,
@@ -348,6 +349,7 @@ impl Leading {
             self.open_tasks -= u64::from(run.count() - open);
             if run.is_over() {
                 self.open_runs -= 1;
+                self.forget_wanted(id);
                 self.dequeue(id);
                 self.leave_class(id);
                 self.unindex_run(id);
@@ -357,6 +359,7 @@ impl Leading {
             // What may be running and is not wanted is stopped as soon as its node is back.
             self.load_fenced(id);
             self.restore_wanted(id);
+            self.note_wanted(id);
             self.charge_run(id);
             let Some(run) = self.runs.get_mut(&id) else { continue };
             for exception in run.exceptions.values().filter(|exception| exception.status.is_none()) {

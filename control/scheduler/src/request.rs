@@ -4,7 +4,7 @@ use alloc::{boxed::Box, sync::Arc, vec::Vec};
 
 use weir_wire::{
     id::{JobVersion, RunId},
-    kind::{Kind, Upstream},
+    kind::Upstream,
     message::{Follow, Stop, ToExecutor},
     task::Reason,
     work::{JobRecord, RunRecord},
@@ -70,9 +70,7 @@ impl Scheduler {
         if let Some(tasks) = put.for_tasks.filter(|_| created) {
             leading.check_upstream_runs(&put.spec)?;
             leading.check_quota_for(&put.spec, tasks)?;
-            if !matches!(put.spec.kind, Kind::System) {
-                leading.check_open(u64::from(tasks))?;
-            }
+            leading.check_open(leading.run_asks(&put.spec, tasks))?;
         }
         if newest.is_none() && leading.jobs.len() >= limits::JOBS_MAX {
             return Err(RequestError::Limit("the cluster has as many jobs as it can have"));

@@ -175,7 +175,9 @@ pub(crate) struct Leading {
     pub(crate) checkpoint: Checkpoint,
     pub(crate) retention: Retention,
     pub(crate) open_tasks: u64,
-    /// Runs of services that had more tasks than they are to have; what is dormant of them is in `open_tasks`.
+    /// Runs of services that want fewer tasks than they are to want.
+    pub(crate) rolling_out: BTreeSet<RunId>,
+    /// Runs of services that have more tasks than they want; what is dormant of them is in `open_tasks`.
     pub(crate) scaled_down: BTreeSet<RunId>,
     /// Most that may be open by submissions; see [`Config::open_tasks_max`].
     pub(crate) open_tasks_max: u64,

@@ -58,8 +58,7 @@ impl Scheduler {
             return Err(RequestError::Limit("a service has at most 100,000 tasks"));
         }
         let run = leading.newest_active(&name)?;
-        let target = leading.runs.get(&run).and_then(|run| run.long.as_ref()).map_or(0, |long| long.target);
-        leading.check_open(u64::from(count.saturating_sub(target)))?;
+        leading.check_open(leading.service_asks(&name, count))?;
         leading.admit_scale(&name, run, count)?;
         leading.open_batch().run(run).target = Some(count);
         let batch = leading.open_batch();
@@ -185,11 +184,7 @@ impl Leading {
         long.desired = desired;
         let count = run.count();
         self.open_tasks += u64::from(added);
-        if count > desired {
-            self.scaled_down.insert(id);
-        } else {
-            self.scaled_down.remove(&id);
-        }
+        self.note_wanted(id);
         if self.end_added(id) {
             return;
         }
@@ -214,6 +209,7 @@ impl Leading {
             long.desired_recorded = Some(desired);
             self.set_desired(id, desired);
         }
+        self.note_wanted(id);
         self.long_changed(id);
     }
 

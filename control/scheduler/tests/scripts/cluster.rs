@@ -378,7 +378,8 @@ impl Cluster {
 
     fn job(&mut self, words: &Words<'_>) {
         let expected = words.named.get("expected").map(|version| JobVersion(number(version)));
-        self.request(Request::PutJob(Box::new(PutJob { spec: job_record(words), expected, for_tasks: None })));
+        let for_tasks = words.named.get("for").map(|tasks| u32::try_from(number(tasks)).expect("small"));
+        self.request(Request::PutJob(Box::new(PutJob { spec: job_record(words), expected, for_tasks })));
     }
 
     fn submit(&mut self, words: &Words<'_>) {

@@ -10,10 +10,7 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 use weir_api::{JobDiff, JobVersion, Page, PageQuery, Problem, RevertRequest, Versioned, routes};
 use weir_scheduler::{PutJob, Submit};
-use weir_wire::{
-    id::{self, Namespace},
-    work::JobRecord,
-};
+use weir_wire::{id, work::JobRecord};
 
 use super::{
     Api,
@@ -115,11 +112,12 @@ pub(super) async fn revert(
     let (_, older) = jobs::find(&api, namespace.clone(), job.clone(), Some(to)).await?;
     let message = request.message.unwrap_or_else(|| format!("back to version {to}"));
     let spec = JobRecord { created_ms: leader::wall_ms(), message, ..older };
+    let for_tasks = passes_over(&api, &spec).await?;
     // Whoever else changes the job meanwhile is not overruled.
-    let put = PutJob { spec, expected: Some(expected.unwrap_or(latest.version)), for_tasks: None };
+    let put = PutJob { spec, expected: Some(expected.unwrap_or(latest.version)), for_tasks };
     let (version, created) = jobs::put_record(&api, put).await?;
     tracing::info!(job.namespace = %namespace, job.name = %job, job.version = version.0, to, "a job was reverted");
-    if created && runs_on(&api, &namespace, &latest).await? {
+    if created && for_tasks.is_some() {
         let run = weir_api::RunRequest { job: job.to_string(), ..weir_api::RunRequest::default() };
         let (record, _) = Resolver::new(&api, &namespace).record(&run).await?;
         submit::submitted(&api, Submit { runs: vec![record], key: None, fingerprint: 0 }).await?;
@@ -134,15 +132,17 @@ pub(super) async fn revert(
         .done())
 }
 
-/// Whether a job's tasks are kept running at this moment.
-async fn runs_on(api: &Api, namespace: &Namespace, job: &JobRecord) -> Result<bool, Refusal> {
-    let (namespace, name) = (namespace.clone(), job.job.clone());
-    if !job.kind.is_long_running() {
-        return Ok(false);
+/// How many tasks a further run of a job would keep, if its tasks are kept running at this moment.
+async fn passes_over(api: &Api, spec: &JobRecord) -> Result<Option<u32>, Refusal> {
+    if !spec.kind.is_long_running() {
+        return Ok(None);
     }
+    let spec = spec.clone();
     api.ask(move |scheduler, _| {
-        let newest = scheduler.newest_run(&namespace, &name).and_then(|run| scheduler.run(run));
-        newest.is_some_and(|view| view.state == weir_scheduler::RunState::Active)
+        let newest = scheduler.newest_run(&spec.namespace, &spec.job).and_then(|run| scheduler.run(run));
+        let runs_on = newest.is_some_and(|view| view.state == weir_scheduler::RunState::Active);
+        let kept = scheduler.kept_run(&spec.namespace, &spec.job);
+        runs_on.then(|| kept.map_or(spec.count, |kept| kept.count_of(&spec)))
     })
     .await
 }

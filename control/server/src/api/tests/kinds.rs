@@ -178,6 +178,20 @@ async fn a_scaled_service_keeps_its_number_until_the_spec_says_another() {
 }
 
 #[tokio::test]
+async fn a_revert_whose_run_would_be_refused_makes_no_version() {
+    let world = World::new(Auth::Open);
+    let spec = |count: u32| json!({ "job": { "count": count, "tier": "production" } });
+    assert!(put(&world, "web", "service", spec(3)).await.status.is_success());
+    assert!(put(&world, "web", "service", spec(1)).await.status.is_success());
+    world.start(&json!({ "job": "web" })).await;
+    let set = world.send(Method::PUT, "/v1/quotas/default", json!({ "running": 2 }).to_string()).await;
+    assert_eq!(set.status, StatusCode::OK, "{}", set.text());
+    let refused = change(&world, &format!("{JOBS}/web/revert"), json!({ "version": 1 })).await;
+    assert_eq!(code(&refused), (429, json!("quota_exceeded")), "{}", refused.text());
+    assert_eq!(world.get(&format!("{JOBS}/web")).await.json()["version"], 2);
+}
+
+#[tokio::test]
 async fn a_run_of_a_system_job_says_how_many_nodes_it_is_for() {
     let world = World::new(Auth::Open);
     assert_eq!(put(&world, "agent", "system", json!({})).await.status, StatusCode::CREATED);
