@@ -67,7 +67,8 @@ pub(crate) struct Candidate {
 
 /// How a term ended.
 enum End {
-    Lost,
+    /// Why somebody else may lead.
+    Lost(&'static str),
     /// The content of the store cannot be used by this build.
     Unusable(StoreError),
 }
@@ -78,13 +79,16 @@ impl Candidate {
         while let Some(leadership) = stop.run_until_cancelled(self.win()).await {
             let end = stop.run_until_cancelled(self.lead(&leadership)).await;
             self.board.leading(None);
+            self.board.certain_until(None);
             self.board.leader(None);
             // Fails only when the driver is gone, and then the stop follows.
             drop(self.events.send(LeaderEvent::Deposed).await);
             self.resign(&leadership).await;
             match end {
                 None => return,
-                Some(End::Lost) => tracing::warn!(leader.term = leadership.term.0, "leadership was lost"),
+                Some(End::Lost(reason)) => {
+                    tracing::warn!(leader.term = leadership.term.0, reason, "leadership was lost");
+                }
                 Some(End::Unusable(error)) => {
                     let reason = error.to_string();
                     if self.board.read().held_back.as_ref() != Some(&reason) {
@@ -228,10 +232,10 @@ impl Candidate {
             self.board.leader(Some(self.me.clone()));
             // Fails only when the driver is gone, and then the stop follows.
             drop(refused.wait_for(|refused| *refused >= term).await);
-            End::Lost
+            End::Lost("the store refused a transaction, since another replica has led")
         };
         tokio::select! {
-            () = self.keep(leadership) => End::Lost,
+            () = self.keep(leadership) => End::Lost("the store no longer has its lease"),
             end = serve => end,
         }
     }
@@ -239,10 +243,12 @@ impl Candidate {
     /// Renews leadership until it is lost. A store that does not answer is asked again: it may still count the lease.
     async fn keep(&self, leadership: &Leadership) {
         let mut pause = KEEP_RETRY_FIRST;
+        self.board.certain_until(Some(leadership.until));
         loop {
             let begun = Instant::now();
             match self.store.renew(leadership).await {
                 Ok(Some(until)) => {
+                    self.board.certain_until(Some(until));
                     self.tell(LeaderEvent::Until(until)).await;
                     pause = KEEP_RETRY_FIRST;
                     sleep_until(begun + KEEP_EVERY).await;

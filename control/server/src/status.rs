@@ -2,7 +2,7 @@
 
 use std::{
     sync::Arc,
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use tokio::sync::watch;
@@ -85,11 +85,16 @@ struct Board {
     /// Everything but the health.
     status: ClusterStatus,
     health: [Health; PARTS],
+    /// Until when this process is certain to lead, while it does.
+    certain_until: Option<Instant>,
+    /// Parts whose failure was put down to that time having passed.
+    excused: [bool; PARTS],
 }
 
 impl StatusBoard {
     pub(crate) fn new(status: ClusterStatus) -> Self {
-        let board = Board { status, health: [const { Health::Unknown }; PARTS] };
+        let health = [const { Health::Unknown }; PARTS];
+        let board = Board { status, health, certain_until: None, excused: [false; PARTS] };
         Self { board: Arc::new(watch::Sender::new(board)) }
     }
 
@@ -124,6 +129,15 @@ impl StatusBoard {
     /// A part failed, and is tried again.
     pub(crate) fn failed(&self, part: Part, error: &str) {
         let error: String = error.chars().take(ERROR_LEN_MAX).collect();
+        if let Some(lapsed) = self.change(|board| board.excuse(part, clock::mono())) {
+            let lapsed_ms = u64::try_from(lapsed.as_millis()).unwrap_or(u64::MAX);
+            tracing::warn!(
+                lease.lapsed_ms = lapsed_ms,
+                error,
+                "this process stood still until its lease had lapsed, so another replica may lead; it asks the store"
+            );
+            return;
+        }
         let first = self.change(|board| {
             let health = &mut board.health[part as usize];
             let (first, since_ms) = match health {
@@ -137,6 +151,11 @@ impl StatusBoard {
         if first {
             tracing::warn!(store.part = ?part, error, "the store does not work; it is tried again until it does");
         }
+    }
+
+    /// This process is certain to lead until then, or does not lead.
+    pub(crate) fn certain_until(&self, until: Option<Instant>) {
+        self.change(|board| (board.certain_until, board.excused) = (until, [false; PARTS]));
     }
 
     /// The store takes nothing more.
@@ -184,6 +203,16 @@ impl StatusBoard {
 }
 
 impl Board {
+    /// For how long the lease had lapsed already when a failure of the store was seen first; nothing where the store is to
+    /// blame. A leader that is awake sees the store fail before its lease lapses, since it renews that often. Each part
+    /// is excused once: a store that has gone as well fails again.
+    fn excuse(&mut self, part: Part, now: Instant) -> Option<Duration> {
+        let until = self.certain_until.filter(|until| part != Part::Blobs && *until < now)?;
+        let seen = self.health.iter().any(|health| matches!(health, Health::Retrying { .. }));
+        let again = std::mem::replace(&mut self.excused[part as usize], true);
+        (!seen && !again).then(|| now.since(until))
+    }
+
     fn summary(&self) -> ClusterStatus {
         let failing = self.health.iter().find(|health| matches!(health, Health::Retrying { .. }));
         let mut status = self.status.clone();
@@ -196,4 +225,45 @@ impl Board {
 pub(crate) fn unix_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::board;
+
+    fn works(board: &StatusBoard) -> bool {
+        !matches!(board.read().store, Health::Retrying { .. })
+    }
+
+    #[test]
+    fn what_fails_first_after_the_lease_is_not_put_down_to_the_store() {
+        let board = board();
+        board.answered(Part::Store);
+        board.certain_until(Some(Instant(1)));
+        board.failed(Part::Store, "no answer");
+        board.failed(Part::Commits, "no answer");
+        assert!(works(&board), "it was this process that stood still");
+        board.failed(Part::Blobs, "the disk is full");
+        assert!(!works(&board), "the blob store knows no lease");
+        board.answered(Part::Blobs);
+        board.failed(Part::Store, "no answer");
+        assert!(!works(&board), "it fails again");
+    }
+
+    #[test]
+    fn a_store_that_fails_while_the_lease_lasts_is_to_blame_for_what_follows() {
+        let board = board();
+        board.certain_until(Some(Instant(u64::MAX)));
+        board.failed(Part::Store, "no answer");
+        assert!(!works(&board));
+        board.certain_until(Some(Instant(1)));
+        board.failed(Part::Commits, "no answer");
+        board.answered(Part::Store);
+        assert!(!works(&board), "its transactions fail as well");
+        board.answered(Part::Commits);
+        board.certain_until(None);
+        board.failed(Part::Store, "no answer");
+        assert!(!works(&board), "a standby has no lease");
+    }
 }

@@ -142,7 +142,9 @@ fn a_leader_that_wakes_up_after_its_lease_changes_nothing() {
             status(cluster, &batch)?;
         }
         cluster.replica_mut(first).signal("CONT")?;
-        cluster.replica_mut(first).wait_for_line(&["leadership was lost"], Duration::from_secs(60))?;
+        let lost = cluster.replica_mut(first).wait_for_line(&["leadership was lost"], Duration::from_secs(60))?;
+        ensure!(lost.contains("lease") || lost.contains("another replica"), "it does not say why: {lost}");
+        ensure!(!cluster.replica_mut(first).has_said("the store does not work"), "it blames the store, which works");
         check_work(cluster, &service, &batch)?;
         let leader = cluster.leader()?;
         ensure!(leader.is_some() && leader != Some(first), "{leader:?} leads, and {first} has slept");
