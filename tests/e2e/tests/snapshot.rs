@@ -1,6 +1,7 @@
 //! Everything that a cluster keeps, saved while it runs and restored into empty stores.
 
 use std::{
+    ffi::OsString,
     fs,
     io::{Read as _, Write as _},
     net::TcpListener,
@@ -133,15 +134,23 @@ fn answer_and_fall_silent(listener: &TcpListener) -> std::io::Result<()> {
     stream.read(&mut request).map(drop)
 }
 
+fn files(directory: &Path) -> Result<Vec<OsString>> {
+    fs::read_dir(directory)?.map(|entry| Ok(entry?.file_name())).collect()
+}
+
 /// Begins to save into the directory, and sends the signal once something is there; gives the exit code.
 fn interrupted_by(name: &str, directory: &Path) -> Result<Option<i32>> {
+    let before = files(directory)?;
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let address = format!("http://{}", listener.local_addr()?);
     thread::spawn(move || answer_and_fall_silent(&listener));
     let mut save = Command::new(binaries::program("wctl")?);
     save.current_dir(directory).env("HOME", directory).env_remove("WCTL_CONTEXT").env("WCTL_ADDR", address);
     let mut save = save.args(["cluster", "snapshot", "save", "whole"]).stderr(Stdio::null()).spawn()?;
-    until("a temporary file is there", || Ok((fs::read_dir(directory)?.count() == 1).then_some(())))?;
+    until("a temporary file of its own is there", || {
+        let there = files(directory)?;
+        Ok((there.len() == 1 && there != before).then_some(()))
+    })?;
     daemon::signal(save.id(), name)?;
     Ok(save.wait()?.code())
 }
@@ -154,6 +163,17 @@ fn an_interrupted_save_leaves_nothing_behind() {
         assert_eq!(code, Some(130), "{signal}");
         assert_eq!(fs::read_dir(directory.path()).expect("a directory").count(), 0, "{signal}");
     }
+}
+
+#[test]
+fn a_save_takes_away_what_a_killed_one_left() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path();
+    assert_eq!(interrupted_by("KILL", path).expect("it is killed"), None);
+    assert_eq!(files(path).expect("a list").len(), 1, "it could take nothing away");
+    // The next one waits for a file of its own to be the only one.
+    assert_eq!(interrupted_by("TERM", path).expect("it is interrupted"), Some(130));
+    assert_eq!(files(path).expect("a list").len(), 0);
 }
 
 fn damaged_ones_are_refused(cluster: &mut Cluster) -> Result<()> {

@@ -1,5 +1,7 @@
 //! `wctl cluster snapshot`: everything that a cluster keeps, in one file.
 
+mod partial;
+
 use std::path::Path;
 
 use clap::Parser as _;
@@ -29,7 +31,7 @@ pub(crate) async fn save(session: &Session, args: &SaveArgs) -> Result<Exit> {
     let query = SnapshotQuery { blobs: args.no_blobs.then_some(false) };
     let mut download = session.client.snapshot(&query).await?;
     let beside = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
-    let partial = tempfile::Builder::new().prefix(".snapshot-").tempfile_in(beside).map_err(failed)?;
+    let partial = partial::create(beside).map_err(failed)?;
     let mut file = File::from_std(partial.as_file().try_clone().map_err(failed)?);
     while let Some(chunk) = download.next().await.map_err(broken_off)? {
         file.write_all(chunk.as_ref()).await.map_err(failed)?;
