@@ -362,3 +362,36 @@ async fn a_first_endpoint_that_never_answers_costs_one_call() {
         store.version().await.expect("the member that answers is asked from then on");
     }
 }
+
+/// Takes connections on this machine, gives one answer to whatever is sent, and closes.
+async fn answering(answer: &'static [u8]) -> String {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            // Whoever asks may be gone.
+            let _asked = stream.read(&mut [0; 4096]).await;
+            let _answered = stream.write_all(answer).await;
+            let _closed = stream.shutdown().await;
+            let _rest = tokio::io::copy(&mut stream, &mut tokio::io::sink()).await;
+        }
+    });
+    address.to_string()
+}
+
+#[tokio::test]
+async fn what_answers_and_is_not_etcd_is_told_from_tls_where_that_can_be_known() {
+    const WEB: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+    // As etcd does where a handshake of TLS is missing.
+    const SILENCE: &[u8] = b"";
+    for (answer, begins) in [
+        (WEB, "what answers there does not speak as etcd does: name etcd's client URL; if etcd serves TLS"),
+        (SILENCE, "if etcd serves TLS there, begin the endpoint with https:// and set etcd_ca; if it is not etcd"),
+    ] {
+        let endpoint = format!("http://{}", answering(answer).await);
+        let store = EtcdStore::new(&EtcdConfig::plain(vec![endpoint]), &cluster(), board()).await.unwrap();
+        let error = store.version().await.unwrap_err().to_string();
+        assert!(error.contains(begins), "{error}");
+    }
+}

@@ -17,7 +17,10 @@ const ADVICE: [(&str, &str); 7] = [
     ),
     ("invalid peer certificate", "check etcd_ca, and that etcd's certificate names the host of the endpoint"),
     ("received fatal alert", "etcd does not accept this replica's certificate: check etcd_cert and etcd_key"),
-    ("received corrupt message of type InvalidContentType", "does this endpoint serve TLS? If not, use http://"),
+    (
+        "received corrupt message of type InvalidContentType",
+        "what answers there serves no TLS: if it is etcd, use http://, else name etcd's client URL",
+    ),
     ("HTTP/2 was not negotiated", "is this endpoint etcd's client URL?"),
 ];
 /// What etcd says when it does not know, or no longer trusts, who a request is from.
@@ -28,14 +31,32 @@ const FULL: (&str, &str) = (
     "etcd is full: compact and defragment it, or raise --quota-backend-bytes, and then disarm the alarm; nothing has to be \
      restarted here",
 );
-/// How the first question to an endpoint fails where one side speaks TLS and the other does not: the question, what the
-/// error says, and what to look at. An etcd that ends just then may also be the cause, which goes by.
-const SCHEME: [(&str, &[&str], &str); 2] = [
-    ("status at https://", &["tls handshake eof"], "if etcd serves no TLS there, begin the endpoint with http://"),
+/// How the first question to an endpoint fails where one side speaks TLS and the other does not, or where something else
+/// than etcd answers: the question, what the error says, and what to look at. An etcd that ends just then may also be the
+/// cause, which goes by.
+const ENDPOINT: [(&str, &[&str], &str); 4] = [
+    (
+        "status at https://",
+        &["tls handshake eof"],
+        "if etcd serves no TLS there, begin the endpoint with http://; if it is not etcd that is there, name etcd's client URL",
+    ),
+    (
+        "status at http",
+        &["grpc-status header missing"],
+        "a web server answers there, and not etcd: name etcd's client URL",
+    ),
+    // An etcd with TLS closes without a word. What answers, but not in HTTP/2, is a web server, or a proxy that speaks TLS.
     (
         "status at http://",
-        &["broken pipe", "connection closed", "connection reset", "invalid frame", "frame with invalid size"],
-        "if etcd serves TLS there, begin the endpoint with https:// and set etcd_ca",
+        &["invalid frame", "frame with invalid size", "frame_size_error"],
+        "what answers there does not speak as etcd does: name etcd's client URL; if etcd serves TLS there, begin the \
+         endpoint with https:// and set etcd_ca",
+    ),
+    (
+        "status at http://",
+        &["broken pipe", "connection closed", "connection reset"],
+        "if etcd serves TLS there, begin the endpoint with https:// and set etcd_ca; if it is not etcd that is there, name \
+         etcd's client URL",
     ),
 ];
 const NOT_ENABLED: &str = "authentication is not enabled";
@@ -63,10 +84,10 @@ impl Failure {
         let stranger = STRANGER.iter().any(|said| cause.contains(said));
         let full = cause.contains(FULL.0);
         let refused = ADVICE.iter().find(|(said, _)| cause.contains(said)).map(|(_, advice)| *advice);
-        let scheme = SCHEME.iter().find(|(question, said, _)| {
+        let endpoint = ENDPOINT.iter().find(|(question, said, _)| {
             what.starts_with(question) && said.iter().any(|said| cause.to_lowercase().contains(said))
         });
-        let advice = refused.or(full.then_some(FULL.1)).or(scheme.map(|(_, _, advice)| *advice));
+        let advice = refused.or(full.then_some(FULL.1)).or(endpoint.map(|(_, _, advice)| *advice));
         let text = advice.map_or_else(|| format!("{what}: {cause}"), |advice| format!("{what}: {cause}; {advice}"));
         // Codes of gRPC that say "not like this" rather than "not just now".
         let error = match i32::from(status.code()) {
