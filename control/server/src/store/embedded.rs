@@ -1,5 +1,7 @@
 //! The embedded store: one file of one process.
 
+mod quiet;
+
 use std::{
     fmt::Display,
     io::ErrorKind,
@@ -62,8 +64,9 @@ impl EmbeddedStore {
     pub(crate) async fn open(directory: &Path, cluster: &ClusterName, board: StatusBoard) -> Result<Self, StoreError> {
         let (directory, cluster) = (directory.to_owned(), cluster.clone());
         let path = directory.join(FILE_NAME);
-        let opened = tokio::task::spawn_blocking(move || Self::open_now(&directory, &cluster, board)).await;
-        // redb checks little of what it reads.
+        let open = move || quiet::while_running(|| Self::open_now(&directory, &cluster, board));
+        let opened = tokio::task::spawn_blocking(open).await;
+        // redb checks little of what it reads, and panics; what it says then is in the error.
         opened.unwrap_or_else(|error| Err(StoreError::Open { path, detail: damaged(&error) }))
     }
 
