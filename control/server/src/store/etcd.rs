@@ -205,9 +205,14 @@ impl EtcdStore {
 
     pub(super) async fn revoke(&self, lease: &Lease) -> Result<(), StoreError> {
         let id = lease.id;
-        let revoked =
-            self.call("revoke a lease", CALL_MAX, |client| async move { client.lease_client().revoke(id).await });
-        revoked.await.map(drop)
+        self.call("revoke a lease", CALL_MAX, |client| async move {
+            match client.lease_client().revoke(id).await {
+                // It has lapsed: the purpose is served.
+                Err(error) if failure::is_gone(&error) => Ok(()),
+                revoked => revoked.map(drop),
+            }
+        })
+        .await
     }
 
     /// Creates a record unless it is there, and returns the one that is.

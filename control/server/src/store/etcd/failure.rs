@@ -108,6 +108,12 @@ pub(super) fn is_open(error: &Error) -> bool {
     matches!(error, Error::GRpcStatus(status) if status.message().contains(NOT_ENABLED))
 }
 
+/// Whether etcd does not know, or no longer knows, what a request names.
+pub(super) fn is_gone(error: &Error) -> bool {
+    const NOT_FOUND: i32 = 5;
+    matches!(error, Error::GRpcStatus(status) if i32::from(status.code()) == NOT_FOUND)
+}
+
 /// The message of a status with its causes: "transport error" alone helps nobody.
 fn describe(status: &(dyn std::error::Error + 'static)) -> String {
     let mut text = status.to_string();
