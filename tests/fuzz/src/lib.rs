@@ -9,6 +9,7 @@ pub mod corpus;
 mod generate;
 mod mutate;
 mod random;
+mod smith;
 mod targets;
 
 use std::fmt;
@@ -24,11 +25,13 @@ pub enum Target {
     Module,
     /// Random guests in the sandbox: no limit is passed, and the sandbox is as before.
     Guest,
+    /// The same with guests that wasm-smith makes.
+    Smith,
 }
 
 impl Target {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Wire, Self::Spec, Self::Module, Self::Guest];
+    pub const ALL: [Self; 5] = [Self::Wire, Self::Spec, Self::Module, Self::Guest, Self::Smith];
 
     /// Tries one input.
     ///
@@ -40,6 +43,7 @@ impl Target {
             Self::Spec => targets::spec::run(input),
             Self::Module => targets::module::run(input),
             Self::Guest => targets::guest::run(input),
+            Self::Smith => targets::guest::run_smith(input),
         }
     }
 
@@ -51,6 +55,7 @@ impl Target {
             Self::Spec => "spec",
             Self::Module => "module",
             Self::Guest => "guest",
+            Self::Smith => "smith",
         }
     }
 }

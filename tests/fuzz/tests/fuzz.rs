@@ -34,3 +34,8 @@ fn a_module_is_refused_or_is_what_it_is_said_to_be() {
 fn a_random_guest_passes_no_limit() {
     nothing_is_found(Target::Guest, 60);
 }
+
+#[test]
+fn a_guest_of_wasm_smith_passes_no_limit() {
+    nothing_is_found(Target::Smith, 60);
+}
