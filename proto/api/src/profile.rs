@@ -42,6 +42,9 @@ pub fn firefox(name: &str, profile: &Profile, taken_ms: u64) -> Value {
             "preprocessedProfileVersion": FORMAT,
             "processType": 0,
             "product": name,
+            // The range that is shown; without it, that from the first sample to the last, and an assertion if there is none.
+            "profilingStartTime": 0,
+            "profilingEndTime": wall_ms,
             "sampleUnits": { "time": "ms", "eventDelay": "ms", "threadCPUDelta": "µs" },
             "sourceCodeIsNotOnSearchfox": true,
             "stackwalk": 1,
@@ -230,6 +233,7 @@ mod tests {
         let meta = &value["meta"];
         assert_eq!((&meta["preprocessedProfileVersion"], &meta["interval"]), (&json!(48), &json!(1.0)));
         assert_eq!(meta["startTime"], json!(1_699_999_995_000.0));
+        assert_eq!((&meta["profilingStartTime"], &meta["profilingEndTime"]), (&json!(0), &json!(5000.0)));
         let thread = &value["threads"][0];
         check(thread);
         assert_eq!(thread["stringArray"], json!(["main", "src/main.rs", "add"]));
