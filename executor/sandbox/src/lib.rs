@@ -22,6 +22,7 @@ mod helper;
 mod huge_pages;
 mod limits;
 mod lines;
+mod names;
 mod network;
 mod network_policy;
 mod prepare;

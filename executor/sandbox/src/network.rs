@@ -1,7 +1,7 @@
 //! Network access of guests: outgoing TCP to what the job names, and nothing else.
 //!
 //! Names are resolved once for an attempt, by the daemon. What they mean from then on is pinned: a guest that asks for a
-//! name it was granted gets the pinned address, and a connection goes to a pinned address and its port or is denied.
+//! name it was granted gets the pinned addresses, and a connection goes to a pinned address and its port or is denied.
 
 use std::{
     io,
@@ -10,21 +10,10 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use wasmtime::component::{HasData, Linker, Resource};
-use wasmtime_wasi::{
-    WasiCtxBuilder,
-    p2::{
-        DynPollable, Network as Capability, SocketError,
-        bindings::sockets::{
-            ip_name_lookup::{self, HostResolveAddressStream, ResolveAddressStream},
-            network::{self, ErrorCode, IpAddress},
-        },
-    },
-    sockets::{SocketAddrUse, WasiSocketsView},
-};
+use wasmtime_wasi::{WasiCtxBuilder, sockets::SocketAddrUse};
 use weir_wire::{work::NetGrant, worker::Pinned};
 
-use crate::{network_policy::NetworkPolicy, state::State, verdict::Unresolved};
+use crate::{network_policy::NetworkPolicy, verdict::Unresolved};
 
 /// Most addresses of one name.
 const ADDRESSES_MAX: usize = 16;
@@ -66,10 +55,10 @@ impl Pins {
         self.all().any(|pin| pin.port == u32::from(to.port()) && named(pin))
     }
 
-    /// The pinned address of a name, as text.
-    fn address(&self, name: &str) -> Option<String> {
-        let same = |pin: &&Pinned| pin.host.eq_ignore_ascii_case(name.trim_end_matches('.'));
-        self.all().find(same).and_then(|pin| pin.addresses.first().cloned())
+    /// The pinned addresses of a name, the same for all ports that were granted with it.
+    pub(crate) fn addresses(&self, name: &str) -> Vec<IpAddr> {
+        let found = self.all().find(|pin| is_same(&pin.host, name.trim_end_matches('.')));
+        found.into_iter().flat_map(|pin| &pin.addresses).filter_map(|text| text.parse().ok()).collect()
     }
 }
 
@@ -79,7 +68,29 @@ impl Pins {
 /// What has no address, or none that the policy allows.
 pub(crate) fn resolve(grants: &[NetGrant], policy: &NetworkPolicy) -> Result<Vec<Pinned>, Unresolved> {
     let look_up = |host: &str| Ok((host, 0).to_socket_addrs()?.map(|found| found.ip()).collect());
-    grants.iter().map(|grant| pinned(grant, policy, look_up)).collect()
+    all_pinned(grants, policy, look_up)
+}
+
+/// A name is looked up once: a guest does not say for which port it asks, and name servers give another answer each time.
+fn all_pinned(
+    grants: &[NetGrant],
+    policy: &NetworkPolicy,
+    look_up: impl Fn(&str) -> io::Result<Vec<IpAddr>>,
+) -> Result<Vec<Pinned>, Unresolved> {
+    let mut pins: Vec<Pinned> = Vec::new();
+    for grant in grants {
+        let known = pins.iter().find(|pin| is_same(&pin.host, &grant.host));
+        let pin = match known {
+            Some(known) => Pinned { port: grant.port, ..known.clone() },
+            None => pinned(grant, policy, &look_up)?,
+        };
+        pins.push(pin);
+    }
+    Ok(pins)
+}
+
+fn is_same(name: &str, other: &str) -> bool {
+    name.eq_ignore_ascii_case(other)
 }
 
 fn pinned(
@@ -102,68 +113,6 @@ fn pinned(
         return Err(Unresolved { why, denied: true });
     }
     Ok(Pinned { host: host.to_owned(), port: grant.port, addresses })
-}
-
-/// Has names answered from the pins.
-pub(crate) fn add_to_components(linker: &mut Linker<State>) -> wasmtime::Result<()> {
-    linker.allow_shadowing(true);
-    ip_name_lookup::add_to_linker::<State, Names>(linker, |state| View(state))?;
-    linker.allow_shadowing(false);
-    Ok(())
-}
-
-struct Names;
-
-impl HasData for Names {
-    type Data<'a> = View<'a>;
-}
-
-struct View<'a>(&'a mut State);
-
-impl ip_name_lookup::Host for View<'_> {
-    fn resolve_addresses(
-        &mut self,
-        network: Resource<Capability>,
-        name: String,
-    ) -> Result<Resource<ResolveAddressStream>, SocketError> {
-        let pins = self.0.pins.as_ref().ok_or(ErrorCode::AccessDenied)?;
-        // An address is its own answer, without a question to anybody.
-        let address = pins.address(&name).ok_or(ErrorCode::AccessDenied)?;
-        self.0.sockets().resolve_addresses(network, address)
-    }
-}
-
-impl network::HostNetwork for View<'_> {
-    fn drop(&mut self, network: Resource<Capability>) -> wasmtime::Result<()> {
-        network::HostNetwork::drop(&mut self.0.sockets(), network)
-    }
-}
-
-impl network::Host for View<'_> {
-    fn convert_error_code(&mut self, error: SocketError) -> wasmtime::Result<ErrorCode> {
-        self.0.sockets().convert_error_code(error)
-    }
-
-    fn network_error_code(&mut self, error: Resource<wasmtime::Error>) -> wasmtime::Result<Option<ErrorCode>> {
-        self.0.sockets().network_error_code(error)
-    }
-}
-
-impl HostResolveAddressStream for View<'_> {
-    fn resolve_next_address(
-        &mut self,
-        stream: Resource<ResolveAddressStream>,
-    ) -> Result<Option<IpAddress>, SocketError> {
-        self.0.sockets().resolve_next_address(stream)
-    }
-
-    fn subscribe(&mut self, stream: Resource<ResolveAddressStream>) -> wasmtime::Result<Resource<DynPollable>> {
-        HostResolveAddressStream::subscribe(&mut self.0.sockets(), stream)
-    }
-
-    fn drop(&mut self, stream: Resource<ResolveAddressStream>) -> wasmtime::Result<()> {
-        HostResolveAddressStream::drop(&mut self.0.sockets(), stream)
-    }
 }
 
 #[cfg(test)]
@@ -201,6 +150,22 @@ mod tests {
         pins.set(vec![pinned(&grant("127.0.0.1"), &anywhere, |_| unreachable!("no name")).unwrap()]);
         assert!(pins.allows(to("127.0.0.1:443")) && pins.allows(to("[::ffff:127.0.0.1]:443")));
         assert!(!pins.allows(to("127.0.0.1:80")) && !pins.allows(to("127.0.0.2:443")));
-        assert_eq!((pins.address("127.0.0.1").as_deref(), pins.address("other")), (Some("127.0.0.1"), None));
+        assert_eq!(pins.addresses("127.0.0.1"), [IpAddr::from([127, 0, 0, 1])]);
+        assert!(pins.addresses("other").is_empty());
+    }
+
+    #[test]
+    fn all_ports_of_a_name_have_the_same_addresses() {
+        let asked = std::cell::Cell::new(0);
+        let look_up = |_: &str| {
+            asked.set(asked.get() + 1);
+            Ok(vec![IpAddr::from([192, 0, 2, asked.get()]), IpAddr::from([192, 0, 2, 100])])
+        };
+        let grants = ["db.example", "DB.example", "other.example"].map(grant);
+        let pins = all_pinned(&grants, &NetworkPolicy::anywhere(), look_up).unwrap();
+        assert_eq!(asked.get(), 2);
+        assert_eq!(pins[0].addresses, ["192.0.2.1", "192.0.2.100"]);
+        assert_eq!(pins[1].addresses, pins[0].addresses);
+        assert_eq!(pins[2].addresses, ["192.0.2.2", "192.0.2.100"]);
     }
 }

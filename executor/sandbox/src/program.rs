@@ -12,7 +12,7 @@ use crate::{
     cache::Artefact,
     compile::{self, Kind},
     lines::Lines,
-    network, scratch,
+    names, scratch,
     state::State,
     task_host::{self, TaskPre},
     virtual_poll, waiting,
@@ -96,7 +96,7 @@ impl Loader {
         components.allow_shadowing(false);
         virtual_poll::add_to_components(&mut components)?;
         scratch::add_to_components(&mut components)?;
-        network::add_to_components(&mut components)?;
+        names::add_to_components(&mut components)?;
         task_host::add_to_linker(&mut components)?;
         Ok(Self { engine, memory_max, modules, deterministic, components })
     }

@@ -1,11 +1,17 @@
 //! Guests that look for the network, and for the machine's own services: without a grant they reach nothing, with one what
 //! it names.
 
-use std::net::TcpListener;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener, ToSocketAddrs as _};
 
 use weir_isolation::{Bench, Guest};
 use weir_sandbox::NetworkPolicy;
 use weir_wire::task::{Reason, Status};
+
+/// The cases of `error-code`.
+const ERRORS: &str = r#""unknown" "access-denied" "not-supported" "invalid-argument" "out-of-memory" "timeout"
+    "concurrency-conflict" "not-in-progress" "would-block" "invalid-state" "new-socket-limit" "address-not-bindable"
+    "address-in-use" "remote-unreachable" "connection-refused" "connection-reset" "connection-aborted"
+    "datagram-too-large" "name-unresolvable" "temporary-resolver-failure" "permanent-resolver-failure""#;
 
 /// A preview 2 command that opens a socket and connects it to `ADDRESS`, four bytes, and `PORT`. It fails if it is
 /// denied, and traps if it is not.
@@ -16,11 +22,7 @@ const CONNECT: &str = r#"(component
     (alias export $poll "pollable" (type $pollable))
     (import "wasi:sockets/network@0.2.0" (instance $network
         (export "network" (type (sub resource)))
-        (type $error' (enum "unknown" "access-denied" "not-supported" "invalid-argument" "out-of-memory" "timeout"
-            "concurrency-conflict" "not-in-progress" "would-block" "invalid-state" "new-socket-limit"
-            "address-not-bindable" "address-in-use" "remote-unreachable" "connection-refused" "connection-reset"
-            "connection-aborted" "datagram-too-large" "name-unresolvable" "temporary-resolver-failure"
-            "permanent-resolver-failure"))
+        (type $error' (enum ERRORS))
         (export "error-code" (type (eq $error')))
         (type $family' (enum "ipv4" "ipv6"))
         (export "ip-address-family" (type (eq $family')))
@@ -98,9 +100,79 @@ const CONNECT: &str = r#"(component
     (instance $interface (export "run" (func $run)))
     (export "wasi:cli/run@0.2.0" (instance $interface)))"#;
 
+/// A preview 2 command that asks for the addresses of `localhost`, and fails unless there are `COUNT` of them and then no
+/// more. It traps unless it is refused those of `weir`.
+const NAMES: &str = r#"(component
+    (import "wasi:sockets/network@0.2.0" (instance $network
+        (export "network" (type (sub resource)))
+        (type $error' (enum ERRORS))
+        (export "error-code" (type (eq $error')))
+        (type $v4' (tuple u8 u8 u8 u8))
+        (export "ipv4-address" (type $v4 (eq $v4')))
+        (type $v6' (tuple u16 u16 u16 u16 u16 u16 u16 u16))
+        (export "ipv6-address" (type $v6 (eq $v6')))
+        (type $address' (variant (case "ipv4" $v4) (case "ipv6" $v6)))
+        (export "ip-address" (type (eq $address')))))
+    (alias export $network "network" (type $net))
+    (alias export $network "error-code" (type $error))
+    (alias export $network "ip-address" (type $address))
+    (import "wasi:sockets/instance-network@0.2.0" (instance $own
+        (alias outer 1 $net (type $net'))
+        (export "network" (type $net (eq $net')))
+        (export "instance-network" (func (result (own $net))))))
+    (import "wasi:sockets/ip-name-lookup@0.2.0" (instance $lookup
+        (alias outer 1 $net (type $net'))
+        (export "network" (type $net (eq $net')))
+        (alias outer 1 $error (type $error'))
+        (export "error-code" (type $error (eq $error')))
+        (alias outer 1 $address (type $address'))
+        (export "ip-address" (type $address (eq $address')))
+        (export "resolve-address-stream" (type $stream (sub resource)))
+        (export "resolve-addresses" (func (param "network" (borrow $net)) (param "name" string)
+            (result (result (own $stream) (error $error)))))
+        (export "[method]resolve-address-stream.resolve-next-address" (func (param "self" (borrow $stream))
+            (result (result (option $address) (error $error)))))))
+    (alias export $lookup "resolve-address-stream" (type $stream))
+    (core module $memory (memory (export "memory") 1) (data (i32.const 64) "localhostweir"))
+    (core instance $memory (instantiate $memory))
+    (alias core export $memory "memory" (core memory $bytes))
+    (core func $own (canon lower (func $own "instance-network")))
+    (core func $resolve (canon lower (func $lookup "resolve-addresses") (memory $bytes)))
+    (core func $next (canon lower
+        (func $lookup "[method]resolve-address-stream.resolve-next-address") (memory $bytes)))
+    (core func $drop (canon resource.drop $stream))
+    (core module $code
+        (import "memory" "memory" (memory 1))
+        (import "host" "own" (func $own (result i32)))
+        (import "host" "resolve" (func $resolve (param i32 i32 i32 i32)))
+        (import "host" "next" (func $next (param i32 i32)))
+        (import "host" "drop" (func $drop (param i32)))
+        (func (export "run") (result i32) (local $network i32) (local $count i32)
+            (local.set $network (call $own))
+            (call $resolve (local.get $network) (i32.const 73) (i32.const 4) (i32.const 16))
+            (if (i32.eqz (i32.load8_u (i32.const 16))) (then unreachable))
+            (if (i32.ne (i32.load8_u (i32.const 20)) (i32.const 1)) (then unreachable))
+            (call $resolve (local.get $network) (i32.const 64) (i32.const 9) (i32.const 16))
+            (if (i32.load8_u (i32.const 16)) (then unreachable))
+            (block $end
+                (loop $more
+                    (call $next (i32.load (i32.const 20)) (i32.const 32))
+                    (if (i32.load8_u (i32.const 32)) (then unreachable))
+                    (br_if $end (i32.eqz (i32.load8_u (i32.const 34))))
+                    (local.set $count (i32.add (local.get $count) (i32.const 1)))
+                    (br $more)))
+            (call $drop (i32.load (i32.const 20)))
+            (i32.ne (local.get $count) (i32.const COUNT))))
+    (core instance $code (instantiate $code (with "memory" (instance $memory)) (with "host" (instance
+        (export "own" (func $own)) (export "resolve" (func $resolve)) (export "next" (func $next))
+        (export "drop" (func $drop))))))
+    (func $run (result (result)) (canon lift (core func $code "run")))
+    (instance $interface (export "run" (func $run)))
+    (export "wasi:cli/run@0.2.0" (instance $interface)))"#;
+
 fn connect(address: [u8; 4], port: u16) -> Guest {
     let address: String = address.iter().map(|byte| format!("(i32.const {byte})")).collect();
-    Guest::new(CONNECT.replace("ADDRESS", &address).replace("PORT", &port.to_string()))
+    Guest::new(CONNECT.replace("ERRORS", ERRORS).replace("ADDRESS", &address).replace("PORT", &port.to_string()))
 }
 
 #[test]
@@ -169,6 +241,18 @@ fn a_name_leads_to_this_machine_where_the_operator_lists_it() {
     listener.set_nonblocking(true).unwrap();
     let port = listener.local_addr().unwrap().port();
     assert!(arrives(&mut bench, &connect([127, 0, 0, 1], port).net("localhost", port), &listener));
+}
+
+#[test]
+fn a_name_has_all_its_addresses() {
+    let allowed = [IpAddr::from(Ipv4Addr::LOCALHOST), IpAddr::from(Ipv6Addr::LOCALHOST)];
+    let texts = allowed.map(|address| address.to_string());
+    let mut bench = Bench::configured(|config| config.network = NetworkPolicy::parse(&texts).expect("addresses"));
+    let found = ("localhost", 0).to_socket_addrs().expect("this machine has a name");
+    let count = found.filter(|found| allowed.contains(&found.ip())).count();
+    let wasm = NAMES.replace("ERRORS", ERRORS).replace("COUNT", &count.to_string());
+    let end = bench.run_among_neighbours(&Guest::new(wasm).net("localhost", 443));
+    assert_eq!(end.status(), Status::Succeeded, "{end:?}");
 }
 
 #[test]
