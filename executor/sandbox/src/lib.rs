@@ -35,6 +35,7 @@ mod resolver;
 mod sampler;
 mod sandbox;
 mod scratch;
+mod sockets;
 mod state;
 mod stdio;
 mod task_host;

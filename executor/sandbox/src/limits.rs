@@ -49,6 +49,10 @@ pub(crate) const ADDRESS_SPACE_MAX: u64 = 1 << 46;
 pub(crate) const HOSTCALL_BYTES_MAX: usize = (64 << 20) + (1 << 20);
 /// Open handles (files, streams, timers) of one attempt.
 pub(crate) const HANDLES_MAX: usize = 256;
+/// Sockets of one attempt.
+pub(crate) const SOCKETS_MAX: usize = 32;
+/// What is asked for each of the two buffers of a socket; the kernel gives twice as much, for its own bookkeeping.
+pub(crate) const SOCKET_BUFFER_BYTES_MAX: u64 = 128 << 10;
 /// Resource handles inside a component.
 pub(crate) const COMPONENT_HANDLES_MAX: usize = 4096;
 /// Bytes of one random request.

@@ -12,7 +12,7 @@ use crate::{
     cache::Artefact,
     compile::{self, Kind},
     lines::Lines,
-    names, scratch,
+    names, scratch, sockets,
     state::State,
     task_host::{self, TaskPre},
     virtual_poll, waiting,
@@ -97,6 +97,7 @@ impl Loader {
         virtual_poll::add_to_components(&mut components)?;
         scratch::add_to_components(&mut components)?;
         names::add_to_components(&mut components)?;
+        sockets::add_to_components(&mut components)?;
         task_host::add_to_linker(&mut components)?;
         Ok(Self { engine, memory_max, modules, deterministic, components })
     }

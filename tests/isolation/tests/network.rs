@@ -170,6 +170,90 @@ const NAMES: &str = r#"(component
     (instance $interface (export "run" (func $run)))
     (export "wasi:cli/run@0.2.0" (instance $interface)))"#;
 
+/// A preview 2 command that makes sockets until it is refused one, and gives each buffers of a gigabyte. It traps if a buffer
+/// is larger than `BYTES` then, and fails unless there are `COUNT` sockets, and one more for one that it gives back.
+const SOCKETS: &str = r#"(component
+    (import "wasi:sockets/network@0.2.0" (instance $network
+        (type $error' (enum ERRORS))
+        (export "error-code" (type (eq $error')))
+        (type $family' (enum "ipv4" "ipv6"))
+        (export "ip-address-family" (type (eq $family')))))
+    (alias export $network "error-code" (type $error))
+    (alias export $network "ip-address-family" (type $family))
+    (import "wasi:sockets/tcp@0.2.0" (instance $tcp
+        (alias outer 1 $error (type $error'))
+        (export "error-code" (type $error (eq $error')))
+        (export "tcp-socket" (type $socket (sub resource)))
+        (export "[method]tcp-socket.set-receive-buffer-size"
+            (func (param "self" (borrow $socket)) (param "value" u64) (result (result (error $error)))))
+        (export "[method]tcp-socket.receive-buffer-size"
+            (func (param "self" (borrow $socket)) (result (result u64 (error $error)))))
+        (export "[method]tcp-socket.set-send-buffer-size"
+            (func (param "self" (borrow $socket)) (param "value" u64) (result (result (error $error)))))
+        (export "[method]tcp-socket.send-buffer-size"
+            (func (param "self" (borrow $socket)) (result (result u64 (error $error)))))))
+    (alias export $tcp "tcp-socket" (type $socket))
+    (import "wasi:sockets/tcp-create-socket@0.2.0" (instance $create
+        (alias outer 1 $error (type $error'))
+        (export "error-code" (type $error (eq $error')))
+        (alias outer 1 $family (type $family'))
+        (export "ip-address-family" (type $family (eq $family')))
+        (alias outer 1 $socket (type $socket'))
+        (export "tcp-socket" (type $socket (eq $socket')))
+        (export "create-tcp-socket" (func (param "address-family" $family) (result (result (own $socket) (error $error)))))))
+    (core module $memory (memory (export "memory") 1))
+    (core instance $memory (instantiate $memory))
+    (alias core export $memory "memory" (core memory $bytes))
+    (core func $create (canon lower (func $create "create-tcp-socket") (memory $bytes)))
+    (core func $set-in (canon lower (func $tcp "[method]tcp-socket.set-receive-buffer-size") (memory $bytes)))
+    (core func $in (canon lower (func $tcp "[method]tcp-socket.receive-buffer-size") (memory $bytes)))
+    (core func $set-out (canon lower (func $tcp "[method]tcp-socket.set-send-buffer-size") (memory $bytes)))
+    (core func $out (canon lower (func $tcp "[method]tcp-socket.send-buffer-size") (memory $bytes)))
+    (core func $drop (canon resource.drop $socket))
+    (core module $code
+        (import "memory" "memory" (memory 1))
+        (import "host" "create" (func $create (param i32 i32)))
+        (import "host" "set-in" (func $set-in (param i32 i64 i32)))
+        (import "host" "in" (func $in (param i32 i32)))
+        (import "host" "set-out" (func $set-out (param i32 i64 i32)))
+        (import "host" "out" (func $out (param i32 i32)))
+        (import "host" "drop" (func $drop (param i32)))
+        (func $is-small
+            (if (i32.load8_u (i32.const 32)) (then unreachable))
+            (if (i64.gt_u (i64.load (i32.const 40)) (i64.const BYTES)) (then unreachable)))
+        (func $made (result i32) (local $socket i32)
+            (call $create (i32.const 0) (i32.const 16))
+            (local.set $socket (i32.load (i32.const 20)))
+            (if (i32.load8_u (i32.const 16)) (then
+                ;; `new-socket-limit`
+                (if (i32.ne (i32.load8_u (i32.const 20)) (i32.const 10)) (then unreachable))
+                (return (i32.const 0))))
+            (call $in (local.get $socket) (i32.const 32)) (call $is-small)
+            (call $out (local.get $socket) (i32.const 32)) (call $is-small)
+            (call $set-in (local.get $socket) (i64.const 0x40000000) (i32.const 32))
+            (call $in (local.get $socket) (i32.const 32)) (call $is-small)
+            (call $set-out (local.get $socket) (i64.const 0x40000000) (i32.const 32))
+            (call $out (local.get $socket) (i32.const 32)) (call $is-small)
+            (local.get $socket))
+        (func (export "run") (result i32) (local $socket i32) (local $last i32) (local $count i32)
+            (block $end
+                (loop $more
+                    (local.set $last (local.get $socket))
+                    (local.set $socket (call $made))
+                    (br_if $end (i32.eqz (local.get $socket)))
+                    (local.set $count (i32.add (local.get $count) (i32.const 1)))
+                    (br $more)))
+            (call $drop (local.get $last))
+            (if (i32.eqz (call $made)) (then (return (i32.const 1))))
+            (if (call $made) (then (return (i32.const 1))))
+            (i32.ne (local.get $count) (i32.const COUNT))))
+    (core instance $code (instantiate $code (with "memory" (instance $memory)) (with "host" (instance
+        (export "create" (func $create)) (export "set-in" (func $set-in)) (export "in" (func $in))
+        (export "set-out" (func $set-out)) (export "out" (func $out)) (export "drop" (func $drop))))))
+    (func $run (result (result)) (canon lift (core func $code "run")))
+    (instance $interface (export "run" (func $run)))
+    (export "wasi:cli/run@0.2.0" (instance $interface)))"#;
+
 fn connect(address: [u8; 4], port: u16) -> Guest {
     let address: String = address.iter().map(|byte| format!("(i32.const {byte})")).collect();
     Guest::new(CONNECT.replace("ERRORS", ERRORS).replace("ADDRESS", &address).replace("PORT", &port.to_string()))
@@ -252,6 +336,14 @@ fn a_name_has_all_its_addresses() {
     let count = found.filter(|found| allowed.contains(&found.ip())).count();
     let wasm = NAMES.replace("ERRORS", ERRORS).replace("COUNT", &count.to_string());
     let end = bench.run_among_neighbours(&Guest::new(wasm).net("localhost", 443));
+    assert_eq!(end.status(), Status::Succeeded, "{end:?}");
+}
+
+#[test]
+fn sockets_are_few_and_have_small_buffers() {
+    let mut bench = networked();
+    let wasm = SOCKETS.replace("ERRORS", ERRORS).replace("COUNT", "32").replace("BYTES", &(128 << 10).to_string());
+    let end = bench.run_among_neighbours(&Guest::new(wasm).net("127.0.0.1", 443));
     assert_eq!(end.status(), Status::Succeeded, "{end:?}");
 }
 
