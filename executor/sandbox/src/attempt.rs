@@ -293,7 +293,7 @@ impl Attempt {
             Ok(Poll::Pending) => {
                 self.polled = shared.mark();
                 self.control.charge(time, shared.mark());
-                if self.has_files && self.probe.is_in_call() {
+                if self.has_files && self.probe.may_use_files() {
                     self.in_file = Some(shared.files.begin(shared.mark().saturating_duration_since(begun)));
                 }
                 self.report_live(shared, false);

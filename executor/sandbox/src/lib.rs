@@ -8,6 +8,7 @@
 //! loaded once per worker (`prepare`, `program`) and instantiated anew for every attempt (`attempt`).
 mod apart;
 mod attempt;
+mod background;
 mod backtrace;
 mod cache;
 mod capture;

@@ -15,7 +15,7 @@ use weir_wire::{
     units::{Fuel, MemBytes},
 };
 
-use crate::{backtrace, lines::Lines, sampler::Sampler, state::State};
+use crate::{background::UnderWay, backtrace, lines::Lines, sampler::Sampler, state::State};
 
 /// What is asked about one attempt, shared between its store and its worker.
 #[derive(Debug)]
@@ -24,6 +24,8 @@ pub(crate) struct Probe {
     armed: AtomicBool,
     /// Where the guest is: one of the constants below.
     at: AtomicU8,
+    /// What its streams do.
+    pub(crate) under_way: Arc<UnderWay>,
     asked: Mutex<Asked>,
     lines: Option<Arc<Lines>>,
     fuel_max: u64,
@@ -82,7 +84,8 @@ pub(crate) struct Polled {
 
 impl Probe {
     pub(crate) fn new(lines: Option<Arc<Lines>>, fuel_max: u64) -> Self {
-        Self { armed: AtomicBool::new(false), at: AtomicU8::new(COMPUTES), asked: Mutex::default(), lines, fuel_max }
+        let (armed, at) = (AtomicBool::new(false), AtomicU8::new(COMPUTES));
+        Self { armed, at, under_way: Arc::default(), asked: Mutex::default(), lines, fuel_max }
     }
 
     /// The guest is in a host call from now on, or no more.
@@ -90,9 +93,10 @@ impl Probe {
         self.at.store(if on { IN_CALL } else { COMPUTES }, Ordering::Relaxed);
     }
 
-    /// Whether the guest is in a host call that does something, rather than wait for events.
-    pub(crate) fn is_in_call(&self) -> bool {
-        self.at.load(Ordering::Relaxed) == IN_CALL
+    /// Whether files may be worked on for the guest: by a host call that does something, rather than wait for events, or by
+    /// its streams.
+    pub(crate) fn may_use_files(&self) -> bool {
+        self.at.load(Ordering::Relaxed) == IN_CALL || self.under_way.any()
     }
 
     /// Whether something is asked.

@@ -20,7 +20,7 @@ use wasmtime_wasi::{
 };
 
 use super::{GUEST_PATH, Scratch, note_open_files, stream::FileStream};
-use crate::state::State;
+use crate::{background, state::State};
 
 /// Puts the charge before the calls of a linker; guests without a scratch directory notice nothing.
 pub(crate) fn add_to_components(linker: &mut Linker<State>) -> wasmtime::Result<()> {
@@ -71,6 +71,14 @@ impl View<'_> {
     async fn exists(&mut self, dir: &Resource<Descriptor>, path: &str) -> bool {
         let dir = Resource::new_borrow(dir.rep());
         self.0.filesystem().stat_at(dir, PathFlags::empty(), path.to_owned()).await.is_ok()
+    }
+
+    /// Has a stream tell what it does.
+    fn watch_output(&mut self, stream: Resource<DynOutputStream>) -> FsResult<Resource<DynOutputStream>> {
+        let under_way = Arc::clone(&self.0.probe.under_way);
+        let table = self.0.ctx().table;
+        let stream = background::output(table.delete(stream)?, under_way);
+        Ok(table.push(stream)?)
     }
 
     /// A stream that is charged; nothing outside of the scratch directory.
@@ -141,21 +149,27 @@ impl HostDescriptor for View<'_> {
     }
 
     fn read_via_stream(&mut self, fd: Fd, offset: u64) -> FsResult<Resource<DynInputStream>> {
-        self.0.filesystem().read_via_stream(fd, offset)
+        let stream = self.0.filesystem().read_via_stream(fd, offset)?;
+        let under_way = Arc::clone(&self.0.probe.under_way);
+        let table = self.0.ctx().table;
+        let stream = background::input(table.delete(stream)?, under_way);
+        Ok(table.push(stream)?)
     }
 
     fn write_via_stream(&mut self, fd: Fd, offset: u64) -> FsResult<Resource<DynOutputStream>> {
-        match self.stream(&fd, Some(offset))? {
-            Some(stream) => Ok(stream),
-            None => self.0.filesystem().write_via_stream(fd, offset),
-        }
+        let stream = match self.stream(&fd, Some(offset))? {
+            Some(stream) => stream,
+            None => self.0.filesystem().write_via_stream(fd, offset)?,
+        };
+        self.watch_output(stream)
     }
 
     fn append_via_stream(&mut self, fd: Fd) -> FsResult<Resource<DynOutputStream>> {
-        match self.stream(&fd, None)? {
-            Some(stream) => Ok(stream),
-            None => self.0.filesystem().append_via_stream(fd),
-        }
+        let stream = match self.stream(&fd, None)? {
+            Some(stream) => stream,
+            None => self.0.filesystem().append_via_stream(fd)?,
+        };
+        self.watch_output(stream)
     }
 
     async fn create_directory_at(&mut self, fd: Fd, path: String) -> FsResult<()> {
