@@ -3,7 +3,7 @@
 use anyhow::{Context, Result};
 
 use crate::process::{cargo, run, say};
-use crate::workspace::{self, GUEST_FOLDER};
+use crate::workspace::{self, FUZZ_FOLDER, GUEST_FOLDER};
 use crate::{setup, test, tidy};
 
 /// Formats, lints, documentation, tidy rules and tests; stops at the first that fails.
@@ -14,7 +14,7 @@ pub(crate) fn ci() -> Result<()> {
     let root = workspace::root()?;
     setup::setup()?;
     let workspaces = [root.clone(), root.join(GUEST_FOLDER)];
-    for folder in &workspaces {
+    for folder in workspaces.iter().chain([&root.join(FUZZ_FOLDER)]) {
         say(format!("ci: formatting of {}", folder.display()));
         run(cargo().current_dir(folder).args(["fmt", "--all", "--check"])).context("run `cargo fmt --all` there")?;
     }

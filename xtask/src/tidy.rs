@@ -18,7 +18,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 
 use crate::process::{capture, program, say};
-use crate::workspace;
+use crate::workspace::{self, FUZZ_FOLDER};
 
 pub(crate) use readme::commands as readme_commands;
 
@@ -55,7 +55,8 @@ impl fmt::Display for Finding {
 pub(crate) fn tidy() -> Result<()> {
     let root = workspace::root()?;
     let files = files(&root)?;
-    let packages = graph::packages(&workspace::metadata(&root)?)?;
+    let mut packages = graph::packages(&workspace::metadata(&root)?)?;
+    packages.extend(graph::packages(&workspace::metadata(&root.join(FUZZ_FOLDER))?)?);
     let machine = text::places_of_machine(&root, env::var_os("HOME").as_deref().map(Path::new));
 
     let mut findings = Vec::new();

@@ -1,4 +1,4 @@
-//! Where things are: the repository, the two Cargo workspaces in it and what they build.
+//! Where things are: the repository, the Cargo workspaces in it and what they build.
 
 use std::path::{Path, PathBuf};
 
@@ -9,6 +9,8 @@ use crate::process::{capture, cargo};
 
 /// The folder of the guest workspace below the root.
 pub(crate) const GUEST_FOLDER: &str = "examples";
+/// The folder of the fuzz targets for cargo-fuzz, a workspace too.
+pub(crate) const FUZZ_FOLDER: &str = "tests/fuzz/libfuzzer";
 /// The target of components, which SDK guests are.
 pub(crate) const GUEST_TARGET: &str = "wasm32-wasip2";
 /// The target of core modules, which only WASI commands can be.

@@ -14,6 +14,8 @@ mod targets;
 
 use std::fmt;
 
+pub use weir_isolation::be_helper;
+
 /// What is fuzzed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Target {

@@ -3,7 +3,7 @@
 use std::{
     fs,
     io::{self, Write as _},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
     time::Duration,
 };
@@ -13,6 +13,7 @@ use clap::Parser;
 use weir_fuzz::{
     Target,
     campaign::{self, Amount},
+    corpus::{self, Entry},
 };
 
 /// Fuzzes one target with seeded mutations of its corpus.
@@ -29,6 +30,9 @@ struct Arguments {
     /// Only this input, such as one that was found
     #[arg(long)]
     input: Option<PathBuf>,
+    /// Only write the corpus, a file for each input, into this directory: for another fuzzer
+    #[arg(long, conflicts_with = "input")]
+    corpus_to: Option<PathBuf>,
 }
 
 fn main() -> ExitCode {
@@ -48,6 +52,9 @@ fn perform(arguments: &Arguments) -> Result<ExitCode> {
         target.run(&fs::read(path).with_context(|| format!("read {}", path.display()))?);
         return Ok(ExitCode::SUCCESS);
     }
+    if let Some(dir) = &arguments.corpus_to {
+        return write_corpus(target, dir);
+    }
     let tried = campaign::run(target, arguments.seed, Amount::Time(Duration::from_secs(arguments.seconds)))?;
     let mut out = io::stdout().lock();
     writeln!(out, "{target}: {} executions with seed {}", tried.executions, arguments.seed)?;
@@ -56,4 +63,15 @@ fn perform(arguments: &Arguments) -> Result<ExitCode> {
     fs::write(&path, &finding.input).with_context(|| format!("write {}", path.display()))?;
     writeln!(out, "found: {}\ninput: {}", finding.message, path.display())?;
     Ok(ExitCode::FAILURE)
+}
+
+fn write_corpus(target: Target, dir: &Path) -> Result<ExitCode> {
+    fs::create_dir_all(dir).with_context(|| format!("make {}", dir.display()))?;
+    let entries = corpus::read(target)?;
+    for Entry { name, bytes } in &entries {
+        let path = dir.join(name);
+        fs::write(&path, bytes).with_context(|| format!("write {}", path.display()))?;
+    }
+    writeln!(io::stdout(), "{target}: {} inputs in {}", entries.len(), dir.display())?;
+    Ok(ExitCode::SUCCESS)
 }

@@ -1,5 +1,7 @@
 //! The committed corpus and a fixed number of seeded mutations of it: the same inputs on every machine.
 
+use std::{fs, path::Path};
+
 use weir_fuzz::{
     Target,
     campaign::{self, Amount, Tried},
@@ -38,4 +40,16 @@ fn a_random_guest_passes_no_limit() {
 #[test]
 fn a_guest_of_wasm_smith_passes_no_limit() {
     nothing_is_found(Target::Smith, 60);
+}
+
+#[test]
+fn cargo_fuzz_has_every_target() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("libfuzzer");
+    let manifest = fs::read_to_string(folder.join("Cargo.toml")).expect("a manifest");
+    for target in Target::ALL {
+        let file = format!("fuzz_targets/{target}.rs");
+        assert!(manifest.contains(&format!("[[bin]]\nname = \"{target}\"\npath = \"{file}\"")), "{target}");
+        let text = fs::read_to_string(folder.join(file)).expect("a target");
+        assert!(text.contains(&format!("Target::{target:?}.run(")), "{target}");
+    }
 }

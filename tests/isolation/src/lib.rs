@@ -8,6 +8,8 @@ use std::{
     collections::BTreeMap,
     io::Write,
     path::{Path, PathBuf},
+    process::ExitCode,
+    sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
 
@@ -585,12 +587,27 @@ pub fn isolation() -> Isolation {
     if name.starts_with("processes-") { Isolation::Processes { number: 1 } } else { Isolation::InProcess }
 }
 
+/// Whether this program is its own helper.
+static OWN_HELPER: AtomicBool = AtomicBool::new(false);
+
+/// Has the sandboxes of this process start this very program for themselves; where it was started so, it works as that and
+/// ends. For programs that have no other beside them, before anything else.
+pub fn be_helper() {
+    OWN_HELPER.store(true, Ordering::Relaxed);
+    if let Some(code) = weir_sandbox::run_helper(std::env::args_os().skip(1)) {
+        std::process::exit(i32::from(code != ExitCode::SUCCESS));
+    }
+}
+
 /// The program that the sandbox starts for itself; Cargo builds it for the tests of this package.
 ///
 /// # Panics
 /// It is not there.
 #[must_use]
 pub fn helper() -> Helper {
+    if OWN_HELPER.load(Ordering::Relaxed) {
+        return Helper::this_program();
+    }
     let this = std::env::current_exe().expect("a running program");
     let beside = this.parent().expect("a directory");
     // A test is one directory below the programs.

@@ -31,7 +31,7 @@ const OWNERS: [(&str, &[&str]); 5] = [
 const VOCABULARY: &str = "weir-wire";
 
 /// Which of our own crates each one may use, beside the vocabulary.
-const GRAPH: [(&str, &[&str]); 17] = [
+const GRAPH: [(&str, &[&str]); 18] = [
     ("weir-wire", &[]),
     ("weir-api", &["weir-module"]),
     ("weir-module", &[]),
@@ -59,6 +59,7 @@ const GRAPH: [(&str, &[&str]); 17] = [
     ("weir-e2e", &["weir-api", "weir-client", "weir-link"]),
     ("weir-isolation", &["weir-sandbox", "weir-module"]),
     ("weir-fuzz", &["weir-api", "weir-module", "weir-isolation"]),
+    ("weir-libfuzzer", &["weir-fuzz"]),
     (
         "weir-bench",
         &[
