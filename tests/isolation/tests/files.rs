@@ -1,7 +1,13 @@
 //! Guests that look for files: only what was published and granted, and only to read.
 
-use std::{collections::BTreeMap, fs, os::unix::fs::symlink, path::Path};
+use std::{
+    collections::BTreeMap,
+    fs,
+    os::unix::{fs::symlink, net::UnixListener},
+    path::Path,
+};
 
+use rustix::fs::{CWD, Mode, mkfifoat};
 use tempfile::TempDir;
 use weir_isolation::{Bench, End, Guest};
 use weir_wire::task::{Reason, Source, Status};
@@ -54,6 +60,9 @@ const EXHAUST: &str = r"
         (call $check (call $open (i32.const 3) (i32.const 1) (i32.const 1024) (i32.load (i32.const 8))
             (i32.const 0) (i64.const 2) (i64.const 0) (i32.const 0) (i32.const 12)))
         (br $more))";
+
+/// The error number of what is not to be had.
+const NOT_SUPPORTED: i32 = 58;
 
 /// A published directory with a secret beside it, and ways that lead there.
 fn world() -> (TempDir, Bench) {
@@ -139,6 +148,21 @@ fn nothing_outside_can_be_read() {
         let end = act(&mut bench, READ, path);
         assert_eq!((end.reason(), &*end.text()), (Some(Reason::ExitNonzero), ""), "{path}: {end:?}");
     }
+}
+
+#[test]
+fn a_named_pipe_is_refused_and_keeps_no_thread() {
+    let (world, mut bench) = world();
+    let published = world.path().join("published");
+    mkfifoat(CWD, published.join("pipe"), Mode::RWXU).expect("a writable world");
+    symlink("pipe", published.join("pipe-link")).expect("a writable world");
+    let _socket = UnixListener::bind(published.join("socket")).expect("a writable world");
+    // More often than there are threads for files.
+    for path in ["pipe", "pipe-link", "inner/../pipe", "socket", "pipe", "pipe"] {
+        let end = act(&mut bench, READ, path);
+        assert_eq!(end.failure().and_then(|failure| failure.exit_code), Some(NOT_SUPPORTED), "{path}: {end:?}");
+    }
+    assert_eq!(&*act(&mut bench, READ, "open.txt").text(), "for all");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::future::Future;
 
 use wasmtime::{AsContextMut, Caller, Extern, Linker, Memory};
 use wasmtime_wasi::p1::{
-    types as original_types,
+    types::{Filetype, Lookupflags},
     wasi_snapshot_preview1::{self as original, WasiSnapshotPreview1},
 };
 use wiggle::{GuestMemory, GuestPtr};
@@ -18,6 +18,7 @@ const SUCCESS: i32 = 0;
 const FAULT: i32 = 21;
 const INVALID: i32 = 28;
 const NO_SPACE: i32 = 51;
+const NOT_SUPPORTED: i32 = 58;
 const OTHER_DEVICE: i32 = 75;
 /// `oflags` of `path_open`.
 const CREATE: i32 = 1;
@@ -90,6 +91,9 @@ fn add_descriptors(linker: &mut Linker<State>) -> wasmtime::Result<()> {
             let creates = known && flags & CREATE != 0 && !exists(&mut caller, dir, path, len).await?;
             if creates && !has_room(&caller, dir) {
                 return Ok(NO_SPACE);
+            }
+            if !known && !opens_at_once(&mut caller, dir, lookup, path, len).await? {
+                return Ok(NOT_SUPPORTED);
             }
             let number = call!(caller, path_open, dir, lookup, path, len, flags, rights, inheriting, modes, opened)?;
             if known && number == SUCCESS {
@@ -199,13 +203,40 @@ async fn len_of(caller: &mut Caller<'_, State>, fd: i32) -> wasmtime::Result<u64
 
 /// Whether a directory has an entry of that name.
 async fn exists(caller: &mut Caller<'_, State>, dir: i32, path: i32, len: i32) -> wasmtime::Result<bool> {
+    Ok(stat(caller, dir, Lookupflags::empty(), path, len).await?.is_some())
+}
+
+/// Whether an entry is a file or a directory, or what opening it will say. Anything else, a named pipe above all, could
+/// keep the thread that opens it for ever.
+async fn opens_at_once(
+    caller: &mut Caller<'_, State>,
+    dir: i32,
+    lookup: i32,
+    path: i32,
+    len: i32,
+) -> wasmtime::Result<bool> {
+    let follow = Lookupflags::SYMLINK_FOLLOW;
+    let flags = if lookup.cast_unsigned() & follow.bits() == 0 { Lookupflags::empty() } else { follow };
+    let usual = [Filetype::RegularFile, Filetype::Directory, Filetype::SymbolicLink];
+    Ok(stat(caller, dir, flags, path, len).await?.is_none_or(|filetype| usual.contains(&filetype)))
+}
+
+/// What an entry of a directory is; nothing where that cannot be found out.
+async fn stat(
+    caller: &mut Caller<'_, State>,
+    dir: i32,
+    flags: Lookupflags,
+    path: i32,
+    len: i32,
+) -> wasmtime::Result<Option<Filetype>> {
     let memory = memory(caller)?;
     let fuel = caller.as_context_mut().hostcall_fuel();
     let (bytes, state) = memory.data_and_store_mut(caller);
     WasiSnapshotPreview1::set_hostcall_fuel(&mut state.wasi, fuel);
     let path = GuestPtr::new((path.cast_unsigned(), len.cast_unsigned()));
-    let (mut memory, flags) = (GuestMemory::Unshared(bytes), original_types::Lookupflags::empty());
-    Ok(state.wasi.path_filestat_get(&mut memory, dir.cast_unsigned().into(), flags, path).await.is_ok())
+    let mut memory = GuestMemory::Unshared(bytes);
+    let found = state.wasi.path_filestat_get(&mut memory, dir.cast_unsigned().into(), flags, path).await;
+    Ok(found.ok().map(|stat| stat.filetype))
 }
 
 /// The scratch directory, if the descriptor is in it.

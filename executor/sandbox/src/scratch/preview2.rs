@@ -73,6 +73,16 @@ impl View<'_> {
         self.0.filesystem().stat_at(dir, PathFlags::empty(), path.to_owned()).await.is_ok()
     }
 
+    /// Whether an entry is a file or a directory, or what opening it will say. Anything else, a named pipe above all, could
+    /// keep the thread that opens it for ever.
+    async fn opens_at_once(&mut self, dir: &Resource<Descriptor>, lookup: PathFlags, path: &str) -> bool {
+        let dir = Resource::new_borrow(dir.rep());
+        let stat = self.0.filesystem().stat_at(dir, lookup, path.to_owned()).await;
+        stat.map_or(true, |stat| {
+            matches!(stat.type_, DescriptorType::RegularFile | DescriptorType::Directory | DescriptorType::SymbolicLink)
+        })
+    }
+
     /// Has a stream tell what it does.
     fn watch_output(&mut self, stream: Resource<DynOutputStream>) -> FsResult<Resource<DynOutputStream>> {
         let under_way = Arc::clone(&self.0.probe.under_way);
@@ -207,6 +217,9 @@ impl HostDescriptor for View<'_> {
         let known = self.inside(&fd).is_some();
         if known && flags.contains(OpenFlags::CREATE) && !self.exists(&fd, &path).await {
             self.charge_entry(&fd)?;
+        }
+        if !known && !self.opens_at_once(&fd, lookup, &path).await {
+            return Err(ErrorCode::Unsupported.into());
         }
         let opened = self.0.filesystem().open_at(fd, lookup, path, flags, modes).await?;
         if known {
