@@ -13,6 +13,7 @@ use weir_wire::{
 
 use crate::{
     agent::Agent,
+    ahead::PutOff,
     limits,
     output::{DisconnectReason, Output},
     range::{Phase, Range, RangeKey, Run, Supply},
@@ -37,7 +38,7 @@ impl Agent {
             RunInput::Blob(_) | RunInput::Items(_) => Supply::Idle,
         };
         self.name_module(spec.module);
-        self.runs.insert(run, Run { spec, ranges: 0, forgotten: false, payload });
+        self.runs.insert(run, Run { spec, ranges: 0, forgotten: false, payload, quick: false });
     }
 
     pub(crate) fn forget(&mut self, run: RunId) {
@@ -121,9 +122,18 @@ impl Agent {
     }
 
     pub(crate) fn give_back_all(&mut self) {
-        let keys: Vec<(RangeKey, u32)> = self.ranges.values().map(|range| (range.key(), range.unstarted())).collect();
-        for (key, unstarted) in keys {
-            self.give_back(key, unstarted);
+        let keys: Vec<RangeKey> = self.ranges.keys().copied().collect();
+        for key in keys {
+            self.give_rest_back(key);
+        }
+    }
+
+    /// Gives back what was not started, as soon as that is known.
+    pub(crate) fn give_rest_back(&mut self, key: RangeKey) {
+        if !self.puts_off(key, PutOff::GiveBack)
+            && let Some(range) = self.ranges.get(&key)
+        {
+            self.give_back(key, range.unstarted());
         }
     }
 
@@ -162,6 +172,8 @@ impl Agent {
             fenced,
             tied: run.spec.execution.stops_on_disconnect(),
             grace: None,
+            ahead: 0,
+            put_off: Vec::new(),
             phase: Phase::Waiting,
         };
         let before = self.ranges.insert(range.key(), range);

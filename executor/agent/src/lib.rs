@@ -14,6 +14,7 @@
 extern crate alloc;
 
 mod agent;
+mod ahead;
 mod config;
 mod evict;
 mod follow;

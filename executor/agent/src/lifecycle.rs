@@ -1,10 +1,11 @@
 //! The life of a range: start, end, next.
 
 use alloc::{string::String, vec::Vec};
+use core::time::Duration;
 
 use weir_wire::{
     attempt::{CancelSpec, Command, EndedAttempt, Progress},
-    id::TaskId,
+    id::{AttemptId, TaskId},
     limits as shared,
     message::{Started, TaskProgress},
     outcome::{Failure, Outcome},
@@ -14,6 +15,7 @@ use weir_wire::{
 
 use crate::{
     agent::Agent,
+    ahead::PutOff,
     limits,
     output::{Output, Payload, Start},
     range::{Phase, Range, RangeKey, Running},
@@ -24,7 +26,7 @@ impl Agent {
     /// Takes a range as far as it can go now: to the start of its next task, to a wait, or to its end.
     pub(crate) fn advance(&mut self, key: RangeKey) {
         loop {
-            let full = self.outbox.len() + self.running >= self.config.outbox_len_max
+            let full = self.outbox.len() + self.running + self.ahead >= self.config.outbox_len_max
                 || self.outbox.bytes() >= limits::OUTBOX_BYTES_MAX;
             let Some(range) = self.ranges.get(&key) else { return };
             assert!(!range.is_started(), "advanced a range whose task has not ended");
@@ -42,7 +44,7 @@ impl Agent {
 
     /// Takes the end of an attempt from the sandbox.
     pub(crate) fn ended(&mut self, ended: EndedAttempt) {
-        let EndedAttempt { id, mut outcome, large_result, large_log } = ended;
+        let EndedAttempt { id, mut outcome, large_result, large_log, next_started } = ended;
         let key = (id.term, id.grant);
         let range = self.ranges.get_mut(&key).filter(|range| range.attempt() == id);
         let evicted = |range: &Range| matches!(&range.phase, Phase::Running(running) if running.evicted);
@@ -57,6 +59,7 @@ impl Agent {
             failure.source = Source::Executor;
         }
         range.phase = Phase::Waiting;
+        let next_started = next_started && range.ahead > 0;
         self.running -= 1;
         self.end_grace(key);
         self.news.drop_progress(key);
@@ -69,11 +72,49 @@ impl Agent {
         self.speedometer.add(&outcome.usage);
         self.report_speed();
         bound(&mut outcome);
-        if large_result.is_empty() && large_log.is_empty() {
+        let small = large_result.is_empty() && large_log.is_empty();
+        let quick = Duration::from_micros(outcome.usage.wall_us) <= limits::QUICK_TIME;
+        self.note_quick(key, small && quick && outcome.status == Status::Succeeded);
+        if small && next_started {
             self.record(key, outcome);
+            return self.goes_on(key);
+        }
+        self.settle(key);
+        if small {
+            self.record(key, outcome);
+            self.do_put_off(key);
             self.advance(key);
         } else {
             self.begin_upload(key, outcome, large_result, large_log);
+            self.do_put_off(key);
+        }
+    }
+
+    /// The sandbox has begun with the next task of a range, as it was allowed to.
+    fn goes_on(&mut self, key: RangeKey) {
+        let Some(range) = self.ranges.get_mut(&key) else { return };
+        assert!(range.next < range.end, "went on past the end of a range");
+        let id = range.attempt();
+        range.ahead -= 1;
+        self.ahead -= 1;
+        self.begun(id);
+        if self.ranges.get(&key).is_some_and(|range| range.ahead == 0) {
+            self.do_put_off(key);
+        }
+    }
+
+    /// Notes that the task of an attempt runs from now on.
+    fn begun(&mut self, id: AttemptId) {
+        let now = self.now.mono;
+        if let Some(range) = self.ranges.get_mut(&(id.term, id.grant)) {
+            range.phase = Phase::Running(Running { since: now, ..Running::default() });
+        }
+        self.running += 1;
+        self.stats.attempts_started += 1;
+        let due = now + self.config.started_after.min(limits::GIVE_BACK_AFTER);
+        self.sweep_at = Some(self.sweep_at.map_or(due, |at| at.min(due)));
+        if !self.follows.is_empty() {
+            self.follow_started(id);
         }
     }
 
@@ -125,7 +166,9 @@ impl Agent {
     pub(crate) fn cancel_all(&mut self, reason: task::Reason) {
         let keys: Vec<RangeKey> = self.ranges.keys().copied().collect();
         for key in keys {
-            self.cancel(key, reason);
+            if !self.puts_off(key, PutOff::Cancel(reason)) {
+                self.cancel(key, reason);
+            }
         }
     }
 
@@ -148,46 +191,41 @@ impl Agent {
             }
             let next = [(!running.reported).then_some(report_at), behind.then_some(give_back_at)];
             if behind && give_back_at <= now {
-                long.push((range.key(), range.next + 1));
+                long.push(range.key());
             } else {
                 due = next.into_iter().flatten().chain(due).min();
             }
         }
         self.sweep_at = due;
-        for (key, from) in long {
-            self.give_back(key, from);
-        }
+        long.into_iter().for_each(|key| self.give_rest_back(key));
     }
 
     fn start(&mut self, key: RangeKey) {
-        let now = self.now.mono;
-        let Some(range) = self.ranges.get_mut(&key) else { return };
+        let Some(range) = self.ranges.get(&key) else { return };
         let Some(run) = self.runs.get(&range.grant.run) else {
             return;
         };
-        self.parked -= usize::from(matches!(range.phase, Phase::Parked));
-        assert!(!range.fenced || self.lease.holds(now), "a fenced attempt was to be started without a lease");
         let fenced = range.fenced;
-        range.phase = Phase::Running(Running { since: now, ..Running::default() });
+        assert!(!fenced || self.lease.holds(self.now.mono), "a fenced attempt was to be started without a lease");
+        let ahead = self.ahead(range);
         let payload = match &run.spec.input {
             RunInput::None => Payload::Inline([].into()),
             RunInput::Inline(bytes) => Payload::Inline(bytes.clone()),
             RunInput::Blob(_) => Payload::Blob,
             RunInput::Items(_) => Payload::Item(range.next),
         };
-        let start = Start { id: range.attempt(), ordinal: range.grant.ordinal, payload };
+        let start = Start { id: range.attempt(), ordinal: range.grant.ordinal, ahead, payload };
         let id = start.id;
-        self.running += 1;
-        self.stats.attempts_started += 1;
-        let due = now + self.config.started_after.min(limits::GIVE_BACK_AFTER);
-        self.sweep_at = Some(self.sweep_at.map_or(due, |at| at.min(due)));
+        if let Some(range) = self.ranges.get_mut(&key) {
+            self.parked -= usize::from(matches!(range.phase, Phase::Parked));
+            range.ahead = ahead;
+        }
+        self.ahead += ahead as usize;
         if fenced {
             self.pass_lease_on();
         }
         self.emit(Output::Start(start));
-        if !self.follows.is_empty() {
-            self.follow_started(id);
-        }
+        self.begun(id);
         if self.cpu_is_short {
             self.throttle_started(key);
         }
@@ -226,7 +264,7 @@ pub(crate) fn host_error(message: impl Into<String>) -> Failure {
 
 impl Range {
     /// The key of the range of an attempt, if that is what runs or is being uploaded.
-    pub(crate) fn is_current(&self, id: weir_wire::id::AttemptId) -> bool {
+    pub(crate) fn is_current(&self, id: AttemptId) -> bool {
         self.is_started() && self.attempt() == id
     }
 }

@@ -29,6 +29,13 @@ pub const TRIES_MAX: u32 = 10;
 pub const RETRY_DELAY: Duration = Duration::from_secs(1);
 /// Once an attempt has run this long, the tasks behind it go back so that another lane or node can start them.
 pub const GIVE_BACK_AFTER: Duration = Duration::from_millis(200);
+/// Most tasks that the sandbox starts by itself behind one that it was told to start. With twice as many it is no faster.
+pub const AHEAD_MAX: u32 = 31;
+/// An attempt that took no longer, and succeeded, lets the tasks behind it be started so: what takes a turn of the sandbox
+/// gains nothing by it.
+pub const QUICK_TIME: Duration = Duration::from_millis(1);
+/// Longest payload that is given to the sandbox together with the right to start further tasks, each of which copies it.
+pub const AHEAD_PAYLOAD_LEN_MAX: usize = 1024;
 /// Least time between two progress messages: people read them.
 pub const PROGRESS_INTERVAL: Duration = Duration::from_millis(500);
 /// How often a draining node gives back what it is still granted; at once would be a busy loop with the leader.

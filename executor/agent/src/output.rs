@@ -20,7 +20,8 @@ pub enum Output {
     ///
     /// With [`Command::Forget`] the payload of that run may be dropped as well.
     Sandbox(Command),
-    /// Start an attempt in the sandbox, with this payload. Answered by an `Ended` event in every case.
+    /// Start an attempt in the sandbox, with this payload. Answered by an `Ended` event in every case, as is each further
+    /// one that the sandbox starts behind it.
     Start(Start),
     /// Fetch a module into a file: [`crate::Input::ModuleStored`] or [`crate::Input::ModuleFailed`].
     FetchModule(Digest),
@@ -53,6 +54,8 @@ pub struct Start {
     pub id: AttemptId,
     /// The number people see.
     pub ordinal: u32,
+    /// How many tasks behind it the sandbox may start by itself: see [`weir_wire::attempt::AttemptSpec::ahead`].
+    pub ahead: u32,
     /// Its payload.
     pub payload: Payload,
 }

@@ -1,6 +1,6 @@
 //! A granted range and the runs and modules it needs.
 
-use alloc::{boxed::Box, string::String, sync::Arc};
+use alloc::{boxed::Box, string::String, sync::Arc, vec::Vec};
 
 use weir_wire::{
     id::{AttemptId, GrantSeq, TaskId, Term},
@@ -10,7 +10,7 @@ use weir_wire::{
     work::WorkSpec,
 };
 
-use crate::{ledger::Booking, stop::Grace};
+use crate::{ahead::PutOff, ledger::Booking, stop::Grace};
 
 /// What tells one grant from another.
 pub(crate) type RangeKey = (Term, GrantSeq);
@@ -31,6 +31,10 @@ pub(crate) struct Range {
     pub(crate) tied: bool,
     /// When the running task is to be ended.
     pub(crate) grace: Option<Grace>,
+    /// Tasks behind the running one that the sandbox may start, and may have started, without being told.
+    pub(crate) ahead: u32,
+    /// What is to be done with the range once it is known which task runs.
+    pub(crate) put_off: Vec<PutOff>,
     pub(crate) phase: Phase,
 }
 
@@ -95,9 +99,9 @@ impl Range {
         matches!(self.phase, Phase::Running(_) | Phase::Uploading(_))
     }
 
-    /// The first task that was not started.
+    /// The first task that cannot have been started.
     pub(crate) fn unstarted(&self) -> u32 {
-        if self.is_started() { self.next + 1 } else { self.next }
+        if self.is_started() { self.next + 1 + self.ahead } else { self.next }
     }
 
     pub(crate) const fn held(&self) -> HeldGrant {
@@ -113,6 +117,8 @@ pub(crate) struct Run {
     pub(crate) ranges: u32,
     pub(crate) forgotten: bool,
     pub(crate) payload: Supply,
+    /// The task of it that ended last succeeded at once, so that the next ones may be started ahead.
+    pub(crate) quick: bool,
 }
 
 /// The module of one or more defined runs. It is forgotten with the last of them: the sandbox may unload what no run

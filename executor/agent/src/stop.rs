@@ -7,6 +7,7 @@ use weir_wire::{message, task::Reason, units::Instant};
 
 use crate::{
     agent::Agent,
+    ahead::PutOff,
     range::{Range, RangeKey},
 };
 
@@ -24,20 +25,27 @@ impl Agent {
         let concerned =
             |range: &&Range| range.grant.run == stop.run && stop.grant.is_none_or(|grant| grant == range.grant.grant);
         let keys: Vec<RangeKey> = self.ranges.values().filter(concerned).map(Range::key).collect();
-        for key in keys {
-            let Some(range) = self.ranges.get(&key) else { continue };
-            let (unstarted, end, started) = (range.unstarted(), range.end, range.is_started());
-            let current = range.next;
-            match stop.index {
-                None => {
-                    self.cancel_after(key, stop.reason, stop.grace);
-                    self.give_back(key, unstarted);
-                }
-                Some(index) if started && index == current => self.cancel_after(key, stop.reason, stop.grace),
-                // Only the tail of a range can be given back.
-                Some(index) if (unstarted..end).contains(&index) => self.give_back(key, index),
-                Some(_) => {}
+        keys.into_iter().for_each(|key| self.stop_range(key, stop));
+    }
+
+    pub(crate) fn stop_range(&mut self, key: RangeKey, stop: &message::Stop) {
+        let Some(range) = self.ranges.get(&key) else { return };
+        let (unstarted, end, started) = (range.unstarted(), range.end, range.is_started());
+        let current = range.next;
+        if stop.index.is_none_or(|index| (current..unstarted).contains(&index))
+            && self.puts_off(key, PutOff::Stop(*stop))
+        {
+            return;
+        }
+        match stop.index {
+            None => {
+                self.cancel_after(key, stop.reason, stop.grace);
+                self.give_back(key, unstarted);
             }
+            Some(index) if started && index == current => self.cancel_after(key, stop.reason, stop.grace),
+            // Only the tail of a range can be given back.
+            Some(index) if (unstarted..end).contains(&index) => self.give_back(key, index),
+            Some(_) => {}
         }
     }
 

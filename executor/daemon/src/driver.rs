@@ -142,12 +142,13 @@ impl Driver {
     ) -> Option<ExitReason> {
         match output {
             Output::Send(message) => self.uplink.send(&message).await,
-            Output::Start(Start { id, ordinal, payload }) => match self.payloads.resolve(id.task.run, payload) {
-                Ok(payload) => commands.push(Command::Start(AttemptSpec { id, ordinal, payload })),
+            Output::Start(Start { id, ordinal, ahead, payload }) => match self.payloads.resolve(id.task.run, payload) {
+                Ok(payload) => commands.push(Command::Start(AttemptSpec { id, ordinal, ahead, payload })),
                 Err(why) => {
                     let failure = Failure::new(Reason::HostError, Source::Executor, why);
                     let outcome = Outcome::not_run(Status::Failed, failure);
-                    let ended = EndedAttempt { id, outcome, large_result: [].into(), large_log: [].into() };
+                    let (large_result, large_log) = ([].into(), [].into());
+                    let ended = EndedAttempt { id, outcome, large_result, large_log, next_started: false };
                     inputs.push(Input::Sandbox(AttemptEvent::Ended(Box::new(ended))));
                 }
             },

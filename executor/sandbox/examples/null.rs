@@ -124,7 +124,7 @@ fn sandboxed(wasm: &[u8], attempts: u32, workers: usize) -> anyhow::Result<f64> 
     anyhow::ensure!(events.blocking_recv().is_some(), "the module is not prepared");
     let start = |index| {
         let id = AttemptId { task: TaskId { run: RunId(1), index }, term: Term(1), grant: GrantSeq(1) };
-        Command::Start(AttemptSpec { id, ordinal: 1, payload: Box::default() })
+        Command::Start(AttemptSpec { id, ordinal: 1, ahead: 0, payload: Box::default() })
     };
     let began = Instant::now();
     let mut indices = 0..attempts;

@@ -358,7 +358,7 @@ impl Attempt {
         let (result, large_result) = placed(result);
         let (log, large_log) = placed(captured.log);
         let outcome = Outcome { status: verdict.status, failure: verdict.failure, usage, result, log };
-        Box::new(EndedAttempt { id: self.id, outcome, large_result, large_log })
+        Box::new(EndedAttempt { id: self.id, outcome, large_result, large_log, next_started: false })
     }
 }
 
@@ -374,7 +374,8 @@ pub(crate) const fn class(tier: Tier) -> usize {
 /// The end of an attempt that never ran.
 pub(crate) fn not_run(id: AttemptId, status: Status, failure: Failure) -> Box<EndedAttempt> {
     let outcome = Outcome::not_run(status, failure);
-    Box::new(EndedAttempt { id, outcome, large_result: Box::default(), large_log: Box::default() })
+    let (large_result, large_log) = (Box::default(), Box::default());
+    Box::new(EndedAttempt { id, outcome, large_result, large_log, next_started: false })
 }
 
 impl Finished {

@@ -303,7 +303,8 @@ mod tests {
                 AttemptEvent::Module(_)
                 | AttemptEvent::Progress(_)
                 | AttemptEvent::Ended(_)
-                | AttemptEvent::Seen(_) => None,
+                | AttemptEvent::Seen(_)
+                | AttemptEvent::Settled(_) => None,
             })
             .collect();
         assert_eq!(bytes, [(Stream::Stdout, &b"a"[..]), (Stream::Stderr, &b"b"[..])]);

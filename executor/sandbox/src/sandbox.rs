@@ -170,6 +170,7 @@ impl Sandbox {
                 Command::Forget(run) => forgotten.push(*run),
                 Command::Start(_)
                 | Command::Cancel(_)
+                | Command::Settle(_)
                 | Command::Follow(_)
                 | Command::Throttle(_)
                 | Command::Inspect(_)

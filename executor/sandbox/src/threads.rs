@@ -110,6 +110,7 @@ impl Threads {
                 }
                 // The preparing thread's.
                 Command::Prepare(_) => {}
+                Command::Settle(id) => self.tell_all(&mut starting, || Message::Settle(id)),
                 Command::Cancel(cancel) => self.tell_all(&mut starting, || Message::Cancel(cancel.clone())),
                 Command::Throttle(throttle) => self.tell_all(&mut starting, || Message::Throttle(throttle.clone())),
                 Command::Lease(lease) => self.tell_all(&mut starting, || Message::Lease(lease)),

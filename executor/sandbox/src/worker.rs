@@ -47,6 +47,7 @@ pub(crate) enum Message {
     Unload(Digest),
     Start(Vec<Placed>),
     Cancel(CancelSpec),
+    Settle(AttemptId),
     Follow(FollowSpec),
     Throttle(ThrottleSpec),
     Inspect(InspectSpec),
@@ -136,6 +137,28 @@ struct Waiting {
     work: Option<Rc<Work>>,
 }
 
+/// How far a turn is.
+struct Turn {
+    began: Instant,
+    attempts: usize,
+}
+
+impl Turn {
+    /// Whether there is room for another attempt.
+    fn goes_on(&self) -> bool {
+        self.attempts + 1 < TURN_ATTEMPTS_MAX && self.began.elapsed() < TURN_TIME_MAX
+    }
+}
+
+impl Waiting {
+    /// It does not run: another one of its run goes on from where it was.
+    fn leave(&self) {
+        if let Some(work) = &self.work {
+            work.left.add(self.rank);
+        }
+    }
+}
+
 struct Running {
     attempt: Attempt,
     control: Rc<Control>,
@@ -200,6 +223,7 @@ impl Worker {
             Message::Unload(digest) => drop(self.programs.remove(&digest)),
             Message::Start(specs) => specs.into_iter().for_each(|placed| self.arrive(placed)),
             Message::Cancel(CancelSpec { id, reason }) => self.cancel(id, reason),
+            Message::Settle(id) => self.settle(id),
             Message::Follow(FollowSpec { id, on }) => self.follow(id, on),
             Message::Throttle(ThrottleSpec { id, on }) => self.throttle(id, on),
             Message::Inspect(inspect) => self.inspect(inspect),
@@ -285,53 +309,64 @@ impl Worker {
 
     /// Starts and polls attempts in the order of their ranks for a bounded time.
     fn run_ready(&mut self, cx: &mut Context<'_>) {
-        let began = Instant::now();
-        for _ in 0..TURN_ATTEMPTS_MAX {
+        let mut turn = Turn { began: Instant::now(), attempts: 0 };
+        while turn.attempts < TURN_ATTEMPTS_MAX {
             if let Some(waiting) = if self.can_start() { self.waiting.pop_front() } else { None } {
-                self.start(waiting, cx);
+                self.start(waiting, &mut turn, cx);
             } else if let Some(place) = self.queue.next() {
                 self.poll_one(place);
             } else {
                 return;
             }
-            if began.elapsed() >= TURN_TIME_MAX {
+            turn.attempts += 1;
+            if turn.began.elapsed() >= TURN_TIME_MAX {
                 return;
             }
         }
     }
 
-    fn start(&mut self, waiting: Waiting, cx: &mut Context<'_>) {
-        let Waiting { rank, placed: Placed { spec, weight }, work } = waiting;
-        let id = spec.id;
-        let followed = !self.followed.is_empty() && self.followed.remove(&id);
-        let Some(work) = work else {
-            return self.end(not_run(id, Status::Failed, verdict::host_error("its run is not defined here")), weight);
-        };
-        let Some(program) = self.programs.get(&work.spec.module) else {
-            let failure = verdict::host_error("its module is not prepared here");
-            return self.end(not_run(id, Status::Failed, failure), weight);
-        };
-        let control = Rc::<Control>::default();
-        control.follow(followed);
-        let program = Rc::clone(program);
-        let (engine, memory_max) = (&self.setup.engine, self.setup.memory_max);
-        let (scratch, resolver) = (self.setup.scratch.clone(), self.setup.resolver.clone());
-        let place = attempt::Place { engine, memory_max, scratch, resolver, shared: &self.shared };
-        let mut attempt = Attempt::new(place, program, Rc::clone(&work), spec, Rc::clone(&control));
+    /// Starts an attempt, and the ones behind it that may be started without being told, as long as each ends well at once.
+    fn start(&mut self, mut waiting: Waiting, turn: &mut Turn, cx: &mut Context<'_>) {
+        while let Some((next, mut ended, weight)) = self.start_one(waiting, cx) {
+            // Whoever it would keep waiting comes first, and is asked for in the next turn at the latest.
+            let goes_on = turn.goes_on() && self.queue.first().is_none_or(|first| next.rank <= first);
+            if !goes_on {
+                next.leave();
+                return self.end(ended, weight);
+            }
+            turn.attempts += 1;
+            ended.next_started = true;
+            self.shared.events.borrow_mut().push(AttemptEvent::Ended(ended));
+            waiting = next;
+        }
+    }
+
+    /// Starts one attempt. If it has ended at once and well, and the next one may follow it: that one, its end and its weight.
+    fn start_one(&mut self, waiting: Waiting, cx: &mut Context<'_>) -> Option<(Waiting, Box<EndedAttempt>, u32)> {
+        let Waiting { mut rank, placed: Placed { spec, weight }, work } = waiting;
+        let (id, next) = (spec.id, spec.next());
+        let Some((mut attempt, work, control)) = self.attempt(spec, work, weight) else { return None };
         let throttled = !self.throttled.is_empty() && self.throttled.remove(&id);
         for inspect in self.inspected.extract_if(.., |inspect| inspect.id == id) {
             attempt.inspect(inspect.sample_for);
         }
-        let mut rank = rank;
         if self.queue.first().is_none_or(|first| rank <= first) {
             self.queue.begins(rank);
             let polled = attempt.poll(cx, &self.shared);
             rank = rank.after(attempt.cpu(), attempt.weight());
             // A short attempt ends here, without a place among the running ones.
             if let Poll::Ready(ended) = polled {
+                let small = ended.large_result.is_empty() && ended.large_log.is_empty();
+                if let Some(spec) = next.filter(|_| small && ended.outcome.status == Status::Succeeded) {
+                    return Some((Waiting { rank, placed: Placed { spec, weight }, work: Some(work) }, ended, weight));
+                }
                 work.left.add(rank);
-                return self.end(ended, weight);
+                self.end(ended, weight);
+                return None;
             }
+        }
+        if next.is_some() {
+            self.shared.events.borrow_mut().push(AttemptEvent::Settled(id));
         }
         let (place, waker) = self.queue.enter(rank, attempt.weight());
         if throttled {
@@ -346,6 +381,43 @@ impl Worker {
             self.running.resize_with(place + 1, || None);
         }
         self.running[place] = Some(Running { attempt, control, waker, work });
+        None
+    }
+
+    /// Prepares an attempt, unless something that it needs is missing.
+    fn attempt(
+        &mut self,
+        spec: AttemptSpec,
+        work: Option<Rc<Work>>,
+        weight: u32,
+    ) -> Option<(Attempt, Rc<Work>, Rc<Control>)> {
+        let id = spec.id;
+        let followed = !self.followed.is_empty() && self.followed.remove(&id);
+        let program = work.and_then(|work| Some((self.programs.get(&work.spec.module).cloned(), work)));
+        let missing = match program {
+            Some((Some(program), work)) => {
+                let control = Rc::<Control>::default();
+                control.follow(followed);
+                let (engine, memory_max) = (&self.setup.engine, self.setup.memory_max);
+                let (scratch, resolver) = (self.setup.scratch.clone(), self.setup.resolver.clone());
+                let place = attempt::Place { engine, memory_max, scratch, resolver, shared: &self.shared };
+                let attempt = Attempt::new(place, program, Rc::clone(&work), spec, Rc::clone(&control));
+                return Some((attempt, work, control));
+            }
+            Some((None, _)) => "its module is not prepared here",
+            None => "its run is not defined here",
+        };
+        self.end(not_run(id, Status::Failed, verdict::host_error(missing)), weight);
+        None
+    }
+
+    /// Has a waiting attempt start alone. Of one that has begun, what follows was said already.
+    fn settle(&mut self, id: AttemptId) {
+        let waiting = self.waiting.iter_mut().find(|waiting| waiting.placed.spec.id == id);
+        if let Some(waiting) = waiting.filter(|waiting| waiting.placed.spec.ahead > 0) {
+            waiting.placed.spec.ahead = 0;
+            self.shared.events.borrow_mut().push(AttemptEvent::Settled(id));
+        }
     }
 
     /// Has attempts whose time is over polled although others come first.

@@ -35,14 +35,17 @@ pub enum Command {
     Lease(LeaseSpec),
     /// Say what a running attempt does. Answered by an [`AttemptEvent::Seen`], unless it ends first.
     Inspect(InspectSpec),
+    /// Start nothing behind this attempt without being told. Answered by an [`AttemptEvent::Settled`] if it has yet to begin;
+    /// otherwise its end, or a `Settled` that was sent already, says what followed.
+    Settle(AttemptId),
 }
 wire_enum!(Command {
     1 => Define(work), 2 => Forget(run), 3 => Prepare(module), 4 => Start(attempt), 5 => Cancel(cancel), 6 => Follow(follow),
-    7 => Throttle(throttle), 8 => Lease(lease), 9 => Inspect(inspect),
+    7 => Throttle(throttle), 8 => Lease(lease), 9 => Inspect(inspect), 10 => Settle(id),
 });
 impl Document for Command {
     const NAME: &'static str = "sandbox command";
-    const FORMAT: u8 = 2;
+    const FORMAT: u8 = 3;
 }
 
 /// A module in a local file.
@@ -62,17 +65,31 @@ pub struct AttemptSpec {
     pub id: AttemptId,
     /// The number people see: recorded failed attempts + 1.
     pub ordinal: u32,
-    /// The payload.
+    /// How many of the tasks behind it in its range may be started one after the other as it ends, without being told. The
+    /// sandbox does so as long as each succeeds at once.
+    pub ahead: u32,
+    /// The payload, also of the tasks behind it.
     pub payload: Box<[u8]>,
 }
 impl Wire for AttemptSpec {
     fn encode(&self, out: &mut Vec<u8>) {
         self.id.encode(out);
         self.ordinal.encode(out);
+        self.ahead.encode(out);
         put_bytes(out, &self.payload);
     }
     fn decode(input: &mut Reader<'_>) -> Result<Self, Error> {
-        Ok(Self { id: Wire::decode(input)?, ordinal: Wire::decode(input)?, payload: large(input, "a payload")? })
+        let (id, ordinal, ahead) = (Wire::decode(input)?, Wire::decode(input)?, Wire::decode(input)?);
+        Ok(Self { id, ordinal, ahead, payload: large(input, "a payload")? })
+    }
+}
+
+impl AttemptSpec {
+    /// The attempt of the next task of the range, if that may be started without being told.
+    #[must_use]
+    pub fn next(&self) -> Option<Self> {
+        let (ahead, id) = (self.ahead.checked_sub(1)?, self.id.next()?);
+        Some(Self { id, ordinal: self.ordinal, ahead, payload: self.payload.clone() })
     }
 }
 
@@ -127,11 +144,15 @@ pub enum AttemptEvent {
     Ended(Box<EndedAttempt>),
     /// What was seen of a running attempt that was asked for.
     Seen(AttemptSeen),
+    /// Nothing is started behind this attempt without being told.
+    Settled(AttemptId),
 }
-wire_enum!(AttemptEvent { 1 => Module(ready), 2 => Output(chunk), 3 => Progress(progress), 4 => Ended(ended), 5 => Seen(seen) });
+wire_enum!(AttemptEvent {
+    1 => Module(ready), 2 => Output(chunk), 3 => Progress(progress), 4 => Ended(ended), 5 => Seen(seen), 6 => Settled(id),
+});
 impl Document for AttemptEvent {
     const NAME: &'static str = "attempt event";
-    const FORMAT: u8 = 1;
+    const FORMAT: u8 = 2;
 }
 
 /// The answer to [`Command::Prepare`].
@@ -185,6 +206,8 @@ pub struct EndedAttempt {
     pub large_result: Box<[u8]>,
     /// The log, where it is too large to travel inline.
     pub large_log: Box<[u8]>,
+    /// The attempt of the next task of its range has begun, as [`AttemptSpec::ahead`] allowed.
+    pub next_started: bool,
 }
 impl Wire for EndedAttempt {
     fn encode(&self, out: &mut Vec<u8>) {
@@ -192,6 +215,7 @@ impl Wire for EndedAttempt {
         self.outcome.encode(out);
         put_bytes(out, &self.large_result);
         put_bytes(out, &self.large_log);
+        self.next_started.encode(out);
     }
     fn decode(input: &mut Reader<'_>) -> Result<Self, Error> {
         Ok(Self {
@@ -199,6 +223,7 @@ impl Wire for EndedAttempt {
             outcome: Wire::decode(input)?,
             large_result: large(input, "a result")?,
             large_log: large(input, "a log")?,
+            next_started: Wire::decode(input)?,
         })
     }
 }

@@ -242,6 +242,15 @@ pub struct AttemptId {
 }
 wire_struct!(AttemptId { task, term, grant });
 
+impl AttemptId {
+    /// The attempt of the next task under the same grant.
+    #[must_use]
+    pub fn next(self) -> Option<Self> {
+        let TaskId { run, index } = self.task;
+        Some(Self { task: TaskId { run, index: index.checked_add(1)? }, ..self })
+    }
+}
+
 impl fmt::Display for AttemptId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}@{}/{}", self.task, self.term, self.grant)

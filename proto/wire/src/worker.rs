@@ -161,10 +161,10 @@ mod tests {
     fn payloads_and_results_may_be_larger_than_a_frame_of_the_network() {
         let large: Box<[u8]> = vec![7; limits::FRAME_LEN_MAX + 1].into();
         let id = AttemptId { task: TaskId { run: RunId(1), index: 2 }, term: Term(3), grant: GrantSeq(4) };
-        let start = ToWorker::Command(Command::Start(AttemptSpec { id, ordinal: 1, payload: large.clone() }));
+        let start = ToWorker::Command(Command::Start(AttemptSpec { id, ordinal: 1, ahead: 0, payload: large.clone() }));
         assert!(again(&start) == start);
         let outcome = Outcome::not_run(Status::Failed, Failure::new(Reason::HostError, Source::Executor, "gone"));
-        let ended = EndedAttempt { id, outcome, large_result: large.clone(), large_log: large };
+        let ended = EndedAttempt { id, outcome, large_result: large.clone(), large_log: large, next_started: false };
         let ended = FromWorker::Event(AttemptEvent::Ended(Box::new(ended)));
         assert!(again(&ended) == ended);
     }

@@ -61,9 +61,11 @@ impl Bare {
         sandbox.send(Command::Prepare(ModuleFile { digest, path }));
         let ready = events.blocking_recv().into_iter().flatten().find_map(|event| match event {
             AttemptEvent::Module(ready) => Some(ready),
-            AttemptEvent::Output(_) | AttemptEvent::Progress(_) | AttemptEvent::Ended(_) | AttemptEvent::Seen(_) => {
-                None
-            }
+            AttemptEvent::Output(_)
+            | AttemptEvent::Progress(_)
+            | AttemptEvent::Ended(_)
+            | AttemptEvent::Seen(_)
+            | AttemptEvent::Settled(_) => None,
         });
         match ready.context("the sandbox says nothing about the module")?.refused {
             None => Ok(Self { sandbox, events, grant: 0 }),
@@ -106,7 +108,7 @@ impl Bare {
     fn start_of(&self, index: u32) -> Command {
         let task = TaskId { run: RUN, index };
         let id = AttemptId { task, term: Term(1), grant: GrantSeq(self.grant) };
-        Command::Start(AttemptSpec { id, ordinal: 1, payload: Box::default() })
+        Command::Start(AttemptSpec { id, ordinal: 1, ahead: 0, payload: Box::default() })
     }
 }
 

@@ -94,7 +94,7 @@ impl Bench {
         let run = RunId(self.runs);
         let id = AttemptId { task: TaskId { run, index: 0 }, term: Term(1), grant: GrantSeq(self.runs) };
         self.sandbox.send(Command::Define(Box::new(work(run, self.module, rate, time)?)));
-        self.sandbox.send(Command::Start(AttemptSpec { id, ordinal: 1, payload: Box::default() }));
+        self.sandbox.send(Command::Start(AttemptSpec { id, ordinal: 1, ahead: 0, payload: Box::default() }));
         let AttemptEvent::Ended(ended) = self.next()? else { bail!("the attempt did not end") };
         self.sandbox.send(Command::Forget(run));
         let EndedAttempt { outcome, .. } = *ended;

@@ -384,7 +384,8 @@ impl Bench {
             | AttemptEvent::Output(_)
             | AttemptEvent::Progress(_)
             | AttemptEvent::Ended(_)
-            | AttemptEvent::Seen(_) => None,
+            | AttemptEvent::Seen(_)
+            | AttemptEvent::Settled(_) => None,
         })
     }
 
@@ -453,7 +454,8 @@ impl Bench {
             | AttemptEvent::Module(_)
             | AttemptEvent::Output(_)
             | AttemptEvent::Progress(_)
-            | AttemptEvent::Seen(_) => None,
+            | AttemptEvent::Seen(_)
+            | AttemptEvent::Settled(_) => None,
         });
         End::of(ended)
     }
@@ -462,9 +464,11 @@ impl Bench {
     pub fn any_end(&mut self) -> End {
         End::of(self.wait(|event| match event {
             AttemptEvent::Ended(ended) => Some((**ended).clone()),
-            AttemptEvent::Module(_) | AttemptEvent::Output(_) | AttemptEvent::Progress(_) | AttemptEvent::Seen(_) => {
-                None
-            }
+            AttemptEvent::Module(_)
+            | AttemptEvent::Output(_)
+            | AttemptEvent::Progress(_)
+            | AttemptEvent::Seen(_)
+            | AttemptEvent::Settled(_) => None,
         }))
     }
 
@@ -478,7 +482,8 @@ impl Bench {
             | AttemptEvent::Module(_)
             | AttemptEvent::Output(_)
             | AttemptEvent::Progress(_)
-            | AttemptEvent::Seen(_) => None,
+            | AttemptEvent::Seen(_)
+            | AttemptEvent::Settled(_) => None,
         });
         let wrote = end.is_none();
         self.seen.extend(end);
@@ -491,6 +496,7 @@ impl Bench {
         self.wait(|event| match event {
             AttemptEvent::Seen(seen) if seen.id == id => Some(seen.seen.clone()),
             AttemptEvent::Seen(_)
+            | AttemptEvent::Settled(_)
             | AttemptEvent::Ended(_)
             | AttemptEvent::Module(_)
             | AttemptEvent::Output(_)
@@ -539,7 +545,8 @@ impl Bench {
             | AttemptEvent::Module(_)
             | AttemptEvent::Output(_)
             | AttemptEvent::Progress(_)
-            | AttemptEvent::Seen(_) => None,
+            | AttemptEvent::Seen(_)
+            | AttemptEvent::Settled(_) => None,
         })
     }
 
@@ -633,7 +640,7 @@ impl Drop for Bench {
 
 fn attempt(task: TaskId, payload: &[u8]) -> AttemptSpec {
     let id = AttemptId { task, term: Term(1), grant: GrantSeq(1) };
-    AttemptSpec { id, ordinal: 2, payload: payload.into() }
+    AttemptSpec { id, ordinal: 2, ahead: 0, payload: payload.into() }
 }
 
 fn whole(inline: &Captured, large: &[u8]) -> Vec<u8> {

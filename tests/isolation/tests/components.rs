@@ -224,7 +224,11 @@ fn a_task_logs_lines_and_reports_progress() {
     assert_eq!(log, [(Stream::Log(Level::Debug), &b"a line"[..]), (Stream::Log(Level::Error), b"a line")]);
     let progress = bench.wait(|event| match event {
         AttemptEvent::Progress(progress) => Some((progress.done, progress.total)),
-        AttemptEvent::Ended(_) | AttemptEvent::Module(_) | AttemptEvent::Output(_) | AttemptEvent::Seen(_) => None,
+        AttemptEvent::Ended(_)
+        | AttemptEvent::Module(_)
+        | AttemptEvent::Output(_)
+        | AttemptEvent::Seen(_)
+        | AttemptEvent::Settled(_) => None,
     });
     assert_eq!(progress, (3, 9));
 }

@@ -209,6 +209,10 @@ fn files(dir: &Path, extension: &str) -> Vec<std::path::PathBuf> {
 fn ready(event: &AttemptEvent) -> Option<ModuleReady> {
     match event {
         AttemptEvent::Module(ready) => Some(ready.clone()),
-        AttemptEvent::Output(_) | AttemptEvent::Progress(_) | AttemptEvent::Ended(_) | AttemptEvent::Seen(_) => None,
+        AttemptEvent::Output(_)
+        | AttemptEvent::Progress(_)
+        | AttemptEvent::Ended(_)
+        | AttemptEvent::Seen(_)
+        | AttemptEvent::Settled(_) => None,
     }
 }

@@ -1,5 +1,7 @@
 //! The whole suite once more, with the guests in a worker process: the name of this program says so to the bench.
 
+#[path = "ahead.rs"]
+mod ahead;
 #[path = "bounds.rs"]
 mod bounds;
 #[path = "commands.rs"]

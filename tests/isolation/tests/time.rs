@@ -149,7 +149,7 @@ fn a_storm_of_traps_leaves_the_worker_in_order() {
     let first = bench.start(&Guest::new(UNREACHABLE));
     let attempt = |n| {
         let id = AttemptId { grant: GrantSeq(n), ..first };
-        Command::Start(AttemptSpec { id, ordinal: 1, payload: Box::default() })
+        Command::Start(AttemptSpec { id, ordinal: 1, ahead: 0, payload: Box::default() })
     };
     bench.send((2..STORM).map(attempt).collect());
     for n in 1..STORM {

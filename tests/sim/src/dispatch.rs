@@ -1,5 +1,7 @@
 //! What happens when: the way from an event to the part of the world that it belongs to.
 
+use weir_agent::Input;
+
 use crate::{
     event::{Kind, Side},
     property::Check,
@@ -22,6 +24,7 @@ impl World {
             Kind::Connect { node: at, .. }
             | Kind::NodeTick { node: at, .. }
             | Kind::Guest { node: at, .. }
+            | Kind::Told { node: at, .. }
             | Kind::Module { node: at, .. }
             | Kind::Prepared { node: at, .. }
             | Kind::Payload { node: at, .. }
@@ -53,6 +56,7 @@ impl World {
             Kind::NodeTick { node, epoch, .. }
             | Kind::Thaw { node, epoch }
             | Kind::Guest { node, epoch, .. }
+            | Kind::Told { node, epoch, .. }
             | Kind::Module { node, epoch, .. }
             | Kind::Prepared { node, epoch, .. }
             | Kind::Payload { node, epoch, .. }
@@ -99,6 +103,7 @@ impl World {
             }
             Kind::Thaw { node, .. } => self.thaw(node),
             Kind::Guest { node, id, act, .. } => self.guest(node, id, act),
+            Kind::Told { node, event, .. } => self.node_input(node, Input::Sandbox(*event)),
             Kind::Module { node, session, digest, .. } => self.module(node, session, digest),
             Kind::Prepared { node, digest, .. } => self.prepared(node, digest),
             Kind::Payload { node, session, run, digest, .. } => self.payload(node, session, run, digest),

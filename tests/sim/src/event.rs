@@ -5,6 +5,7 @@ use std::collections::BinaryHeap;
 
 use weir_agent::Part;
 use weir_wire::{
+    attempt::AttemptEvent,
     id::{AttemptId, Digest, RunId, Term},
     task::Reason,
 };
@@ -73,6 +74,12 @@ pub(crate) enum Kind {
         epoch: u64,
         id: AttemptId,
         act: Act,
+    },
+    /// The sandbox of a machine says something that happened a little earlier.
+    Told {
+        node: usize,
+        epoch: u64,
+        event: Box<AttemptEvent>,
     },
     Module {
         node: usize,

@@ -355,6 +355,7 @@ pub(crate) fn agent_output(output: &AgentOutput, out: &mut Vec<u8>) {
             out.push(3);
             start.id.encode(out);
             start.ordinal.encode(out);
+            start.ahead.encode(out);
             match &start.payload {
                 Payload::Inline(content) => bytes(content, out),
                 Payload::Blob => out.push(0xfe),

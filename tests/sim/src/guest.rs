@@ -136,12 +136,12 @@ pub(crate) fn ended(id: AttemptId, plan: &Plan) -> EndedAttempt {
             log: Captured::inline(b"failed"),
         },
     };
-    EndedAttempt { id, outcome, large_result, large_log: Box::default() }
+    EndedAttempt { id, outcome, large_result, large_log: Box::default(), next_started: false }
 }
 
 /// The end of an attempt that was cancelled.
 pub(crate) fn cancelled(id: AttemptId, reason: Reason) -> EndedAttempt {
     let failure = Failure::new(reason, Source::Control, "cancelled");
     let outcome = Outcome::not_run(Status::Killed, failure);
-    EndedAttempt { id, outcome, large_result: Box::default(), large_log: Box::default() }
+    EndedAttempt { id, outcome, large_result: Box::default(), large_log: Box::default(), next_started: false }
 }

@@ -60,6 +60,10 @@ pub(crate) struct Node {
     /// What runs, by the simulator's own books.
     pub(crate) running: BTreeMap<AttemptId, Running>,
     pub(crate) specs: BTreeMap<RunId, Spec>,
+    /// For each grant, one more than the last task of it that was started.
+    pub(crate) begun: BTreeMap<(Term, GrantSeq), u32>,
+    /// When the sandbox has said everything that it has to say so far.
+    pub(crate) told_at: u64,
     /// A measurement is to come.
     pub(crate) measures: bool,
     pub(crate) prepared: BTreeSet<Digest>,
@@ -100,6 +104,8 @@ impl Node {
             presented: false,
             running: BTreeMap::new(),
             specs: BTreeMap::new(),
+            begun: BTreeMap::new(),
+            told_at: 0,
             measures: false,
             prepared: BTreeSet::new(),
             term: Term(0),
@@ -156,6 +162,8 @@ impl World {
         node.epoch += 1;
         node.running.clear();
         node.specs.clear();
+        node.begun.clear();
+        node.told_at = 0;
         node.measures = false;
         node.prepared.clear();
         node.stale.clear();
@@ -232,7 +240,7 @@ impl World {
         match output {
             Output::Send(message) => return self.node_send(at, &message),
             Output::Sandbox(command) => return self.node_command(at, command),
-            Output::Start(start) => return self.node_attempt(at, start.id),
+            Output::Start(start) => return self.node_attempt(at, start.id, start.ahead),
             Output::FetchModule(digest) => {
                 let due = self.now + soon(&mut node.rng);
                 self.events.push(due, Kind::Module { node: at, epoch, session, digest });
@@ -269,6 +277,18 @@ impl World {
     fn node_send(&mut self, at: usize, message: &ToControl) -> Check {
         self.trace.line(self.now, format_args!("{} -> {message:?}", self.nodes[at].id));
         self.nodes[at].presented |= matches!(message, ToControl::State(_));
+        if let ToControl::Report(report) = message {
+            for back in &report.returned {
+                let begun = self.nodes[at].begun.get(&(back.term, back.grant)).copied().unwrap_or(0);
+                if begun > back.from {
+                    let what = format!(
+                        "{} gives {} back from {}, and has started more",
+                        self.nodes[at].id, back.run, back.from
+                    );
+                    return broken(Property::Once, what);
+                }
+            }
+        }
         let Some(session) = self.nodes[at].session else { return Ok(()) };
         self.transmit(session, Side::Control, Frame::Message(message.to_bytes()))
     }

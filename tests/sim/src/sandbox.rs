@@ -23,6 +23,13 @@ use crate::{
 /// How soon a throttled attempt that would have ended is looked at again.
 const THROTTLE_LOOK: Duration = Duration::from_millis(250);
 
+/// The longest attempt behind which the sandbox goes on by itself.
+const TURN: Duration = Duration::from_millis(1);
+/// The chance that it does, where it may, per million.
+const GOES_ON: u64 = 900_000;
+/// The longest time after which it says so.
+const LAG: Duration = Duration::from_micros(300);
+
 /// One attempt that runs.
 #[derive(Debug)]
 pub(crate) struct Running {
@@ -30,6 +37,10 @@ pub(crate) struct Running {
     pub(crate) spec: Spec,
     pub(crate) since: u64,
     pub(crate) throttled: bool,
+    /// Tasks behind it that the sandbox may start by itself.
+    pub(crate) ahead: u32,
+    /// It began, or may have gone on, without being told.
+    pub(crate) chained: bool,
 }
 
 /// What the sandbox was told of a run.
@@ -83,13 +94,35 @@ impl World {
                     running.throttled = throttle.on;
                 }
             }
+            Command::Settle(id) => {
+                let running = node.running.get_mut(&id).filter(|running| running.ahead > 0);
+                if let Some(running) = running {
+                    running.ahead = 0;
+                    return self.tell(at, AttemptEvent::Settled(id), true);
+                }
+            }
             Command::Follow(_) | Command::Inspect(_) | Command::Lease(_) => {}
         }
         Ok(())
     }
 
     /// An attempt begins.
-    pub(crate) fn node_attempt(&mut self, at: usize, id: AttemptId) -> Check {
+    pub(crate) fn node_attempt(&mut self, at: usize, id: AttemptId, ahead: u32) -> Check {
+        self.attempt_begins(at, id, ahead, ahead > 0)?;
+        self.settle_if_long(at, id)
+    }
+
+    /// Behind an attempt that does not end at once the sandbox starts nothing.
+    fn settle_if_long(&mut self, at: usize, id: AttemptId) -> Check {
+        let long = |running: &&mut Running| running.ahead > 0 && (running.plan.endless || running.plan.time > TURN);
+        if let Some(running) = self.nodes[at].running.get_mut(&id).filter(long) {
+            running.ahead = 0;
+            return self.tell(at, AttemptEvent::Settled(id), true);
+        }
+        Ok(())
+    }
+
+    fn attempt_begins(&mut self, at: usize, id: AttemptId, ahead: u32, chained: bool) -> Check {
         let slow = self.nodes[at].id.as_str().ends_with('7');
         let mut plan = guest::plan(&self.options, id, slow);
         let node = &mut self.nodes[at];
@@ -102,7 +135,9 @@ impl World {
         if spec.endless {
             guest::last(&mut plan, self.healed);
         }
-        let running = Running { plan, spec, since: self.now, throttled: false };
+        let running = Running { plan, spec, since: self.now, throttled: false, ahead, chained };
+        let begun = node.begun.entry((id.term, id.grant)).or_default();
+        *begun = (*begun).max(id.task.index + 1);
         if node.running.insert(id, running).is_some() {
             return broken(Property::Once, format!("{id} is started twice"));
         }
@@ -152,27 +187,48 @@ impl World {
             self.measure_later(at);
             return Ok(());
         }
-        let Some(Running { plan, .. }) = node.running.remove(&id) else {
+        let Some(Running { plan, ahead, chained, .. }) = node.running.remove(&id) else {
             return Ok(());
         };
+        let well = act == Act::End && plan.reason.is_none() && !plan.large;
+        let next = id.next().filter(|_| ahead > 0 && well && node.rng.chance(GOES_ON));
         self.fenced_ends(at, id.task);
         self.measure_later(at);
         if act == Act::End && plan.reason.is_some_and(|reason| reason.retry_class() == RetryClass::Counted) {
             *self.failures.entry(id.task).or_default() += 1;
         }
-        let ended = match act {
+        let mut ended = match act {
             Act::Cancelled(reason) => {
                 self.count(reason.as_str());
                 guest::cancelled(id, reason)
             }
             Act::End | Act::Progress => guest::ended(id, &plan),
         };
+        ended.next_started = next.is_some();
+        if let Some(next) = next {
+            self.count("next-started");
+            self.attempt_begins(at, next, ahead - 1, true)?;
+        }
+        self.tell(at, AttemptEvent::Ended(Box::new(ended)), chained)?;
+        next.map_or(Ok(()), |next| self.settle_if_long(at, next))
+    }
+
+    /// The sandbox says something, at once or a little later, and in any case in order.
+    fn tell(&mut self, at: usize, event: AttemptEvent, late: bool) -> Check {
         // The sandbox speaks to the executor in wire types: what it says survives their encoding.
-        let event = AttemptEvent::Ended(Box::new(ended));
         let Ok(event) = AttemptEvent::from_bytes(&event.to_bytes()) else {
             return broken(Property::Crash, "an attempt event does not decode");
         };
-        self.node_input(at, Input::Sandbox(event))
+        let node = &mut self.nodes[at];
+        let lag = if late { ns(node.rng.duration(Duration::ZERO, LAG)) } else { 0 };
+        let due = (self.now + lag).max(node.told_at);
+        if due <= self.now {
+            return self.node_input(at, Input::Sandbox(event));
+        }
+        node.told_at = due;
+        let epoch = node.epoch;
+        self.events.push(due, Kind::Told { node: at, epoch, event: Box::new(event) });
+        Ok(())
     }
 
     /// Has a machine measure, where what is measured matters.

@@ -149,7 +149,8 @@ impl Local {
                 AttemptEvent::Output(_)
                 | AttemptEvent::Progress(_)
                 | AttemptEvent::Ended(_)
-                | AttemptEvent::Seen(_) => None,
+                | AttemptEvent::Seen(_)
+                | AttemptEvent::Settled(_) => None,
             });
             if let Some(ready) = module {
                 break ready;
@@ -196,6 +197,7 @@ impl Local {
                     }
                     AttemptEvent::Seen(AttemptSeen { seen: Seen::Profile(seen), .. }) => profile = Some(*seen),
                     AttemptEvent::Seen(_)
+                    | AttemptEvent::Settled(_)
                     | AttemptEvent::Module(_)
                     | AttemptEvent::Output(_)
                     | AttemptEvent::Progress(_) => {}
@@ -228,7 +230,7 @@ fn directories(flag: &str, pairs: &[String]) -> Result<BTreeMap<String, PathBuf>
 fn attempt(index: u32, payloads: &Prepared) -> Result<AttemptSpec> {
     let payload = payloads.of(index)?.into();
     let id = AttemptId { task: TaskId { run: RUN, index }, term: Term(1), grant: GrantSeq(u64::from(index) + 1) };
-    Ok(AttemptSpec { id, ordinal: 1, payload })
+    Ok(AttemptSpec { id, ordinal: 1, ahead: 0, payload })
 }
 
 fn work_spec(spec: &JobSpec, module: Digest, count: u32) -> Result<WorkSpec> {

@@ -98,7 +98,7 @@ impl World {
         let large = self.draw(3) == 0;
         let large_result = if large { [1; 2000].into() } else { [].into() };
         let outcome = if self.draw(2) == 0 { success() } else { killed(Reason::Cancelled) };
-        let ended = EndedAttempt { id, outcome, large_result, large_log: [].into() };
+        let ended = EndedAttempt { id, outcome, large_result, large_log: [].into(), next_started: false };
         self.node.input(Input::Sandbox(AttemptEvent::Ended(Box::new(ended))));
     }
 

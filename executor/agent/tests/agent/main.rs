@@ -1,5 +1,6 @@
 //! The agent through its public calls.
 
+mod ahead;
 mod books;
 mod capacity;
 mod fencing;

@@ -68,7 +68,13 @@ pub(crate) fn attempt(seq: u64, index: u32) -> AttemptId {
     AttemptId { task: TaskId { run: RUN, index }, term: TERM, grant: GrantSeq(seq) }
 }
 
+/// The outcome of a task that took its time.
 pub(crate) fn success() -> Outcome {
+    Outcome::succeeded(Usage { wall_us: 2000, ..Usage::default() }, Captured::inline(b"ok"), Captured::Empty)
+}
+
+/// That of one behind which further ones may be started ahead.
+pub(crate) fn quick() -> Outcome {
     Outcome::succeeded(Usage::default(), Captured::inline(b"ok"), Captured::Empty)
 }
 
@@ -133,8 +139,14 @@ impl Node {
     }
 
     pub(crate) fn ended(id: AttemptId, outcome: Outcome) -> Input {
+        Self::ended_with(id, outcome, false)
+    }
+
+    /// The end of an attempt behind which the sandbox has begun the next one, or not.
+    pub(crate) fn ended_with(id: AttemptId, outcome: Outcome, next_started: bool) -> Input {
         let (large_result, large_log) = ([].into(), [].into());
-        Input::Sandbox(AttemptEvent::Ended(Box::new(EndedAttempt { id, outcome, large_result, large_log })))
+        let ended = EndedAttempt { id, outcome, large_result, large_log, next_started };
+        Input::Sandbox(AttemptEvent::Ended(Box::new(ended)))
     }
 
     pub(crate) fn end(&mut self, id: AttemptId, outcome: Outcome) {
@@ -218,6 +230,22 @@ impl Node {
 
     pub(crate) fn started(&self) -> Vec<AttemptId> {
         self.reports().iter().flat_map(|report| &report.started).map(|started| started.id).collect()
+    }
+
+    /// Of the attempts handed to the sandbox, how many tasks it may start behind each.
+    pub(crate) fn aheads(&self) -> Vec<(u32, u32)> {
+        let ahead = |output: &Output| {
+            if let Output::Start(start) = output { Some((start.id.task.index, start.ahead)) } else { None }
+        };
+        self.outputs.iter().filter_map(ahead).collect()
+    }
+
+    /// Attempts behind which the sandbox is to start nothing.
+    pub(crate) fn settles(&self) -> Vec<AttemptId> {
+        let settle = |output: &Output| {
+            if let Output::Sandbox(Command::Settle(id)) = output { Some(*id) } else { None }
+        };
+        self.outputs.iter().filter_map(settle).collect()
     }
 
     /// Attempts handed to the sandbox.

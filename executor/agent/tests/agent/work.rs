@@ -281,7 +281,8 @@ fn a_large_result_is_stored_before_its_outcome_is_reported() {
     let id = attempt(2, 10);
     let bytes: Box<[u8]> = [5; 5000].into();
     let outcome = Outcome::succeeded(Usage::default(), Captured::Empty, Captured::Empty);
-    let ended = EndedAttempt { id, outcome, large_result: bytes.clone(), large_log: [6; 2000].into() };
+    let ended =
+        EndedAttempt { id, outcome, large_result: bytes.clone(), large_log: [6; 2000].into(), next_started: false };
     node.input(Input::Sandbox(AttemptEvent::Ended(Box::new(ended))));
     let upload = Output::Upload { id, part: Part::Result, bytes: bytes.clone() };
     assert!(node.outputs.contains(&upload) && node.starts().is_empty() && node.outcomes().is_empty());
@@ -310,7 +311,7 @@ fn a_success_whose_result_cannot_be_stored_is_a_failure_of_the_host() {
         if part == Part::Log {
             core::mem::swap(&mut large_result, &mut large_log);
         }
-        let ended = EndedAttempt { id, outcome: success(), large_result, large_log };
+        let ended = EndedAttempt { id, outcome: success(), large_result, large_log, next_started: false };
         node.input(Input::Sandbox(AttemptEvent::Ended(Box::new(ended))));
         node.input(Input::BlobUploadFailed {
             id,

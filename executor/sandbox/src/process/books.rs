@@ -64,7 +64,8 @@ impl Books {
 
     pub(super) fn take_in(&mut self, command: Command, turn: &mut Turn) {
         match command {
-            Command::Start(ref spec) => self.start(spec.id, command, turn),
+            Command::Start(ref spec) => self.start((spec.id, spec.ahead), command, turn),
+            Command::Settle(id) => self.pass_on(id, command, turn),
             Command::Cancel(ref cancel) => self.pass_on(cancel.id, command, turn),
             Command::Follow(ref follow) => {
                 if let Some(held) = self.held(follow.id).filter(|_| follow.on) {
@@ -96,7 +97,7 @@ impl Books {
         }
     }
 
-    fn start(&mut self, id: AttemptId, command: Command, turn: &mut Turn) {
+    fn start(&mut self, (id, ahead): (AttemptId, u32), command: Command, turn: &mut Turn) {
         let run = self.runs.get(&id.task.run);
         let weight = run.map_or(1, |(_, work)| work.budgets.resources.cpu.0);
         let output = run.map_or(0, |(_, work)| work.budgets.output);
@@ -105,7 +106,7 @@ impl Books {
         let chosen = self.enter(&group, true, turn).and_then(|seats| self.choose(seats));
         let Some(seat) = chosen.and_then(|index| self.seats.get_mut(&index)) else { return turn.refused.push(id) };
         seat.load = seat.load.saturating_add(u64::from(weight));
-        seat.attempts.insert(id, Held::new(weight, output, seat.ready));
+        seat.attempts.insert(id, Held::new(weight, output, ahead, seat.ready));
         seat.pass_on(command, turn.out.entry(chosen.unwrap_or(0)).or_default());
     }
 
@@ -210,7 +211,7 @@ mod tests {
 
     fn start(run: u64) -> (AttemptId, Command) {
         let id = AttemptId { task: TaskId { run: RunId(run), index: 0 }, term: Term(1), grant: GrantSeq(1) };
-        (id, Command::Start(AttemptSpec { id, ordinal: 1, payload: Box::default() }))
+        (id, Command::Start(AttemptSpec { id, ordinal: 1, ahead: 0, payload: Box::default() }))
     }
 
     /// Who is told something, if each seat has a process that is ready.

@@ -27,6 +27,8 @@ pub(super) struct Held {
     pub(super) weight: u32,
     /// The process was told of it.
     pub(super) sent: bool,
+    /// Tasks behind it that the process may start by itself.
+    ahead: u32,
     output_budget: u64,
     /// Live output that may yet come.
     output_left: u64,
@@ -38,8 +40,19 @@ pub(super) struct Held {
 }
 
 impl Held {
-    pub(super) fn new(weight: u32, output_budget: u64, sent: bool) -> Self {
-        Self { weight, sent, output_budget, output_left: 0, began: Instant::now(), progress: 0, looks: 0 }
+    pub(super) fn new(weight: u32, output_budget: u64, ahead: u32, sent: bool) -> Self {
+        Self { weight, sent, ahead, output_budget, output_left: 0, began: Instant::now(), progress: 0, looks: 0 }
+    }
+
+    /// The attempt behind it, if the process may have started that by itself.
+    pub(super) fn next(&self) -> Option<Self> {
+        let ahead = self.ahead.checked_sub(1)?;
+        Some(Self::new(self.weight, self.output_budget, ahead, self.sent))
+    }
+
+    /// The process starts nothing behind it by itself any more.
+    pub(super) const fn settled(&mut self) {
+        self.ahead = 0;
     }
 
     /// The process is asked for live output, from its beginning.
@@ -110,7 +123,7 @@ mod tests {
 
     #[test]
     fn live_output_comes_when_asked_for_and_has_an_end() {
-        let mut held = Held::new(1, 1000, true);
+        let mut held = Held::new(1, 1000, 0, true);
         assert!(!held.wrote(&chunk(1)), "nobody follows");
         held.is_followed();
         let mut came = 0;
@@ -121,14 +134,14 @@ mod tests {
         held.is_followed();
         assert!(held.wrote(&chunk(1000)));
         // What an honest process may write at the most: its whole budget in chunks of a byte, twice as long with its framing.
-        let mut held = Held::new(1, 1 << 20, true);
+        let mut held = Held::new(1, 1 << 20, 0, true);
         held.is_followed();
         assert!((0..(2 << 20) / 3).all(|_| held.wrote(&chunk(1))));
     }
 
     #[test]
     fn progress_comes_no_more_often_than_time_passes() {
-        let mut held = Held::new(1, 1000, true);
+        let mut held = Held::new(1, 1000, 0, true);
         assert!((0..PROGRESS_FREE).all(|_| held.progressed()));
         assert!(!(0..1_000_000).all(|_| held.progressed()));
         assert_eq!(progress_max(PROGRESS_INTERVAL * 1000), 2000 + PROGRESS_FREE);
@@ -136,7 +149,7 @@ mod tests {
 
     #[test]
     fn only_what_was_asked_for_and_is_bounded_is_taken_in() {
-        let mut held = Held::new(1, 1000, true);
+        let mut held = Held::new(1, 1000, 0, true);
         let moment = Seen::Moment(Box::default());
         assert!(!held.seen(&moment));
         held.is_inspected();

@@ -8,7 +8,7 @@ use std::{
 };
 
 use weir_wire::{
-    attempt::{AttemptEvent, Command},
+    attempt::{AttemptEvent, Command, EndedAttempt},
     id::AttemptId,
     worker::{ToWorker, WorkerSetup, WorkerUsage},
 };
@@ -116,9 +116,9 @@ impl Seat {
     pub(super) fn take_in(&mut self, event: &AttemptEvent) -> Result<(), String> {
         let unknown = || "it reported about what it does not have".to_owned();
         let allowed = match event {
-            AttemptEvent::Ended(ended) => {
-                let held = self.attempts.remove(&ended.id).ok_or_else(unknown)?;
-                self.load = self.load.saturating_sub(u64::from(held.weight));
+            AttemptEvent::Ended(ended) => return self.ended(ended),
+            AttemptEvent::Settled(id) => {
+                self.attempts.get_mut(id).ok_or_else(unknown)?.settled();
                 true
             }
             AttemptEvent::Output(chunk) => self.attempts.get_mut(&chunk.id).ok_or_else(unknown)?.wrote(chunk),
@@ -127,6 +127,23 @@ impl Seat {
             AttemptEvent::Module(_) => return Err(unknown()),
         };
         if allowed { Ok(()) } else { Err("it reported more about an attempt than it may".to_owned()) }
+    }
+
+    /// Takes in the end of an attempt, and with it the start of the next one where the process may start that by itself.
+    fn ended(&mut self, ended: &EndedAttempt) -> Result<(), String> {
+        let held = self.attempts.get(&ended.id).ok_or("it reported about what it does not have")?;
+        let weight = held.weight;
+        if ended.next_started {
+            let large = !ended.large_result.is_empty() || !ended.large_log.is_empty();
+            let new = |next: &AttemptId| !large && !self.attempts.contains_key(next);
+            let next = held.next().zip(ended.id.next().filter(new));
+            let (held, next) = next.ok_or("it started an attempt that it may not")?;
+            self.attempts.insert(next, held);
+        } else {
+            self.load = self.load.saturating_sub(u64::from(weight));
+        }
+        self.attempts.remove(&ended.id);
+        Ok(())
     }
 
     /// Passes on a command about an attempt, at once or when the process is ready.

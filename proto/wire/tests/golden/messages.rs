@@ -251,7 +251,7 @@ fn profile() -> Profile {
 
 fn sandbox() -> Vec<Case> {
     let module = ModuleFile { digest: digest(0xaa), path: text("/var/lib/weir/modules/aa") };
-    let spec = AttemptSpec { id: attempt(), ordinal: 2, payload: Box::from(&b"payload"[..]) };
+    let spec = AttemptSpec { id: attempt(), ordinal: 2, ahead: 3, payload: Box::from(&b"payload"[..]) };
     let ready = ModuleReady {
         digest: digest(0xaa),
         refused: Some(text("unknown import env.f")),
@@ -265,6 +265,7 @@ fn sandbox() -> Vec<Case> {
         outcome: failed(),
         large_result: Box::from(&b"large result"[..]),
         large_log: Box::from(&b"large log"[..]),
+        next_started: true,
     };
     let cancel = CancelSpec { id: attempt(), reason: Reason::Drained };
     vec![
@@ -277,10 +278,12 @@ fn sandbox() -> Vec<Case> {
         document("command_inspect", Command::Inspect(InspectSpec { id: attempt(), sample_for: None })),
         document("attempt_event_seen", AttemptEvent::Seen(AttemptSeen { id: attempt(), seen: moment() })),
         document("command_lease", Command::Lease(LeaseSpec { until_ns: 77_000 })),
+        document("command_settle", Command::Settle(attempt())),
         document("command_throttle", Command::Throttle(ThrottleSpec { id: attempt(), on: true })),
         document("attempt_event_module", AttemptEvent::Module(ready)),
         document("attempt_event_output", AttemptEvent::Output(chunk)),
         document("attempt_event_progress", AttemptEvent::Progress(Progress { id: attempt(), done: 3, total: 9 })),
         document("attempt_event_ended", AttemptEvent::Ended(Box::new(ended))),
+        document("attempt_event_settled", AttemptEvent::Settled(attempt())),
     ]
 }

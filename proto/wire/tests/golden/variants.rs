@@ -162,6 +162,7 @@ fn sandbox() -> Vec<Enumeration> {
         "command_throttle": [Command::Throttle(_)],
         "command_lease": [Command::Lease(_)],
         "command_inspect": [Command::Inspect(_)],
+        "command_settle": [Command::Settle(_)],
     });
     let event = variants!(AttemptEvent, read, {
         "attempt_event_module": [AttemptEvent::Module(_)],
@@ -169,6 +170,7 @@ fn sandbox() -> Vec<Enumeration> {
         "attempt_event_progress": [AttemptEvent::Progress(_)],
         "attempt_event_ended": [AttemptEvent::Ended(_)],
         "attempt_event_seen": [AttemptEvent::Seen(_)],
+        "attempt_event_settled": [AttemptEvent::Settled(_)],
     });
     vec![command, event]
 }

@@ -119,11 +119,16 @@ impl Engine<'_> {
                 };
                 self.machine_input(at, Input::Sandbox(AttemptEvent::Module(ready)));
             }
+            // Nothing is started here that was not asked for.
+            Output::Sandbox(Command::Settle(id)) if self.machines[at].running.contains_key(&id) => {
+                self.machine_input(at, Input::Sandbox(AttemptEvent::Settled(id)));
+            }
             Output::Sandbox(Command::Cancel(cancel)) => self.attempt_cancelled(at, cancel.id, cancel.reason),
             Output::Sandbox(Command::Throttle(throttle)) => self.throttle(at, throttle.id, throttle.on),
             Output::Sandbox(
                 Command::Define(_)
                 | Command::Forget(_)
+                | Command::Settle(_)
                 | Command::Follow(_)
                 | Command::Inspect(_)
                 | Command::Lease(_)
@@ -245,7 +250,8 @@ impl Engine<'_> {
     }
 
     fn ended(&mut self, at: usize, id: AttemptId, outcome: Outcome) {
-        let ended = EndedAttempt { id, outcome, large_result: Box::default(), large_log: Box::default() };
+        let (large_result, large_log) = (Box::default(), Box::default());
+        let ended = EndedAttempt { id, outcome, large_result, large_log, next_started: false };
         self.machine_input(at, Input::Sandbox(AttemptEvent::Ended(Box::new(ended))));
     }
 
