@@ -37,7 +37,11 @@ impl Agent {
                 Readiness::Waiting => return self.rest(key, Phase::Waiting),
                 Readiness::Ready | Readiness::Failed(_) if full => return self.rest(key, Phase::Parked),
                 Readiness::Ready => return self.start(key),
-                Readiness::Failed(failure) => self.record(key, Outcome::not_run(Status::Failed, failure)),
+                Readiness::Failed(failure) => {
+                    let task = range.attempt().task;
+                    self.record(key, Outcome::not_run(Status::Failed, failure));
+                    self.follow_ended(task);
+                }
             }
         }
     }

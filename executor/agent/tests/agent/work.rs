@@ -392,6 +392,21 @@ fn a_watcher_sees_output_until_the_end() {
 }
 
 #[test]
+fn a_watcher_of_a_task_that_cannot_be_run_is_told_that_nothing_comes() {
+    let mut node = Node::joined();
+    node.control(ToExecutor::Define(spec(RUN, resources(500, 64), RunInput::None)));
+    node.control(ToExecutor::Grant(grant(1, 0, 2)));
+    for index in [0, 1] {
+        node.control(ToExecutor::Follow(Follow { run: RUN, index, on: true }));
+    }
+    node.prepare(Some("no"));
+    let last = |output: &Output| {
+        if let Output::Send(ToControl::Output(output)) = output { output.last.then_some(output.index) } else { None }
+    };
+    assert_eq!(node.outputs.iter().filter_map(last).collect::<Vec<_>>(), [0, 1]);
+}
+
+#[test]
 fn the_newest_progress_is_reported_at_a_bounded_rate() {
     let mut node = Node::ready(resources(500, 64));
     node.control(ToExecutor::Grant(grant(2, 10, 1)));
