@@ -21,7 +21,7 @@ use weir_link::{FrameReceiver, Link, Listener, Session};
 use weir_scheduler::SessionId;
 use weir_wire::{
     codec::Document as _,
-    message::{RefuseCode, ToControl, ToExecutor},
+    message::{CLOSE_STALE_TERM, RefuseCode, ToControl, ToExecutor},
     node::Hello,
 };
 
@@ -116,6 +116,14 @@ impl Sessions {
                 end = self.hear_logs(id, &session) => end,
                 end = self.serve_requests(id, &session) => end,
             };
+            if let Some(why) = outlet.session.close_reason().as_ref().and_then(stale_store) {
+                tracing::warn!(
+                    peer.role = ?outlet.session.peer().role,
+                    why,
+                    "an executor has seen a later state of this cluster than is in the store; after a snapshot was restored, \
+                     restart that executor"
+                );
+            }
             // Fails only when the driver is gone.
             drop(self.events.send(SessionEvent::Disconnected { session: id }).await);
             if let Err(refusal) = end {
@@ -257,6 +265,12 @@ impl Sessions {
     }
 }
 
+/// The words of an executor that left because this leader's term is over.
+fn stale_store(end: &weir_link::Error) -> Option<&str> {
+    let weir_link::Error::ClosedByPeer { code, reason } = end else { return None };
+    (*code == u64::from(CLOSE_STALE_TERM)).then_some(reason)
+}
+
 /// Reads a message after the first.
 fn decode(frame: &[u8]) -> Result<ToControl, Refusal> {
     match ToControl::from_bytes(frame) {
@@ -268,4 +282,17 @@ fn decode(frame: &[u8]) -> Result<ToControl, Refusal> {
 
 fn malformed(message: impl Into<String>) -> Refusal {
     Refusal { code: RefuseCode::Malformed, message: message.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_an_executor_that_has_seen_a_later_term_tells_of_an_old_store() {
+        let closed = |code| weir_link::Error::ClosedByPeer { code, reason: "69 was seen".to_owned() };
+        assert_eq!(stale_store(&closed(u64::from(CLOSE_STALE_TERM))), Some("69 was seen"));
+        assert_eq!(stale_store(&closed(u64::from(weir_link::CODE_NORMAL))), None);
+        assert_eq!(stale_store(&weir_link::Error::Closed), None);
+    }
 }

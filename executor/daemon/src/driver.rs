@@ -6,10 +6,11 @@ use tokio::{
     sync::{mpsc, watch},
     time::{Instant, MissedTickBehavior, interval, sleep_until},
 };
-use weir_agent::{Agent, ExitReason, Input, Output, Start, Stats, limits::MEASURE_EVERY};
+use weir_agent::{Agent, DisconnectReason, ExitReason, Input, Output, Start, Stats, limits::MEASURE_EVERY};
 use weir_sandbox::Sandbox;
 use weir_wire::{
     attempt::{AttemptEvent, AttemptSpec, Command, EndedAttempt},
+    id::Term,
     outcome::{Failure, Outcome},
     task::{Reason, Source, Status},
 };
@@ -40,6 +41,8 @@ pub(crate) struct Driver {
     pub(crate) sampler: Sampler,
     pub(crate) stats: watch::Sender<Stats>,
     pub(crate) grace: Duration,
+    /// The term that is over of the control plane of which a warning was given.
+    pub(crate) stale_said: Option<Term>,
 }
 
 /// How the loop ended.
@@ -126,6 +129,7 @@ impl Driver {
             if exit.is_some() || inputs.is_empty() {
                 self.stats.send_replace(self.agent.stats());
                 if !was_up && self.agent.is_up() {
+                    self.stale_said = None;
                     self.uplink.accepted();
                     readiness::notify("READY=1");
                 }
@@ -164,13 +168,27 @@ impl Driver {
                 None => self.transfers.payload(self.uplink.session(), run, blob),
             },
             Output::Upload { id, part, bytes } => self.transfers.upload(self.uplink.session(), id, part, bytes),
-            Output::Disconnect(reason) => {
-                tracing::info!(%reason, "leaving the session");
-                self.uplink.close(&reason.to_string());
-            }
+            Output::Disconnect(reason) => self.leave(&reason),
             Output::Exit(reason) => return Some(reason),
         }
         None
+    }
+
+    fn leave(&mut self, reason: &DisconnectReason) {
+        let DisconnectReason::StaleTerm { found, known } = reason else {
+            tracing::info!(%reason, "leaving the session");
+            return self.uplink.close(&reason.to_string());
+        };
+        if self.stale_said.replace(*found).is_none() {
+            tracing::warn!(
+                leader.term = found.0,
+                known.term = known.0,
+                "the control plane's store is older than what this executor has seen of it: a snapshot was restored, or it \
+                 runs on another store; what runs here goes on and is reported to nobody; if the store is the right one, \
+                 restart this executor, which ends its tasks"
+            );
+        }
+        self.uplink.leave_stale(&reason.to_string());
     }
 
     /// Turns what the link brought into inputs; the error that ends everything, if there is one.

@@ -93,6 +93,7 @@ async fn serve(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::Re
         payloads: Payloads::new(config.payload_memory.0),
         stats,
         grace: config.grace.0,
+        stale_said: None,
     };
     match driver.run(shutdown).await {
         End::Exit(ExitReason::Drained) => Ok(()),

@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, watch};
 use weir_link::{Backoff, CODE_NORMAL, Connector, Error, FrameSender, Link, Session};
 use weir_wire::{
     codec::Document,
-    message::{ToControl, ToExecutor},
+    message::{CLOSE_STALE_TERM, ToControl, ToExecutor},
 };
 
 use crate::scout::{self, Call, Scout};
@@ -28,6 +28,9 @@ const CONNECT_MAX: Duration = Duration::from_secs(2);
 /// How long an executor that had a leader waits for the call of the next one before it asks around: twice what a replica
 /// needs to be elected once the lease is free.
 const CALL_WAIT: Duration = Duration::from_secs(1);
+/// First and longest wait after a control plane was left because its term is over: it stays so until a person acts, and
+/// each session is a line in its log.
+const STALE_BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 /// How long the last frames may take at the end.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -46,7 +49,22 @@ pub(crate) enum Event {
 pub(crate) struct Uplink {
     events: mpsc::Receiver<Event>,
     open: Option<(Session, FrameSender)>,
-    accepted: Arc<AtomicBool>,
+    verdict: Arc<Verdict>,
+}
+
+/// What the driver made of a session, for the next wait.
+#[derive(Debug, Default)]
+struct Verdict {
+    /// A leader accepted it.
+    accepted: AtomicBool,
+    /// The peer leads in a term that is over.
+    stale: AtomicBool,
+}
+
+/// The waits between sessions.
+struct Pace {
+    usual: Backoff,
+    stale: Backoff,
 }
 
 /// The task that connects and reads.
@@ -54,7 +72,7 @@ struct Dialler {
     connector: Connector,
     control: Vec<String>,
     events: mpsc::Sender<Event>,
-    accepted: Arc<AtomicBool>,
+    verdict: Arc<Verdict>,
     ever_accepted: bool,
     random: u64,
     /// The replica with which the session is, by its place in the list.
@@ -72,7 +90,7 @@ impl Uplink {
     /// Starts connecting to the first of the addresses that leads.
     pub(crate) fn start(connector: Connector, control: Vec<String>, random: u64) -> Self {
         let (events, inbox) = mpsc::channel(EVENTS_MAX);
-        let accepted = Arc::<AtomicBool>::default();
+        let verdict = Arc::<Verdict>::default();
         let active = watch::Sender::new(None);
         let (calls, called) = mpsc::channel(control.len().max(1));
         for (replica, address) in control.iter().enumerate().filter(|_| control.len() > 1) {
@@ -81,11 +99,11 @@ impl Uplink {
             let scout = Scout { connector, replica, address, active: active.subscribe(), calls, random };
             tokio::spawn(scout.run());
         }
-        let shared = Arc::clone(&accepted);
-        let dialler = Dialler { connector, control, events, accepted: shared, ever_accepted: false, random, active };
+        let shared = Arc::clone(&verdict);
+        let dialler = Dialler { connector, control, events, verdict: shared, ever_accepted: false, random, active };
         // One sender is kept, so that there may be no scouts.
         tokio::spawn(dialler.run(calls, called));
-        Self { events: inbox, open: None, accepted }
+        Self { events: inbox, open: None, verdict }
     }
 
     /// Waits for events and moves them to `events`; dropping the wait loses nothing.
@@ -106,7 +124,15 @@ impl Uplink {
 
     /// A leader accepted the session: the next loss is worth a quick return.
     pub(crate) fn accepted(&self) {
-        self.accepted.store(true, Ordering::Relaxed);
+        self.verdict.accepted.store(true, Ordering::Relaxed);
+    }
+
+    /// Leaves a control plane whose term is over, and says so to it.
+    pub(crate) fn leave_stale(&mut self, why: &str) {
+        self.verdict.stale.store(true, Ordering::Relaxed);
+        if let Some((session, _)) = self.open.take() {
+            session.close(CLOSE_STALE_TERM, why);
+        }
     }
 
     /// Sends a message. What people look at live is dropped when the queue is full; anything else waits, and ends the
@@ -162,9 +188,24 @@ fn is_dispensable(message: &ToControl) -> bool {
     }
 }
 
+impl Pace {
+    fn new() -> Self {
+        let backoff = |(first, longest)| Backoff::new(first, longest);
+        Self { usual: backoff(BACKOFF), stale: backoff(STALE_BACKOFF) }
+    }
+
+    /// How long to wait after a session that was accepted, left as one of a term that is over, or neither.
+    fn next_wait(&mut self, accepted: bool, stale: bool, random: u64) -> Duration {
+        if accepted {
+            *self = Self::new();
+        }
+        if stale { self.stale.next_wait(random) } else { self.usual.next_wait(random) }
+    }
+}
+
 impl Dialler {
     async fn run(mut self, _calls: mpsc::Sender<Call>, mut called: mpsc::Receiver<Call>) {
-        let mut backoff = Backoff::new(BACKOFF.0, BACKOFF.1);
+        let mut pace = Pace::new();
         let mut turn = 0;
         let mut next = None;
         let mut served = false;
@@ -200,13 +241,14 @@ impl Dialler {
                     return;
                 }
             }
-            if self.accepted.swap(false, Ordering::Relaxed) {
+            let accepted = self.verdict.accepted.swap(false, Ordering::Relaxed);
+            if accepted {
                 (self.ever_accepted, served) = (true, true);
-                backoff.reset();
             }
+            let stale = self.verdict.stale.swap(false, Ordering::Relaxed);
             // That replica does not lead, or fell silent, and a dead address takes long to be given up: begin with the next.
             turn += 1;
-            let mut wait = backoff.next_wait(scout::next_random(&mut self.random));
+            let mut wait = pace.next_wait(accepted, stale, scout::next_random(&mut self.random));
             if std::mem::take(&mut served) && self.control.len() > 1 {
                 // Whoever leads next calls, over a session that asking around would end.
                 wait = wait.max(CALL_WAIT);
@@ -285,5 +327,19 @@ fn silent(address: &str) -> Error {
     match address.parse() {
         Ok(addr) => Error::Unreachable { addr, detail },
         Err(_name) => Error::Lost(format!("{detail} from {address}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_control_plane_of_an_old_term_is_asked_ever_more_rarely_until_one_is_accepted() {
+        let mut pace = Pace::new();
+        let waits: Vec<u128> = (0..7).map(|_| pace.next_wait(false, true, 0).as_millis()).collect();
+        assert_eq!(waits, [500, 1000, 2000, 4000, 8000, 15_000, 15_000], "without its random part");
+        assert!(pace.next_wait(false, false, 0) < Duration::from_millis(50), "another failure has its own pace");
+        assert_eq!(pace.next_wait(true, true, 0), Duration::from_millis(500));
     }
 }

@@ -22,7 +22,8 @@ use weir_wire::{
     kind::{Execution, Tier},
     limits,
     message::{
-        Ack, BlobReply, BlobRequest, Grant, Refuse, RefuseCode, Report, ToControl, ToExecutor, WIRE_MAX, Welcome,
+        Ack, BlobReply, BlobRequest, CLOSE_STALE_TERM, Grant, Refuse, RefuseCode, Report, ToControl, ToExecutor,
+        WIRE_MAX, Welcome,
     },
     node::Hello,
     outcome::{BlobRef, Captured, Outcome},
@@ -315,6 +316,22 @@ async fn a_lost_session_comes_back_and_repeats_what_was_not_recorded() {
     let mut joined = stage.join(8).await;
     assert_eq!((joined.hello.incarnation.0, joined.hello.boot), (1, boot));
     assert_eq!(joined.report().await.groups, report.groups, "sent again");
+}
+
+#[tokio::test]
+async fn a_control_plane_of_a_lower_term_is_told_that_its_store_is_older() {
+    let stage = Stage::new();
+    let _running = stage.start();
+    let joined = stage.join(69).await;
+    joined.session.close(0, "a snapshot is restored");
+    let restored = stage.accept().await;
+    let (lease, renew_every) = (Duration::from_secs(15), Duration::from_secs(4));
+    restored.send(&ToExecutor::Welcome(Welcome { wire: WIRE_MAX, term: Term(11), lease, renew_every })).await;
+    let end = timeout(PATIENCE, restored.session.closed()).await.expect("in time");
+    let weir_link::Error::ClosedByPeer { code, reason } = end else { panic!("{end}") };
+    assert_eq!(code, u64::from(CLOSE_STALE_TERM));
+    assert!(reason.contains("69 was seen"), "{reason}");
+    stage.join(70).await;
 }
 
 #[tokio::test]

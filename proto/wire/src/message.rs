@@ -21,6 +21,9 @@ pub const WIRE_MIN: u32 = 1;
 /// See [`WIRE_MIN`].
 pub const WIRE_MAX: u32 = 2;
 
+/// The code with which an executor closes its session with a control plane of a lower term than it has seen.
+pub const CLOSE_STALE_TERM: u32 = 1;
+
 /// Control plane → executor.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ToExecutor {
