@@ -204,6 +204,11 @@ fn join<T>(result: Result<T, tokio::task::JoinError>) -> Result<T, StoreError> {
 }
 
 fn open_file(path: &Path) -> Result<Database, StoreError> {
+    // redb would make a new store of it, and a cluster that forgot everything would look like one that has just begun.
+    if std::fs::metadata(path).is_ok_and(|file| file.len() == 0) {
+        let detail = format!("{}; if nothing was ever stored in it, delete it", damaged(&"it is empty"));
+        return Err(StoreError::Open { path: path.to_owned(), detail });
+    }
     Database::create(path).map_err(|error| {
         if matches!(error, DatabaseError::DatabaseAlreadyOpen) {
             StoreError::InUse(path.to_owned())

@@ -298,6 +298,20 @@ async fn a_damaged_file_is_refused_or_gives_what_was_stored() {
 }
 
 #[tokio::test]
+async fn an_empty_file_is_no_new_store() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("weir.redb");
+    std::fs::write(&path, b"").unwrap();
+    for _ in 0..2 {
+        let error = open_embedded(directory.path()).await.err().unwrap().to_string();
+        assert!(error.contains("it is empty") && error.contains("snapshot restore"), "{error}");
+        assert_eq!(std::fs::metadata(&path).unwrap().len(), 0, "it is left as it was found");
+    }
+    std::fs::remove_file(&path).unwrap();
+    open_embedded(directory.path()).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_second_process_cannot_open_the_file() {
     let directory = tempfile::tempdir().unwrap();
     let first = open_embedded(directory.path()).await.unwrap();
