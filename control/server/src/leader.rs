@@ -230,8 +230,10 @@ impl Candidate {
             self.board.held_back(None);
             self.board.leading(Some(term));
             self.board.leader(Some(self.me.clone()));
-            // Fails only when the driver is gone, and then the stop follows.
-            drop(refused.wait_for(|refused| *refused >= term).await);
+            if refused.wait_for(|refused| *refused >= term).await.is_err() {
+                // The driver is gone: this replica stops, and was refused nothing.
+                std::future::pending::<()>().await;
+            }
             End::Lost("the store refused a transaction, since another replica has led")
         };
         tokio::select! {
@@ -288,5 +290,53 @@ impl Candidate {
     async fn tell(&self, event: LeaderEvent) {
         // Fails only when the driver is gone, and then the stop follows.
         drop(self.events.send(event).await);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+
+    use super::*;
+    use crate::{store::EmbeddedStore, testing};
+
+    #[tokio::test]
+    async fn a_driver_that_is_gone_is_not_taken_for_another_leader() {
+        let folder = tempfile::tempdir().unwrap();
+        let board = testing::board();
+        let store =
+            EmbeddedStore::open(&folder.path().join("store"), &testing::cluster(), board.clone()).await.unwrap();
+        let (events_tx, mut events) = mpsc::channel(8);
+        let (refused_tx, refused) = watch::channel(Term(0));
+        let candidate = Candidate {
+            store: Store::Embedded(store),
+            blobs: Blobs::open_local(&folder.path().join("blobs")).unwrap(),
+            me: Leader::default(),
+            board,
+            events: events_tx,
+            refused,
+            claimed: OnceLock::new(),
+            whole: AtomicBool::new(false),
+        };
+        let leadership = candidate.win().await;
+        let mut lead = pin!(candidate.lead(&leadership));
+        let elected = async { while !matches!(events.recv().await, Some(LeaderEvent::Elected { .. })) {} };
+        tokio::select! {
+            end = &mut lead => panic!("{}", lost(&end)),
+            () = testing::within("the election", elected) => {}
+        }
+        drop(refused_tx);
+        tokio::select! {
+            biased;
+            end = &mut lead => panic!("{}", lost(&end)),
+            () = std::future::ready(()) => {}
+        }
+    }
+
+    fn lost(end: &End) -> &'static str {
+        match end {
+            End::Lost(reason) => reason,
+            End::Unusable(_) => "the store cannot be used",
+        }
     }
 }
