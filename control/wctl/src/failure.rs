@@ -153,7 +153,7 @@ const fn hint_of(code: Code) -> Option<&'static str> {
         Code::Unauthenticated | Code::Forbidden => {
             Some("give a token with --token, WCTL_TOKEN or the context file; `wctl cluster init` printed it once")
         }
-        Code::BackPressure => Some("nothing was accepted or changed; try again later"),
+        Code::BackPressure => Some("try again later"),
         Code::QuotaExceeded => Some("no run was started; `wctl quota list` shows what is used"),
         Code::NoLeader | Code::StoreUnavailable => {
             Some("the control plane keeps trying; `wctl cluster info` shows how it is doing")

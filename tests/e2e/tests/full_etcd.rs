@@ -52,9 +52,10 @@ fn it_recovers(cluster: &mut Cluster) -> Result<()> {
     let control = cluster.control_mut().pid();
     cluster.ask_etcd(fill)?;
 
-    // The first request finds out; the next ones are told at once.
+    // The first request finds out, and waits; the next ones are told at once.
     let cat = guests::write(cluster.dir(), "cat", guests::CAT)?;
-    cluster.wctl(["run", &cat, "--input", "x"])?;
+    let first = cluster.wctl(["run", &cat, "--input", "x"])?.expect(9)?;
+    ensure!(first.stderr.contains("the store is full"), "{}", first.stderr);
     let refused = cluster.wctl(["run", &cat, "--input", "x"])?.expect(9)?;
     ensure!(refused.stderr.contains("the store is full"), "{}", refused.stderr);
     let info = cluster.wctl(["cluster", "info", "-o", "json"])?.expect(0)?.json()?;

@@ -33,7 +33,21 @@ impl Api {
         self.leading(deadline).await?;
         self.check_room()?;
         let answer = tokio::time::timeout_at(deadline, self.handle.request(request)).await;
-        answer.map_err(|_| self.unanswered())?.map_err(Refusal::from)
+        answer.map_err(|_| self.unrecorded())?.map_err(Refusal::from)
+    }
+
+    /// A change that was handed over was not recorded in time.
+    fn unrecorded(&self) -> Refusal {
+        let status = self.handle.status();
+        let Health::Retrying { error, .. } = status.store else { return self.unanswered() };
+        if !status.store_full {
+            return self.unanswered();
+        }
+        let detail = format!(
+            "the store is full, so the change that was asked for waits; it takes effect once there is room, and repeating \
+             it with the same idempotency key is safe ({error})"
+        );
+        Refusal::new(Code::BackPressure, detail).retry_after(STORE_RETRY_AFTER_S)
     }
 
     /// Nothing that could not be recorded is accepted.

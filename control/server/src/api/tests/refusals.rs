@@ -1,12 +1,14 @@
 //! Bad requests: each gets its code and status, and nothing happens.
 
+use std::time::Duration;
+
 use axum::{
     body::Body,
     http::{Method, Request, StatusCode},
 };
 use serde_json::json;
 
-use super::world::{World, digest, module};
+use super::world::{Step, World, digest, module};
 use crate::{api::Auth, status::Part};
 
 /// Method, path and body; the status, the code, and a part of the detail. `RUNS`, `NO-RUN`, `MODULE`, `ABSENT`,
@@ -153,4 +155,28 @@ async fn a_store_that_was_full_is_tried_again_where_nothing_waits_to_be_written(
         "{}",
         refused.text()
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_while_the_store_gets_full_hears_the_same_as_those_behind() {
+    let world = World::new(Auth::Open);
+    world.deploy("j", 1).await;
+    // The clock is advanced once nobody has anything to do.
+    let idle = || tokio::time::timeout(Duration::from_secs(1), std::future::pending::<()>());
+    world.step(Step::Hang);
+    assert!(idle().await.is_err());
+    let ask = || async { world.post("/v1/namespaces/default/runs", &json!({ "job": "j" }), None).await };
+    let waits = ask();
+    let fills = async {
+        assert!(idle().await.is_err());
+        world.board.full();
+        world.board.failed(Part::Commits, "no space");
+    };
+    let (first, ()) = tokio::join!(waits, fills);
+    for (answer, part) in [(first, "takes effect once there is room"), (ask().await, "nothing was done")] {
+        let problem = answer.json();
+        assert_eq!((answer.status.as_u16(), &problem["code"]), (429, &json!("back_pressure")), "{problem}");
+        assert!(problem["detail"].as_str().unwrap().contains(part), "{problem}");
+        assert!(answer.headers.contains_key("retry-after"));
+    }
 }
