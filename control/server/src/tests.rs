@@ -7,6 +7,7 @@ mod snapshot;
 use std::path::Path;
 
 use sha2::{Digest as _, Sha256};
+use weir_link::issue::ClusterCa;
 use weir_scheduler::{PutJob, Reply, Request, RequestError, Submit};
 use weir_wire::{
     id::{Digest, RunId},
@@ -160,7 +161,7 @@ async fn the_api_takes_only_the_token_over_tls() {
     let config = config(folder.path(), StoreConfig::Embedded(folder.path().join("store")));
     let server = start(Config { api: ApiConfig::Token { file }, ..config }).await;
     let address = format!("https://{}", server.http_address());
-    let ask = async |token: Option<&str>| {
+    let ask = async |token: Option<&str>, ca: &ClusterCa| {
         let options = weir_client::Options {
             addresses: vec![address.clone()],
             token: token.map(str::to_owned),
@@ -169,10 +170,13 @@ async fn the_api_takes_only_the_token_over_tls() {
         let client = weir_client::Client::new(options).unwrap();
         within("an answer", client.cluster()).await.map(|info| info.cluster.clone())
     };
-    assert_eq!(ask(Some("the token")).await.unwrap(), "test");
+    assert_eq!(ask(Some("the token"), &ca).await.unwrap(), "test");
     for token in [None, Some("another")] {
-        let error = ask(token).await.unwrap_err();
+        let error = ask(token, &ca).await.unwrap_err();
         assert!(error.to_string().contains("token"), "{error}");
     }
+    let another = testing::identity(&folder.path().join("another"));
+    let error = ask(Some("the token"), &another).await.unwrap_err();
+    assert!(error.is_certificate(), "{error:?}");
     server.stop().await;
 }
