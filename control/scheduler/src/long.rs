@@ -99,12 +99,12 @@ impl LongRunning {
             && self.tests.iter().all(|(name, test)| test.holds(node.attribute(name)))
     }
 
-    /// Whether a task has run for long enough.
     /// How many tasks are healthy.
     pub(crate) fn healthy_count(&self) -> u32 {
         u32::try_from(self.healthy.len()).unwrap_or(u32::MAX)
     }
 
+    /// Whether a task has run for long enough.
     pub(crate) fn is_healthy(&self, index: u32) -> bool {
         self.healthy.contains(&index)
     }

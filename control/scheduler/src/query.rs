@@ -349,6 +349,7 @@ impl Leading {
 
     fn run_view(&self, run: &Run) -> RunView {
         let mut counts = run.counts();
+        let mut healthy = run.long.as_ref().map(|long| long.healthy_count());
         for slot in run.lanes.values() {
             let grant = self.grants.get(slot);
             let silent = self.nodes.get(grant.node()).session.is_none();
@@ -370,6 +371,10 @@ impl Leading {
                     }
                 }
                 *if silent { &mut counts.unknown } else { &mut counts.stopping } += 1;
+                // It was, and how it is nobody knows.
+                if silent && run.long.as_ref().is_some_and(|long| long.is_healthy(index)) {
+                    healthy = healthy.map(|healthy| healthy - 1);
+                }
             }
         }
         let unstarted = run.staged_unstarted();
@@ -388,7 +393,7 @@ impl Leading {
             target: service.map(|long| long.target),
             nodes_wanted: self.nodes_wanted(run),
             desired: service.map(|long| if run.stop_recorded { 0 } else { long.desired }),
-            healthy: run.long.as_ref().map(|long| long.healthy_count()),
+            healthy,
             restarts: run.long.as_ref().map_or(0, |_| run.usage.attempts),
             scheduled_ms: run.record.scheduled_ms,
             paused: run.paused && !run.is_over(),

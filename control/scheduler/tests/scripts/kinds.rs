@@ -144,6 +144,10 @@ impl Cluster {
                 }
             }
             "view" => self.view(name),
+            "health" => {
+                let view = self.scheduler.run(self.names.find(name)).expect("a run");
+                self.say(&format!("{name} {} of {} healthy", view.healthy.unwrap_or(0), view.target.unwrap_or(0)));
+            }
             "about" => {
                 let view = self.scheduler.job_view(&namespace, &job_name(name)).expect("a job");
                 let newest = view.newest_run.map_or_else(|| "none".to_owned(), |run| self.names.of(run));
