@@ -239,18 +239,42 @@ fn a_node_that_does_not_answer_is_told() {
     let task_path = format!("{run_path}/tasks/0");
     let live_path = format!("{task_path}/live");
     let silent = json!({ "code": "conflict", "detail": "its node has not answered within 5 s" });
-    for (state, exit) in [("running", 5), ("succeeded", 0)] {
+    for (state, exit) in [("running", 5), ("unknown", 5), ("succeeded", 0)] {
         let server = Server::start(&[
             ("GET /v1/search", 200, found(&[("run", RUN)])),
-            (&run_path, 200, run(RUN, state, 1, json!({}))),
-            (&task_path, 200, task(0, state, json!({}))),
+            (&run_path, 200, run(RUN, "running", 1, json!({}))),
+            (&task_path, 200, task(0, state, json!({ "node": "n1" }))),
             (&live_path, 409, silent.clone()),
         ]);
         let output = server.wctl(&format!("task inspect {RUN}.0 -o json"));
         assert_eq!(output.status.code(), Some(exit), "{state}: {}", text(&output.stderr));
         let shown: Value = serde_json::from_slice(&output.stdout).unwrap();
         assert_eq!(shown["state"], state, "what is known is shown all the same");
-        assert_eq!(text(&output.stderr).contains("has not answered"), exit == 5);
+        let part = if state == "unknown" { "node n1 does not answer" } else { "has not answered" };
+        assert_eq!(text(&output.stderr).contains(part), exit == 5);
+    }
+}
+
+#[test]
+fn a_log_that_a_silent_node_has_is_not_taken_for_an_empty_one() {
+    let run_path = format!("GET /v1/namespaces/default/runs/{RUN}");
+    let items = |tasks: &[Value]| json!({ "api": "v1", "items": tasks });
+    let (silent, ended) = (task(0, "unknown", json!({ "node": "n1" })), task(1, "succeeded", json!({})));
+    let answers = [
+        ("GET /v1/search", 200, found(&[("run", RUN)])),
+        (&format!("{run_path}/tasks"), 200, items(&[silent.clone(), ended])),
+        (&format!("{run_path}/tasks/0"), 200, silent),
+        (&format!("{run_path}/tasks/0/logs"), 200, json!("")),
+        (&format!("{run_path}/tasks/1/logs"), 200, json!("{\"at_ms\":1,\"stream\":\"stdout\",\"text\":\"one\\n\"}\n")),
+    ];
+    for (command, shown, told) in [
+        (format!("logs {RUN} --index 0"), "", "node n1 does not answer"),
+        (format!("logs {RUN}"), "[1] one\n", "what 1 task of run"),
+    ] {
+        let output = Server::start(&answers).wctl(&command);
+        let stderr = text(&output.stderr);
+        assert_eq!((output.status.code(), text(&output.stdout).as_str()), (Some(5), shown), "{stderr}");
+        assert!(stderr.contains(told), "{stderr}");
     }
 }
 
@@ -261,7 +285,12 @@ fn logs_go_to_stdout_as_they_were_written() {
         "{\"at_ms\":2,\"stream\":\"log\",\"level\":\"warn\",\"text\":\"careful\"}\n",
     );
     let path = format!("GET /v1/namespaces/default/runs/{RUN}/tasks/0/logs");
-    let answers = [("GET /v1/search", 200, found(&[("run", RUN)])), (&path, 200, json!(log))];
+    let task_path = path.replace("/logs", "");
+    let answers = [
+        ("GET /v1/search", 200, found(&[("run", RUN)])),
+        (&task_path, 200, task(0, "succeeded", json!({}))),
+        (&path, 200, json!(log)),
+    ];
     let server = Server::start(&answers);
     let output = server.wctl(&format!("logs {RUN} --index 0"));
     assert_eq!(text(&output.stdout), "one\ntwo\nwarn  careful\n", "{}", text(&output.stderr));
@@ -276,7 +305,12 @@ fn a_followed_log_goes_on_after_a_broken_connection() {
         "{\"at_ms\":2,\"stream\":\"stdout\",\"text\":\"two\\n\"}\n",
     );
     let path = format!("GET /v1/namespaces/default/runs/{RUN}/tasks/0/logs");
-    let answers = [("GET /v1/search", 200, found(&[("run", RUN)])), (&path, 200, json!(log))];
+    let task_path = path.replace("/logs", "");
+    let answers = [
+        ("GET /v1/search", 200, found(&[("run", RUN)])),
+        (&task_path, 200, task(0, "running", json!({}))),
+        (&path, 200, json!(log)),
+    ];
     let output = Server::start(&answers).wctl(&format!("logs {RUN} --index 0 -f"));
     assert_eq!(text(&output.stdout), "one\ntwo\n", "{}", text(&output.stderr));
     assert!(text(&output.stderr).contains("trying again"), "{}", text(&output.stderr));

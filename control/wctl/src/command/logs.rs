@@ -2,6 +2,7 @@ use std::io::Write as _;
 
 use weir_api::{FoundKind, LogRecord, LogStream, LogsQuery, TaskState, TasksQuery};
 
+use super::task::silence;
 use crate::{
     args::LogsArgs,
     exit::Exit,
@@ -9,7 +10,7 @@ use crate::{
     log::Log,
     output::{
         terminal,
-        text::{ahead, printable},
+        text::{ahead, of_things, printable},
         write_stdout,
     },
     resolve::{self, Target},
@@ -22,30 +23,55 @@ const PAGE: u32 = 1_000;
 /// `wctl logs`.
 pub(crate) async fn logs(session: &Session, args: &LogsArgs) -> Result<Exit> {
     let run = match resolve::target(session, &args.target, &[FoundKind::Job, FoundKind::Run]).await? {
-        Target::Task(run, index) => return one(session, args, &run, index, None).await,
+        Target::Task(run, index) => return single(session, args, &run, index).await,
         Target::Run(run) => run,
         Target::Job(job) => resolve::latest_run(session, &job).await?,
         Target::Node(node) => unreachable!("nodes were not asked for: {node}"),
     };
     if let Some(index) = args.index {
-        return one(session, args, &run, index, None).await;
+        return single(session, args, &run, index).await;
     }
     let mut query = TasksQuery { limit: Some(PAGE), ..TasksQuery::default() };
+    let mut silent = 0;
     loop {
         let page = session.client.tasks(&session.namespace, &run, &query).await?;
         let alone = page.items.len() == 1 && page.next.is_none() && query.cursor.is_none();
+        if alone {
+            return single(session, args, &run, page.items[0].index).await;
+        }
         for task in &page.items {
-            one(session, args, &run, task.index, (!alone).then_some(task.index)).await?;
+            silent += u64::from(task.state == TaskState::Unknown);
+            one(session, args, &run, task.index, Some(task.index)).await?;
         }
         match page.next {
             Some(next) => query.cursor = Some(next),
-            None => return Ok(Exit::Ok),
+            None if silent == 0 || args.follow => return Ok(Exit::Ok),
+            None => {
+                let tasks = of_things(silent, "task");
+                terminal::note(&format!("what {tasks} of run {run} wrote is not known: the nodes do not answer"));
+                return Ok(Exit::Conflict);
+            }
         }
     }
 }
 
-/// Shows the log of one task; `label` goes before each line where the logs of several are shown.
-async fn one(session: &Session, args: &LogsArgs, run: &str, index: u32, label: Option<u32>) -> Result<Exit> {
+/// Shows the log of one task alone, and says so where its node cannot be asked for it.
+async fn single(session: &Session, args: &LogsArgs, run: &str, index: u32) -> Result<Exit> {
+    let task = session.client.task(&session.namespace, run, index).await?;
+    let silent = task.state == TaskState::Unknown;
+    if silent {
+        terminal::note(&silence(&task));
+    }
+    let empty = one(session, args, run, index, None).await?;
+    if empty && !args.follow && !silent {
+        why_empty(session, run, index).await?;
+    }
+    Ok(if silent && !args.follow { Exit::Conflict } else { Exit::Ok })
+}
+
+/// Shows the log of one task, and tells whether it is empty; `label` goes before each line where the logs of several are
+/// shown.
+async fn one(session: &Session, args: &LogsArgs, run: &str, index: u32, label: Option<u32>) -> Result<bool> {
     let query = LogsQuery { follow: args.follow, stdout: args.stdout, stderr: args.stderr, tail: args.tail };
     let mut lines = Log::open(session, run, index, query).await?;
     let mut machine = !session.out.is_for_people();
@@ -59,15 +85,11 @@ async fn one(session: &Session, args: &LogsArgs, run: &str, index: u32, label: O
             write_stdout(&column.render(&record))?;
         }
     }
-    // Of many tasks it would be a line for each.
-    if empty && !args.follow && label.is_none() {
-        why_empty(session, run, index).await?;
-    }
     machine |= column.at_start;
     if !machine {
         write_stdout(b"\n")?;
     }
-    Ok(Exit::Ok)
+    Ok(empty)
 }
 
 /// Says why a task that is tried again has nothing to show.

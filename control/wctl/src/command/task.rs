@@ -62,6 +62,10 @@ pub(crate) async fn task(session: &Session, command: &TaskCommand) -> Result<Exi
 /// so.
 async fn inspected(session: &Session, run: &str, index: u32) -> Result<(InspectedTask, Exit)> {
     let task = session.client.task(&session.namespace, run, index).await?;
+    if task.state == TaskState::Unknown {
+        terminal::note(&silence(&task));
+        return Ok((InspectedTask { task, live: None }, Exit::Conflict));
+    }
     if !executes(&task) {
         return Ok((InspectedTask { task, live: None }, Exit::Ok));
     }
@@ -75,6 +79,12 @@ async fn inspected(session: &Session, run: &str, index: u32) -> Result<(Inspecte
             Ok((InspectedTask { task, live: None }, exit))
         }
     }
+}
+
+/// What there is to say of a task whose node has fallen silent.
+pub(super) fn silence(task: &Task) -> String {
+    let node = task.node.as_deref().map_or_else(|| "its node".to_owned(), |node| format!("node {node}"));
+    format!("{node} does not answer: what task {} does, and what it writes, is not known", task.id)
 }
 
 const fn executes(task: &Task) -> bool {
