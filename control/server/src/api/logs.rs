@@ -170,7 +170,12 @@ impl Reader {
                 () = self.api.closing.cancelled() => return Err(End::closing()),
             };
             match piece {
-                Err(_) => self.send(Bytes::from_static(b"\n")).await?,
+                Err(_) => {
+                    self.send(Bytes::from_static(b"\n")).await?;
+                    if !self.goes_on().await {
+                        return Ok(());
+                    }
+                }
                 Ok(None) => return Ok(()),
                 Ok(Some(piece)) => {
                     let mut lines = Vec::new();
@@ -186,6 +191,15 @@ impl Reader {
             }
         }
         Ok(())
+    }
+
+    /// Whether a node holds the attempt that is followed: its last piece may have been lost with a session. Where nobody
+    /// can tell, it is looked at again after the next silence.
+    async fn goes_on(&self) -> bool {
+        match tasks::find(&self.api, &self.namespace, self.run, self.index).await {
+            Ok(Found { task, .. }) => is_granted(task.state) && task.attempt == self.attempt,
+            Err(refusal) => refusal.problem.code != weir_api::Code::NotFound,
+        }
     }
 
     /// Sends what comes until the first pause: all that was written so far, or the last lines of it.

@@ -200,6 +200,30 @@ async fn a_silent_log_is_kept_alive() {
     assert_eq!((once.status, once.body.len()), (StatusCode::OK, 0), "without follow there is nothing yet");
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_followed_log_ends_although_its_last_piece_never_comes() {
+    let world = World::new(Auth::Open);
+    world.deploy("j", 1).await;
+    world.step(Step::Join(|_| None));
+    let run = world.start(&json!({ "job": "j" })).await;
+    world.get(&format!("{run}?wait=30s&until=running")).await;
+    let request = Request::get(format!("{run}/tasks/0/logs?follow=true")).body(Body::empty()).unwrap();
+    let mut data = world.router.clone().oneshot(request).await.unwrap().into_body().into_data_stream();
+    assert_eq!(data.next().await.unwrap().unwrap(), "\n", "it is followed");
+    assert_eq!(data.next().await.unwrap().unwrap(), "\n", "and goes on for as long as the task does");
+    let task = TaskId { run: run.rsplit('/').next().unwrap().parse::<RunId>().unwrap(), index: 0 };
+    let mut outcome = success(Captured::Empty, log(&[(Stream::Stdout, "all of it")]));
+    outcome.usage.output_bytes = 9;
+    world.step(Step::End(task, outcome));
+    let (mut rest, mut parts) = (String::new(), 0);
+    while let Some(part) = data.next().await {
+        rest += std::str::from_utf8(&part.unwrap()).unwrap();
+        parts += 1;
+        assert!(parts < 10, "the end of the task is not noticed: {rest:?}");
+    }
+    assert_eq!(texts(&rest), ["all of it"]);
+}
+
 #[tokio::test]
 async fn streams_and_waits_end_when_the_process_stops() {
     let world = World::new(Auth::Open);
