@@ -323,6 +323,8 @@ pub struct WhyPending {
     pub pending: u32,
     /// Of these, waiting for a back-off.
     pub backoff: u32,
+    /// Tasks that have a place and are not known to have started.
+    pub assigned: u32,
     /// When the first back-off passes, milliseconds.
     pub next_retry_ms: Option<u64>,
     /// The run's `max_running`, if it is what holds the rest back.
@@ -422,6 +424,8 @@ pub struct QuotaUse {
     pub part: &'static str,
     /// What production tasks of the namespace use.
     pub used: u64,
+    /// What they would use with the first task that it does not allow.
+    pub needed: u64,
     /// What they may use.
     pub limit: u64,
 }

@@ -31,6 +31,7 @@ impl Scheduler {
         let mut why = WhyPending {
             pending: run.in_phase(Phase::Pending) + run.in_phase(Phase::Backoff),
             backoff: run.in_phase(Phase::Backoff),
+            assigned: run.in_phase(Phase::Granted),
             reconciling: run.restored && leading.reconcile_until.is_some(),
             brake: leading.brake_holds(run),
             paused: run.paused,
@@ -124,8 +125,9 @@ impl Leading {
             ("running", space.production.grants, quota.running.map(u64::from), 1),
         ];
         let exceeded = parts.into_iter().filter_map(|(part, used, limit, one)| {
-            let limit = limit.filter(|limit| used.saturating_add(one.saturating_mul(u64::from(more))) > *limit)?;
-            Some(QuotaUse { part, used, limit })
+            let needed = used.saturating_add(one.saturating_mul(u64::from(more)));
+            let limit = limit.filter(|limit| needed > *limit)?;
+            Some(QuotaUse { part, used, needed, limit })
         });
         exceeded.collect()
     }

@@ -1,4 +1,4 @@
-use weir_api::{Dimension, Task, TaskState, TaskWhy, WhyPending};
+use weir_api::{Dimension, Task, TaskState, TaskWhy, WhyPending, units};
 use weir_scheduler as scheduler;
 use weir_wire::{id::RunId, kind::Condition};
 
@@ -52,11 +52,16 @@ pub(crate) fn task(task: &Task, view: &scheduler::WhyPending, run: WhyPending, w
             format!("the task was running when {node} fell silent, and may still run{held}")
         }
         TaskState::Succeeded | TaskState::Failed | TaskState::Killed | TaskState::Lost | TaskState::Rejected => {
-            let reason = task.reason.map(|reason| format!(": {reason}")).unwrap_or_default();
-            format!("the task has ended as {}{reason}", task.state)
+            format!("the task {}", ended(task))
         }
     };
     TaskWhy { task: task.id.clone(), state: task.state, summary, next_retry_ms: task.next_retry_ms, run }
+}
+
+/// How a task ended.
+pub(crate) fn ended(task: &Task) -> String {
+    let reason = task.reason.map(|reason| format!(": {reason}")).unwrap_or_default();
+    format!("has ended as {}{reason}", task.state)
 }
 
 fn dimensions(why: &scheduler::WhyPending) -> Vec<Dimension> {
@@ -87,7 +92,8 @@ fn dimensions(why: &scheduler::WhyPending) -> Vec<Dimension> {
         all.insert(0, one("max_running", 0, &detail));
     }
     for part in &why.quota {
-        let detail = format!("{} of the namespace's {} are used by its production tasks", part.used, part.limit);
+        let (used, limit) = (amount(part.part, part.used), amount(part.part, part.limit));
+        let detail = format!("{used} of the namespace's {limit} are used by its production tasks");
         all.insert(0, one(&format!("quota {}", part.part), 0, &detail));
     }
     for ahead in &why.ahead_of {
@@ -120,7 +126,7 @@ fn summary(why: &scheduler::WhyPending, ready: u32) -> String {
         return settled(why, ready);
     }
     if why.pending == 0 && why.brake.is_none() && !why.settled {
-        return "no task is pending".to_owned();
+        return none_pending(why.assigned);
     }
     if let Some(waits) = dependencies(why) {
         return waits;
@@ -143,10 +149,7 @@ fn summary(why: &scheduler::WhyPending, ready: u32) -> String {
         return format!("{} for others that were asked to make room", waits(why.evicting));
     }
     if let Some(part) = why.quota.first() {
-        return format!(
-            "{tasks} because production tasks of the namespace use {} of its quota of {} ({})",
-            part.used, part.limit, part.part
-        );
+        return beyond_quota(&tasks, part);
     }
     if let Some(max) = why.max_running {
         return format!("{tasks} because max_running = {max} is reached");
@@ -182,6 +185,38 @@ fn summary(why: &scheduler::WhyPending, ready: u32) -> String {
     }
     let shares = if why.ahead_of.iter().any(|ahead| ahead.shares) { ", shared with other namespaces" } else { "" };
     format!("{tasks} for room on {nodes}{shares}")
+}
+
+/// What tasks that wait for no place wait for instead.
+fn none_pending(assigned: u32) -> String {
+    match assigned {
+        0 => "no task is pending".to_owned(),
+        1 => "no task is pending: 1 is assigned to a node, and has not reported a start".to_owned(),
+        some => format!("no task is pending: {some} are assigned to nodes, and have not reported a start"),
+    }
+}
+
+/// A quota holds the next task back.
+fn beyond_quota(tasks: &str, part: &scheduler::QuotaUse) -> String {
+    let of = |value| amount(part.part, value);
+    let (used, needed, limit) = (of(part.used), of(part.needed), of(part.limit));
+    format!(
+        "{tasks} because with one more of them production tasks of the namespace would take {needed}, and its quota is \
+         {limit}; at this moment they take {used}"
+    )
+}
+
+/// So much of a part of a quota, with its unit.
+fn amount(part: &str, value: u64) -> String {
+    match part {
+        "cpu" => {
+            let text = format!("{}.{:03}", value / 1000, value % 1000);
+            let cores = text.trim_end_matches('0').trim_end_matches('.');
+            format!("{cores} core{}", if cores == "1" { "" } else { "s" })
+        }
+        "memory" => units::format_size(value),
+        _ => count(value, "task"),
+    }
 }
 
 fn braked(nodes: u32) -> String {
@@ -247,9 +282,27 @@ mod tests {
     #[test]
     fn the_summary_names_what_has_to_change() {
         let base = scheduler::WhyPending { pending: 5, nodes: 2, ..scheduler::WhyPending::default() };
+        let over_quota = |part, used, needed, limit| scheduler::WhyPending {
+            quota: vec![scheduler::QuotaUse { part, used, needed, limit }],
+            ..base.clone()
+        };
         let (unmet, full) = (vec![("zone == b".to_owned(), 1)], vec![("cpu", 2)]);
         let cases = [
             (scheduler::WhyPending { pending: 0, ..base.clone() }, "no task is pending"),
+            (
+                scheduler::WhyPending { pending: 0, assigned: 3, ..base.clone() },
+                "no task is pending: 3 are assigned to nodes, and have not reported a start",
+            ),
+            (
+                over_quota("cpu", 0, 300, 200),
+                "5 tasks wait because with one more of them production tasks of the namespace would take 0.3 cores, and \
+                 its quota is 0.2 cores; at this moment they take 0 cores",
+            ),
+            (over_quota("memory", 1 << 20, 3 << 20, 2 << 20), "would take 3MiB, and its quota is 2MiB"),
+            (
+                over_quota("running", 1, 2, 1),
+                "would take 2 tasks, and its quota is 1 task; at this moment they take 1 task",
+            ),
             (scheduler::WhyPending { nodes: 0, ..base.clone() }, "no node has joined"),
             (
                 scheduler::WhyPending { pending: 0, settled: true, ..base.clone() },
