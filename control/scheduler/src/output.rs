@@ -143,7 +143,7 @@ pub enum RequestError {
     #[error("{0}")]
     InvalidSpec(String),
     /// The run has no such task.
-    #[error("the run has {count} tasks, so there is no task {index}")]
+    #[error("the run has {count} task{}, so there is no task {index}", if *count == 1 { "" } else { "s" })]
     NoSuchTask {
         /// The index asked for.
         index: u32,

@@ -192,8 +192,7 @@ fn overlay_lists(value: &mut Value, flags: &SpecArgs) -> Result<()> {
 
 /// `dir:NAME:GUEST[:MODE]` or `net:HOST:PORT`; an IPv6 address may stand in brackets.
 fn parse_grant(grant: &str) -> Result<(&'static str, Value)> {
-    let malformed =
-        || Failure::usage(format!("--grant {grant}: write dir:NAME:GUEST, dir:NAME:GUEST:ro or net:HOST:PORT"));
+    let malformed = || Failure::usage(format!("--grant {grant}: write dir:NAME:GUEST[:ro|:rw] or net:HOST:PORT"));
     if let Some(to) = grant.strip_prefix("net:") {
         let (host, port) = to.rsplit_once(':').ok_or_else(malformed)?;
         let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);

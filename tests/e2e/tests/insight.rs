@@ -61,7 +61,7 @@ fn insight() -> Result<()> {
 
     cluster.wctl(["stop", &spin, "--wait"])?.expect(0)?;
     let ended = cluster.wctl(["task", "profile", &spin])?.expect(5)?;
-    ensure!(ended.stderr.contains("not on a node"), "{}", ended.stderr);
+    ensure!(ended.stderr.contains("it has ended as killed: cancelled"), "{}", ended.stderr);
     Ok(())
 }
 

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use axum::{extract::State, http::header, response::Response};
-use weir_api::{Code, LiveCall, Problem, ProfileQuery, TaskLive, Versioned, profile, routes, spec::limits};
+use weir_api::{
+    Code, LiveCall, Problem, ProfileQuery, Task, TaskLive, TaskState, Versioned, profile, routes, spec::limits,
+};
 use weir_wire::{
     id::{Namespace, RunId},
     inspect::{HostCall, Moment, PROFILE_TIME_MAX, Seen},
@@ -14,7 +16,7 @@ use super::{
     asked::{Asked, Segments},
     refusal::Refusal,
     reply::Reply,
-    tasks,
+    show, tasks,
 };
 
 /// How long a node may take to answer, beside the time over which it samples.
@@ -33,6 +35,7 @@ pub(super) async fn read(
 ) -> Result<Response, Refusal> {
     let (namespace, id, index) = tasks::path(&ns, &run, &index)?;
     let found = tasks::find(&api, &namespace, id, index).await?;
+    check_is_there(&found.task)?;
     let Seen::Moment(moment) = seen(&api, id, index, None).await? else {
         return Err(Refusal::internal("look into a task", &"its node answered something else"));
     };
@@ -61,6 +64,7 @@ pub(super) async fn profile(
         ));
     }
     let found = tasks::find(&api, &namespace, id, index).await?;
+    check_is_there(&found.task)?;
     let Seen::Profile(seen) = seen(&api, id, index, Some(time)).await? else {
         return Err(Refusal::internal("take a profile", &"its node answered something else"));
     };
@@ -69,6 +73,19 @@ pub(super) async fn profile(
     let len = body.len().to_string();
     let reply = Reply::body(body.into(), "application/json").revision(found.revision);
     Ok(reply.header(header::CONTENT_LENGTH, &len).done())
+}
+
+/// Refuses what no node could tell, with what is known instead.
+fn check_is_there(task: &Task) -> Result<(), Refusal> {
+    let why = if task.state.is_terminal() {
+        format!("it {}", show::why::ended(task))
+    } else if task.state == TaskState::Unknown {
+        let node = task.node.as_deref().map_or_else(|| "its node".to_owned(), |node| format!("node {node}"));
+        format!("{node} does not answer")
+    } else {
+        return Ok(());
+    };
+    Err(Refusal::new(Code::Conflict, format!("task {} cannot be looked into: {why}", task.id)))
 }
 
 /// Asks the node of a task.

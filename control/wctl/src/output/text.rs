@@ -46,7 +46,12 @@ pub(crate) fn micros(us: u64) -> String {
         1_000_000..60_000_000 => decimal(u128::from(us) / 100_000, "s"),
         _ => {
             let seconds = us / 1_000_000;
-            format!("{} min {} s", seconds / 60, seconds % 60)
+            let (minutes, hours) = (seconds / 60, seconds / 3_600);
+            match seconds {
+                0..7_200 => format!("{minutes} min {} s", seconds % 60),
+                7_200..172_800 => format!("{hours} h {} min", minutes % 60),
+                _ => format!("{} d {} h", hours / 24, hours % 24),
+            }
         }
     }
 }
@@ -120,6 +125,9 @@ mod tests {
         }
         for (value, expected) in [(7, "7 µs"), (1_500, "1.5 ms"), (2_000_000, "2 s"), (61_000_000, "1 min 1 s")] {
             assert_eq!(micros(value), expected);
+        }
+        for (seconds, expected) in [(7_199, "119 min 59 s"), (7_261, "2 h 1 min"), (176_400, "2 d 1 h")] {
+            assert_eq!(micros(seconds * 1_000_000), expected);
         }
         assert_eq!((cores(500), cores(1_000), cores(10)), ("0.5".into(), "1".into(), "0.01".into()));
     }

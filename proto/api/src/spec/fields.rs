@@ -33,7 +33,13 @@ pub(super) fn check_host(host: &str) -> Result<(), String> {
         let inner = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'_');
         (1..=63).contains(&label.len()) && label.bytes().all(inner)
     };
-    match host.parse::<IpAddr>().map(|address| address.to_canonical()) {
+    let address = host.parse::<IpAddr>();
+    if let Ok(IpAddr::V6(v6)) = address
+        && let Some(v4) = v6.to_ipv4_mapped()
+    {
+        return Err(format!("`{host}` is an IPv4 address in the form of IPv6: write {v4}"));
+    }
+    match address {
         Ok(IpAddr::V4(v4)) if v4.is_unspecified() || v4.is_multicast() || v4.is_broadcast() => {
             Err(format!("`{host}` is the address of no machine"))
         }

@@ -3,7 +3,7 @@
 use axum::http::StatusCode;
 use serde_json::{Value, json};
 
-use super::world::{Answer, Step, World};
+use super::world::{Answer, Step, World, trap};
 use crate::api::Auth;
 
 /// A run of four tasks that go on.
@@ -31,7 +31,21 @@ async fn a_running_task_is_looked_into_and_a_node_that_says_nothing_is_not_waite
     );
     refused(&world.get(&format!("{run}/tasks/1/live")).await, StatusCode::CONFLICT, "it has ended");
     refused(&world.get(&format!("{run}/tasks/2/live")).await, StatusCode::CONFLICT, "has not answered within 2 s");
-    refused(&world.get(&format!("{run}/tasks/9/live")).await, StatusCode::NOT_FOUND, "no task 9");
+    refused(&world.get(&format!("{run}/tasks/9/live")).await, StatusCode::NOT_FOUND, "4 tasks, so there is no task 9");
+}
+
+#[tokio::test]
+async fn of_a_task_that_has_ended_it_is_told_how() {
+    let world = World::new(Auth::Open);
+    world.deploy("j", 1).await;
+    world.step(Step::Join(|_| Some(trap())));
+    let run = world.start(&json!({ "job": "j" })).await;
+    world.get(&format!("{run}?wait=30s&until=terminal")).await;
+    for what in ["live", "profile"] {
+        let answer = world.get(&format!("{run}/tasks/0/{what}")).await;
+        refused(&answer, StatusCode::CONFLICT, "it has ended as failed: trap");
+    }
+    refused(&world.get(&format!("{run}/tasks/7")).await, StatusCode::NOT_FOUND, "has 1 task, so there is no task 7");
 }
 
 #[tokio::test(start_paused = true)]

@@ -201,6 +201,7 @@ const CONTRADICTIONS: &[(&str, &str, &str)] = &[
     ("[[grants.net]]\nhost = \"a.b\"\nport = 65536", "grants.net[0].port", "out of range"),
     ("[[grants.net]]\nhost = \"a b\"\nport = 1", "grants.net[0].host", "no name and no address"),
     ("[[grants.net]]\nhost = \"127.1\"\nport = 1", "grants.net[0].host", "no name and no address"),
+    ("[[grants.net]]\nhost = \"::ffff:127.0.0.1\"\nport = 1", "grants.net[0].host", "write 127.0.0.1"),
     ("[[grants.net]]\nhost = \"0.0.0.0\"\nport = 1", "grants.net[0].host", "the address of no machine"),
     (
         "[[grants.net]]\nhost = \"a.b\"\nport = 1\n[execution]\ndeterministic = true",
