@@ -37,7 +37,7 @@ use crate::{
     rate::Bucket,
     resolver::Resolver,
     scratch::{Root, Scratch},
-    state::{State, Work},
+    state::{self, State, Work},
     usage::{Counters, thread_cpu},
     verdict::{self, Circumstances, End, Verdict},
     virtual_time::VirtualClock,
@@ -448,7 +448,7 @@ async fn run(engine: Engine, mut job: Job, shown: (Arc<Capture>, Arc<Probe>), co
         lines: job.program.lines.as_deref(),
     };
     let verdict = verdict::judge(end, known);
-    let fuel = verdict::charged_fuel(budgets.fuel.0, store.get_fuel().unwrap_or(0), verdict.fuel_exact);
+    let fuel = verdict::charged_fuel(budgets.fuel.0, state::fuel_left(&store), verdict.fuel_exact);
     if let Some(removal) = store.data_mut().scratch.as_mut().map(Scratch::removal) {
         // Other guests go on while the file system gives up what this one has written, which it is charged for. A panic
         // of it was logged.
@@ -474,7 +474,7 @@ fn store(
     store.limiter(|state| &mut state.limiter);
     store.set_hostcall_fuel(HOSTCALL_BYTES_MAX);
     store.set_max_component_handles(COMPONENT_HANDLES_MAX);
-    store.set_fuel(budgets.fuel.0)?;
+    store.set_fuel(state::fuel_of_engine(budgets.fuel.0))?;
     store.fuel_async_yield_interval(Some(FUEL_SLICE))?;
     store.call_hook_async(YieldInHostCalls);
     Ok(store)

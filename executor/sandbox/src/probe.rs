@@ -15,7 +15,13 @@ use weir_wire::{
     units::{Fuel, MemBytes},
 };
 
-use crate::{background::UnderWay, backtrace, lines::Lines, sampler::Sampler, state::State};
+use crate::{
+    background::UnderWay,
+    backtrace,
+    lines::Lines,
+    sampler::Sampler,
+    state::{self, State},
+};
 
 /// What is asked about one attempt, shared between its store and its worker.
 #[derive(Debug)]
@@ -154,7 +160,7 @@ impl Probe {
     }
 
     fn glance(&self, store: &StoreContext<'_, State>) -> Glance {
-        let fuel = self.fuel_max.saturating_sub(store.get_fuel().unwrap_or(0));
+        let fuel = self.fuel_max.saturating_sub(state::fuel_left(store));
         Glance { fuel, memory: store.data().limiter.bytes(), trace: WasmBacktrace::force_capture(store) }
     }
 }

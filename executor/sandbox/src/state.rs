@@ -6,6 +6,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use wasmtime::AsContext;
 use wasmtime_wasi::{WasiCtxBuilder, WasiCtxView, WasiView, p1::WasiP1Ctx, p2::pipe::MemoryInputPipe};
 use weir_wire::{attempt::AttemptSpec, id::RunId, log::Stream, work::WorkSpec};
 
@@ -151,6 +152,17 @@ impl State {
         let context = TaskContext { work, run, index, ordinal, deadline, deadline_ms };
         Ok(Self { wasi, limiter, capture, context, probe, clock, pins, scratch })
     }
+}
+
+/// What the engine is given for a budget. It ends a guest that has used up all that it was given, and one that has used its
+/// budget to the last unit has not used too much.
+pub(crate) const fn fuel_of_engine(budget: u64) -> u64 {
+    budget.saturating_add(1)
+}
+
+/// What is left of a guest's budget.
+pub(crate) fn fuel_left(store: impl AsContext<Data = State>) -> u64 {
+    store.as_context().get_fuel().unwrap_or(0).saturating_sub(1)
 }
 
 impl WasiView for State {

@@ -131,6 +131,27 @@ fn a_trap_names_its_functions() {
 }
 
 #[test]
+fn a_guest_may_use_its_fuel_to_the_last_unit() {
+    let mut bench = Bench::new();
+    let quiet = r#"(module (memory (export "memory") 1) (func (export "_start") nop nop))"#;
+    let used = bench.run(&Guest::new(quiet)).ended.outcome.usage.fuel.0;
+    assert!(used > 0);
+    let end = bench.run(&Guest::new(quiet).fuel(used));
+    assert_eq!((end.status(), end.ended.outcome.usage.fuel.0), (Status::Succeeded, used));
+    let end = bench.run(&Guest::new(quiet).fuel(used - 1));
+    assert_eq!((end.reason(), end.ended.outcome.usage.fuel.0), (Some(Reason::FuelExhausted), used - 1));
+}
+
+#[test]
+fn a_backtrace_says_names_as_they_are_and_nothing_to_the_terminal() {
+    let guest = r#"(module $app (memory (export "memory") 1)
+        (func $a unreachable) (func (@name "\1b[31mred\n at /etc") (call $a))
+        (func $main (export "_start") (call 1)))"#;
+    let end = Bench::new().run(&Guest::new(guest));
+    assert_eq!(end.failure().unwrap().backtrace, ["app!a", "app!?[31mred? at /etc", "app!main"]);
+}
+
+#[test]
 fn a_trap_shows_lines_where_the_module_has_debug_information() {
     let mut parser = wat::Parser::new();
     parser.generate_dwarf(wat::GenerateDwarf::Full);
