@@ -2,6 +2,7 @@
 
 use std::{io::IsTerminal, process::ExitCode};
 
+use anyhow::Context as _;
 use clap::Parser;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
@@ -42,6 +43,9 @@ fn start(args: &Args) -> anyhow::Result<()> {
         return Ok(());
     }
     log(args.log_json);
+    // Before there is a second thread: nothing that is started from here, helpers above all, gains what this process does
+    // not have.
+    rustix::thread::set_no_new_privs(true).context("give up new privileges")?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate())?;

@@ -53,7 +53,7 @@ async fn serve(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::Re
         return Err(Problem { key: "cert".to_owned(), why }.into());
     };
     let connector = Connector::new(&identity, weir_link::Config::default())?;
-    // Nothing that is started from here, helpers above all, gains what this process does not have.
+    // Also where the executor is a part of another program.
     rustix::thread::set_no_new_privs(true).context("give up new privileges")?;
     let data = DataDir::open(&config.data_dir)?;
     let boot = u64::from_le_bytes(data_dir::random().context("read random bytes")?);

@@ -33,6 +33,8 @@ fn a_worker_process_that_is_killed_costs_an_attempt_and_no_task() {
             ..Options::default()
         })?;
         let executor = cluster.executor_mut(0).pid();
+        let status = fs::read_to_string(format!("/proc/{executor}/status"))?;
+        ensure!(status.contains("NoNewPrivs:\t1"), "the executor gave up new privileges: {status}");
         let module = guests::write(cluster.dir(), "nap", NAP)?;
         let arguments = ["deploy", &module, "--count", "6", "--cpu", "0.1", "--detach", "-o", "json"];
         let run = cluster.wctl(arguments)?.expect(0)?.json()?;
