@@ -37,13 +37,16 @@ pub(crate) fn add_to_modules(linker: &mut Linker<State>) -> wasmtime::Result<()>
         "poll_oneoff",
         |mut caller: Caller<'_, State>, params: Params| {
             let (subs, events, count, found) = params;
-            let polled = poll_once(&mut caller, subs as usize, events as usize, count, found as usize);
+            // As where time is real.
+            let aligned = subs.is_multiple_of(8) && events.is_multiple_of(8) && found.is_multiple_of(4);
+            let polled = aligned.then(|| poll_once(&mut caller, subs as usize, events as usize, count, found as usize));
             Box::new(async move {
                 match polled {
-                    Ok(Some(())) => SUCCESS,
+                    Some(Ok(Some(()))) => Ok(SUCCESS),
                     // It has timed out, and is ended while it waits.
-                    Ok(None) => pending().await,
-                    Err(number) => number,
+                    Some(Ok(None)) => pending().await,
+                    Some(Err(number)) => Ok(number),
+                    None => Err(wasmtime::Error::msg("a pointer of `poll_oneoff` is not aligned")),
                 }
             })
         },

@@ -21,7 +21,7 @@ const OBSERVER: &str = r#"(module
         (i64.store (i32.const 1000) (i64.const 77))
         (i32.store (i32.const 1016) (i32.const 1))
         (i64.store (i32.const 1024) (i64.const 3600000000000))
-        (drop (call $poll (i32.const 1000) (i32.const 1100) (i32.const 1) (i32.const 560)))
+        (drop (call $poll (i32.const 1000) (i32.const 1104) (i32.const 1) (i32.const 560)))
         (i64.store (i32.const 1024) (i64.const 7200000000000))
         (i32.store16 (i32.const 1040) (i32.const 1))
         (drop (call $poll (i32.const 1000) (i32.const 1200) (i32.const 1) (i32.const 564)))
@@ -43,7 +43,7 @@ const SLEEPER: &str = r#"(module
         (i32.store (i32.const 1016) (i32.const 1))
         (i64.store (i32.const 1024) (i64.const 3600000000000))
         (loop $again
-            (drop (call $poll (i32.const 1000) (i32.const 1100) (i32.const 1) (i32.const 560)))
+            (drop (call $poll (i32.const 1000) (i32.const 1104) (i32.const 1) (i32.const 560)))
             (br $again))))"#;
 
 /// A preview 2 command that waits for the earlier of two hours and two and a half hours, looks at the clock, and spins as
@@ -104,6 +104,20 @@ const DAY: Duration = Duration::from_secs(86_400);
 fn seen(end: &End) -> (Vec<u8>, u64) {
     assert_eq!(end.status(), Status::Succeeded, "{end:?}");
     (end.result.clone(), end.ended.outcome.usage.fuel.0)
+}
+
+#[test]
+fn a_pointer_that_is_not_aligned_is_a_trap_in_both_times() {
+    let guest = r#"(module
+        (import "wasi_snapshot_preview1" "poll_oneoff" (func $poll (param i32 i32 i32 i32) (result i32)))
+        (memory (export "memory") 1)
+        (func (export "_start") (drop (call $poll (i32.const 1000) (i32.const 100) (i32.const 1) (i32.const 560)))))"#;
+    for deterministic in [false, true] {
+        let mut guest = Guest::new(guest);
+        guest.capabilities.deterministic = deterministic;
+        let end = Bench::new().run(&guest);
+        assert_eq!(end.reason(), Some(Reason::Trap), "{deterministic}: {end:?}");
+    }
 }
 
 #[test]
