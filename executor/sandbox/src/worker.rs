@@ -345,7 +345,7 @@ impl Worker {
     fn start_one(&mut self, waiting: Waiting, cx: &mut Context<'_>) -> Option<(Waiting, Box<EndedAttempt>, u32)> {
         let Waiting { mut rank, placed: Placed { spec, weight }, work } = waiting;
         let (id, next) = (spec.id, spec.next());
-        let Some((mut attempt, work, control)) = self.attempt(spec, work, weight) else { return None };
+        let (mut attempt, work, control) = self.attempt(spec, work, weight)?;
         let throttled = !self.throttled.is_empty() && self.throttled.remove(&id);
         for inspect in self.inspected.extract_if(.., |inspect| inspect.id == id) {
             attempt.inspect(inspect.sample_for);
@@ -393,7 +393,7 @@ impl Worker {
     ) -> Option<(Attempt, Rc<Work>, Rc<Control>)> {
         let id = spec.id;
         let followed = !self.followed.is_empty() && self.followed.remove(&id);
-        let program = work.and_then(|work| Some((self.programs.get(&work.spec.module).cloned(), work)));
+        let program = work.map(|work| (self.programs.get(&work.spec.module).cloned(), work));
         let missing = match program {
             Some((Some(program), work)) => {
                 let control = Rc::<Control>::default();

@@ -171,3 +171,68 @@ impl Seat {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use weir_wire::{
+        id::{GrantSeq, RunId, TaskId, Term},
+        outcome::Outcome,
+        task::Status,
+        units::MemBytes,
+    };
+
+    use super::*;
+    use crate::verdict;
+
+    fn id(index: u32) -> AttemptId {
+        AttemptId { task: TaskId { run: RunId(1), index }, term: Term(2), grant: GrantSeq(3) }
+    }
+
+    fn ended(index: u32, next_started: bool, large: usize) -> AttemptEvent {
+        let outcome = Outcome::not_run(Status::Failed, verdict::host_error("gone"));
+        let (large_result, large_log) = (vec![0; large].into(), Box::default());
+        AttemptEvent::Ended(Box::new(EndedAttempt { id: id(index), outcome, large_result, large_log, next_started }))
+    }
+
+    /// A seat with an attempt behind which so many may be started.
+    fn seat(ahead: u32) -> Seat {
+        let setup = WorkerSetup {
+            threads: 1,
+            lanes: 1,
+            memory_max: MemBytes(1),
+            published: Vec::new(),
+            scratch: false,
+            network: false,
+        };
+        let mut seat = Seat::new(Group::SHARED, setup);
+        seat.attempts.insert(id(0), Held::new(7, 1, ahead, true));
+        seat.load = 7;
+        seat
+    }
+
+    #[test]
+    fn a_process_starts_as_many_attempts_by_itself_as_it_may() {
+        let mut seat = seat(2);
+        for index in 0..2 {
+            assert_eq!(seat.take_in(&ended(index, true, 0)), Ok(()));
+            assert!(seat.attempts.len() == 1 && seat.attempts.contains_key(&id(index + 1)) && seat.load == 7);
+        }
+        assert!(seat.take_in(&ended(2, true, 0)).is_err(), "one too many");
+        assert!(seat.attempts.contains_key(&id(2)), "it ends with the process, once");
+        assert_eq!(seat.take_in(&ended(2, false, 0)), Ok(()));
+        assert_eq!((seat.attempts.len(), seat.load), (0, 0));
+    }
+
+    #[test]
+    fn a_process_starts_nothing_behind_what_has_settled_or_is_large_or_twice() {
+        let mut settled = seat(2);
+        assert_eq!(settled.take_in(&AttemptEvent::Settled(id(0))), Ok(()));
+        assert!(settled.take_in(&ended(0, true, 0)).is_err());
+        assert!(settled.take_in(&AttemptEvent::Settled(id(1))).is_err(), "it does not have that");
+        assert!(seat(2).take_in(&ended(0, true, 1)).is_err());
+        let mut twice = seat(2);
+        twice.attempts.insert(id(1), Held::new(7, 1, 0, true));
+        assert!(twice.take_in(&ended(0, true, 0)).is_err());
+        assert_eq!(twice.attempts.len(), 2);
+    }
+}
