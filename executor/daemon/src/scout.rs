@@ -6,15 +6,15 @@ use std::time::Duration;
 
 use tokio::{
     sync::{mpsc, watch},
-    time::{Instant, sleep},
+    time::{Instant, sleep, timeout},
 };
 use weir_link::{Backoff, CODE_NORMAL, CONTROL_SERVER_NAME, Connector, Error, Link};
 
 /// First and longest wait before a replica is tried again.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(5));
 
-/// A replica that speaks sooner than this has led all along: whoever has a session may have it with that very replica,
-/// under another address.
+/// A replica that speaks sooner than this may have led all along: whoever has a session may have it with that very replica,
+/// under another address. If it was elected just now, the session ends within this time as well.
 const LED_BEFORE: Duration = Duration::from_secs(2);
 
 /// A replica that called, by its place in the list of addresses, and the session with it.
@@ -87,9 +87,12 @@ impl Scout {
             }
         };
         // Without a session, the one that speaks is welcome: asking may hang at an address where nobody is.
-        if begun.elapsed() < LED_BEFORE && self.active.borrow().is_some() {
-            link.session.close(CODE_NORMAL, "nobody was to speak yet");
-            return Ok(());
+        if begun.elapsed() < LED_BEFORE {
+            let lost = timeout(LED_BEFORE, self.active.wait_for(Option::is_none)).await.map(drop);
+            if lost.is_err() {
+                link.session.close(CODE_NORMAL, "nobody was to speak yet");
+                return Ok(());
+            }
         }
         backoff.reset();
         if let Ok(Some(_)) = frame {

@@ -79,6 +79,15 @@ fn validity() -> Validity {
     Validity::starting(SystemTime::now(), Duration::from_secs(3600))
 }
 
+/// Where a replica of the control plane listens.
+fn replica(ca: &ClusterCa) -> Listener {
+    let issued = ca.issue_control(&["127.0.0.1".to_owned()], validity()).expect("issued");
+    let identity =
+        Identity::from_pem(&issued.certificate_pem, &issued.key_pem, ca.certificate_pem(), SystemTime::now());
+    let any: SocketAddr = ([127, 0, 0, 1], 0).into();
+    Listener::bind(any, &identity.expect("usable"), weir_link::Config::default()).expect("bound")
+}
+
 fn digest(bytes: &[u8]) -> Digest {
     use sha2::Digest as _;
     Digest(sha2::Sha256::digest(bytes).into())
@@ -87,11 +96,7 @@ fn digest(bytes: &[u8]) -> Digest {
 impl Stage {
     fn new() -> Self {
         let (ca, _) = ClusterCa::generate("test".parse().expect("a name"), validity()).expect("an authority");
-        let issued = ca.issue_control(&["127.0.0.1".to_owned()], validity()).expect("issued");
-        let ca_pem = ca.certificate_pem().to_owned();
-        let identity = Identity::from_pem(&issued.certificate_pem, &issued.key_pem, &ca_pem, SystemTime::now());
-        let any: SocketAddr = ([127, 0, 0, 1], 0).into();
-        let listener = Listener::bind(any, &identity.expect("usable"), weir_link::Config::default()).expect("bound");
+        let listener = replica(&ca);
         let dir = tempfile::tempdir().expect("a directory");
         Self { listener, ca, dir, blobs: BTreeMap::new() }
     }
@@ -130,17 +135,28 @@ impl Stage {
     }
 
     fn start(&self) -> Running {
-        let config = self.config(&self.ca);
+        self.start_with(&[])
+    }
+
+    /// An executor that knows these replicas as well.
+    fn start_with(&self, others: &[&Listener]) -> Running {
+        let mut config = self.config(&self.ca);
+        config.control.extend(others.iter().map(|other| other.local_addr().expect("bound").to_string()));
         let (stop, stopped) = oneshot::channel();
         let ended = tokio::spawn(run(config, async { drop(stopped.await) }));
         Running { stop: Some(stop), ended }
     }
 
     async fn accept(&self) -> Joined {
-        let link = timeout(PATIENCE, self.listener.accept()).await.expect("in time").expect("listening");
-        let Link { session, sender, mut receiver } = link;
-        let ToControl::Hello(hello) = next(&mut receiver).await else { panic!("no hello") };
-        Joined { session, sender, receiver, hello: *hello }
+        loop {
+            let link = timeout(PATIENCE, self.listener.accept()).await.expect("in time").expect("listening");
+            let Link { session, sender, mut receiver } = link;
+            // One that ends without a word was to wait here for an election.
+            if let Ok(Some(frame)) = timeout(PATIENCE, receiver.recv()).await.expect("in time") {
+                let Ok(ToControl::Hello(hello)) = ToControl::from_bytes(&frame) else { panic!("no hello") };
+                return Joined { session, sender, receiver, hello: *hello };
+            }
+        }
     }
 
     async fn join(&self, term: u64) -> Joined {
@@ -342,6 +358,22 @@ async fn a_replica_that_does_not_lead_is_left_for_another() {
     let refuse = Refuse { code: RefuseCode::NotLeader, message: "try the other".to_owned() };
     first.send(&ToExecutor::Refuse(refuse)).await;
     stage.join(7).await;
+}
+
+#[tokio::test]
+async fn a_standby_that_is_elected_right_after_it_was_reached_is_followed_at_once() {
+    /// What a replica that is not wanted would need to see its session end.
+    const REFUSAL: Duration = Duration::from_millis(300);
+    let stage = Stage::new();
+    let standby = replica(&stage.ca);
+    let _running = stage.start_with(&[&standby]);
+    let leader = stage.join(7).await;
+    let Link { session: _kept, sender, mut receiver } =
+        timeout(PATIENCE, standby.accept()).await.expect("in time").expect("listening");
+    sender.send(&ToExecutor::Present.to_bytes()).await.expect("sent");
+    assert!(timeout(REFUSAL, receiver.recv()).await.is_err(), "it may lead by now, and is kept");
+    leader.session.close(0, "the leader steps down");
+    assert!(matches!(next(&mut receiver).await, ToControl::Hello(_)), "over the session that was there");
 }
 
 #[tokio::test]
