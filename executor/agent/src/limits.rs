@@ -29,8 +29,9 @@ pub const TRIES_MAX: u32 = 10;
 pub const RETRY_DELAY: Duration = Duration::from_secs(1);
 /// Once an attempt has run this long, the tasks behind it go back so that another lane or node can start them.
 pub const GIVE_BACK_AFTER: Duration = Duration::from_millis(200);
-/// Most tasks that the sandbox starts by itself behind one that it was told to start. With twice as many it is no faster.
-pub const AHEAD_MAX: u32 = 31;
+/// Most tasks that the sandbox starts by itself behind one that it was told to start: with it, as many as one turn of a
+/// worker can run.
+pub const AHEAD_MAX: u32 = 63;
 /// An attempt that took no longer, and succeeded, lets the tasks behind it be started so: what takes a turn of the sandbox
 /// gains nothing by it.
 pub const QUICK_TIME: Duration = Duration::from_millis(1);

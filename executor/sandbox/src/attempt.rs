@@ -211,7 +211,8 @@ impl Attempt {
         control: Rc<Control>,
     ) -> Self {
         let Place { engine, memory_max, scratch, resolver, shared } = place;
-        let started = Instant::now();
+        // What was done since then was done for it.
+        let started = shared.mark();
         let id = spec.id;
         let capture = Arc::new(Capture::new(started, work.spec.budgets.output));
         let deadline = started + work.spec.budgets.timeout.map_or(TIMEOUT_MAX, |timeout| timeout.min(TIMEOUT_MAX));

@@ -145,8 +145,12 @@ struct Turn {
 
 impl Turn {
     /// Whether there is room for another attempt.
-    fn goes_on(&self) -> bool {
-        self.attempts + 1 < TURN_ATTEMPTS_MAX && self.began.elapsed() < TURN_TIME_MAX
+    fn goes_on(&self, now: Instant) -> bool {
+        self.attempts + 1 < TURN_ATTEMPTS_MAX && !self.is_over(now)
+    }
+
+    fn is_over(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.began) >= TURN_TIME_MAX
     }
 }
 
@@ -309,7 +313,7 @@ impl Worker {
 
     /// Starts and polls attempts in the order of their ranks for a bounded time.
     fn run_ready(&mut self, cx: &mut Context<'_>) {
-        let mut turn = Turn { began: Instant::now(), attempts: 0 };
+        let mut turn = Turn { began: self.shared.mark(), attempts: 0 };
         while turn.attempts < TURN_ATTEMPTS_MAX {
             if let Some(waiting) = if self.can_start() { self.waiting.pop_front() } else { None } {
                 self.start(waiting, &mut turn, cx);
@@ -319,7 +323,7 @@ impl Worker {
                 return;
             }
             turn.attempts += 1;
-            if turn.began.elapsed() >= TURN_TIME_MAX {
+            if turn.is_over(self.shared.mark()) {
                 return;
             }
         }
@@ -329,7 +333,7 @@ impl Worker {
     fn start(&mut self, mut waiting: Waiting, turn: &mut Turn, cx: &mut Context<'_>) {
         while let Some((next, mut ended, weight)) = self.start_one(waiting, cx) {
             // Whoever it would keep waiting comes first, and is asked for in the next turn at the latest.
-            let goes_on = turn.goes_on() && self.queue.first().is_none_or(|first| next.rank <= first);
+            let goes_on = turn.goes_on(self.shared.mark()) && self.queue.first().is_none_or(|first| next.rank <= first);
             if !goes_on {
                 next.leave();
                 return self.end(ended, weight);

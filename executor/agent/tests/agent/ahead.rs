@@ -52,7 +52,7 @@ fn quick_tasks_are_started_ahead_and_recorded_in_their_order() {
 
 #[test]
 fn a_sandbox_that_does_not_go_on_is_told() {
-    let mut node = running(40);
+    let mut node = running(100);
     goes_on(&mut node, attempt(2, 11));
     node.end(attempt(2, 12), quick());
     assert_eq!(node.aheads(), [(13, AHEAD_MAX)]);
@@ -206,10 +206,10 @@ fn a_stop_of_one_task_finds_it_wherever_it_is() {
     node.pass(ms(20));
     assert_eq!((node.cancels(), node.returned()), (vec![], vec![]));
     // It cannot have been started.
-    let mut node = running(60);
-    stop(&mut node, 60);
+    let mut node = running(100);
+    stop(&mut node, 80);
     node.pass(ms(20));
-    assert_eq!((node.settles(), node.returned()), (vec![], vec![(2, 60)]));
+    assert_eq!((node.settles(), node.returned()), (vec![], vec![(2, 80)]));
 }
 
 #[test]
