@@ -106,6 +106,15 @@ async fn a_leader_without_its_store_is_asked_once_and_then_the_others() {
     assert_eq!(client.cluster().await.unwrap().cluster, "c");
     assert_eq!((old.join().unwrap().len(), new.join().unwrap().len()), (1, 1));
 
+    let (first, one) = serve(vec![cut_off()]);
+    let (second, other) = serve(vec![cut_off()]);
+    let third = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addresses = vec![first, second, format!("http://{}", third.local_addr().unwrap())];
+    let mut client = Client::new(Options { addresses, ..Options::default() }).unwrap();
+    client.head_start = Duration::from_secs(60);
+    assert_eq!(client.cluster().await.unwrap_err().code(), Some(Code::StoreUnavailable), "two say so: it is the store");
+    assert_eq!((one.join().unwrap().len(), other.join().unwrap().len()), (1, 1));
+
     let (only, server) = serve(vec![cut_off()]);
     let client = Client::new(Options { addresses: vec![only], ..Options::default() }).unwrap();
     assert_eq!(client.cluster().await.unwrap_err().code(), Some(Code::StoreUnavailable));

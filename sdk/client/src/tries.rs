@@ -26,7 +26,7 @@ pub(crate) struct Tries<'a> {
     begun: Instant,
     backoff: Duration,
     /// Addresses that may know of another leader than one that was cut off from its store, and answers so after a long
-    /// wait.
+    /// wait. Of these, one is asked: if it says the same, it is the store.
     elsewhere: usize,
     /// What a replica answered tells more than that another address is dead.
     told: Option<Error>,
@@ -71,8 +71,8 @@ impl<'a> Tries<'a> {
         if matches!(error, Error::Connect { .. } | Error::Exchange { .. }) {
             self.client.settled.store(false, Ordering::Relaxed);
         }
-        let last = error.code() == Some(Code::StoreUnavailable) && self.elsewhere == 0;
-        if last || !worth_repeating(&error, self.repeatable) {
+        let store_away = error.code() == Some(Code::StoreUnavailable);
+        if (store_away && self.elsewhere == 0) || !worth_repeating(&error, self.repeatable) {
             return Err(error);
         }
         let known = if matches!(error, Error::Connect { .. }) { self.told.take() } else { None };
@@ -82,7 +82,7 @@ impl<'a> Tries<'a> {
             return Err(error);
         }
         self.told = Some(error).filter(|error| error.code().is_some());
-        self.elsewhere = self.elsewhere.saturating_sub(1);
+        self.elsewhere = if store_away { 0 } else { self.elsewhere.saturating_sub(1) };
         tokio::time::sleep(self.backoff).await;
         self.index = self.client.first_to_answer(self.index.wrapping_add(1)).await;
         self.backoff = (self.backoff * 2).min(BACKOFF_MAX);
