@@ -67,7 +67,7 @@ impl EmbeddedStore {
         let open = move || quiet::while_running(|| Self::open_now(&directory, &cluster, board));
         let opened = tokio::task::spawn_blocking(open).await;
         // redb checks little of what it reads, and panics; what it says then is in the error.
-        opened.unwrap_or_else(|error| Err(StoreError::Open { path, detail: damaged(&error) }))
+        opened.unwrap_or_else(|error| Err(StoreError::Open { path, detail: damaged(&panic_text(error)) }))
     }
 
     /// As [`open`](Self::open), on this thread.
@@ -200,7 +200,18 @@ impl<E: Into<redb::Error>> From<E> for StoreFailure {
 }
 
 fn join<T>(result: Result<T, tokio::task::JoinError>) -> Result<T, StoreError> {
-    result.map_err(|error| StoreError::Unavailable(damaged(&error)))
+    result.map_err(|error| StoreError::Unavailable(damaged(&panic_text(error))))
+}
+
+/// What redb said when it gave up.
+fn panic_text(error: tokio::task::JoinError) -> String {
+    let said = error.try_into_panic().map(|panic| match panic.downcast::<String>() {
+        Ok(text) => *text,
+        Err(other) => {
+            other.downcast::<&str>().map_or_else(|_| "it cannot be read".to_owned(), |text| (*text).to_owned())
+        }
+    });
+    said.unwrap_or_else(|cancelled| cancelled.to_string())
 }
 
 fn open_file(path: &Path) -> Result<Database, StoreError> {

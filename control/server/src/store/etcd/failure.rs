@@ -1,5 +1,7 @@
 //! What the errors of the client mean, and what can be done about them.
 
+use std::error::Error as _;
+
 use etcd_client::Error;
 
 use super::StoreError;
@@ -80,7 +82,8 @@ impl Failure {
         let Error::GRpcStatus(status) = error else {
             return Self::unavailable(format!("{what}: {error}"));
         };
-        let cause = describe(status);
+        let said = if status.message().is_empty() { status.code().to_string() } else { status.message().to_owned() };
+        let cause = with_causes(said, status.source());
         let stranger = STRANGER.iter().any(|said| cause.contains(said));
         let full = cause.contains(FULL.0);
         let refused = ADVICE.iter().find(|(said, _)| cause.contains(said)).map(|(_, advice)| *advice);
@@ -114,10 +117,8 @@ pub(super) fn is_gone(error: &Error) -> bool {
     matches!(error, Error::GRpcStatus(status) if i32::from(status.code()) == NOT_FOUND)
 }
 
-/// The message of a status with its causes: "transport error" alone helps nobody.
-fn describe(status: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = status.to_string();
-    let mut cause = status.source();
+/// A text and what caused it: "transport error" alone helps nobody.
+fn with_causes(mut text: String, mut cause: Option<&(dyn std::error::Error + 'static)>) -> String {
     while let Some(current) = cause {
         let more = current.to_string();
         if !text.contains(&more) {
