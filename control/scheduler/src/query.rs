@@ -373,7 +373,7 @@ impl Leading {
                 *if silent { &mut counts.unknown } else { &mut counts.stopping } += 1;
                 // It was, and how it is nobody knows.
                 if silent && run.long.as_ref().is_some_and(|long| long.is_healthy(index)) {
-                    healthy = healthy.map(|healthy| healthy - 1);
+                    healthy = healthy.map(|healthy| healthy.saturating_sub(1));
                 }
             }
         }
