@@ -82,12 +82,6 @@ pub(crate) struct Call {
 }
 
 impl World {
-    /// Whether a request that was sent deletes a key.
-    pub(crate) fn is_being_deleted(&self, key: &str) -> bool {
-        let deletes = |txn: &Txn| txn.deletes.iter().any(|range| (&*range.start..&*range.end).contains(&key));
-        self.calls.values().any(|call| matches!(&call.ask, Ask::Commit { txn, .. } if deletes(txn)))
-    }
-
     /// Sends a request to the store.
     pub(crate) fn call(&mut self, at: usize, ask: Ask) {
         let store = self.options.store;

@@ -244,7 +244,8 @@ impl World {
         }
     }
 
-    /// Whether a wish is about a run that has ended long ago, and is forgotten or about to be.
+    /// Whether a wish is about a run that has ended, and so is forgotten or about to be: a leader answers for what it is
+    /// about to store.
     fn names_forgotten(&self, at: usize) -> bool {
         let (Wish::Stop { submission, .. } | Wish::Submit(Submission { after: Some(After::Wish(submission)), .. })) =
             &self.workload.wishes[at].1
@@ -252,8 +253,7 @@ impl World {
             return false;
         };
         let State::Done(runs) = &self.wishes[*submission] else { return false };
-        let going = |run: &RunId| self.is_being_deleted(&key::submission(run.segment()));
-        runs.iter().any(|run| self.oracle.runs.get(run).is_some_and(|known| known.forgotten) || going(run))
+        runs.iter().any(|run| !self.oracle.open.contains(run))
     }
 
     /// Whether a wish asks for production in a namespace that may have a quota.
