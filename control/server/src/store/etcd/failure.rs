@@ -39,7 +39,7 @@ const FULL: (&str, &str) = (
 const ENDPOINT: [(&str, &[&str], &str); 4] = [
     (
         "status at https://",
-        &["tls handshake eof"],
+        &["tls handshake eof", "connection reset"],
         "if etcd serves no TLS there, begin the endpoint with http://; if it is not etcd that is there, name etcd's client URL",
     ),
     (
