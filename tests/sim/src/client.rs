@@ -247,10 +247,14 @@ impl World {
     /// Whether a wish is about a run that has ended, and so is forgotten or about to be: a leader answers for what it is
     /// about to store.
     fn names_forgotten(&self, at: usize) -> bool {
-        let (Wish::Stop { submission, .. } | Wish::Submit(Submission { after: Some(After::Wish(submission)), .. })) =
-            &self.workload.wishes[at].1
-        else {
-            return false;
+        let submission = match &self.workload.wishes[at].1 {
+            Wish::Stop { submission, .. } | Wish::Submit(Submission { after: Some(After::Wish(submission)), .. }) => {
+                submission
+            }
+            Wish::Last(Last::Retire(job) | Last::RetireConverged(job)) => return self.active(*job).is_empty(),
+            Wish::Job(_) | Wish::Submit(_) | Wish::Operate(_) | Wish::Quota(..) | Wish::Change(..) | Wish::Last(_) => {
+                return false;
+            }
         };
         let State::Done(runs) = &self.wishes[*submission] else { return false };
         runs.iter().any(|run| !self.oracle.open.contains(run))

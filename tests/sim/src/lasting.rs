@@ -116,7 +116,7 @@ impl World {
     }
 
     /// Runs of a job that are neither over nor stopped, the newest last.
-    fn active(&self, job: usize) -> Vec<(RunId, &Known)> {
+    pub(crate) fn active(&self, job: usize) -> Vec<(RunId, &Known)> {
         let name = &self.workload.jobs[job].job;
         let open = self.oracle.open.iter().filter_map(|run| Some((*run, self.oracle.runs.get(run)?)));
         let mut active: Vec<(RunId, &Known)> =
