@@ -39,6 +39,8 @@ impl Agent {
         }
         let behind = range.end - range.next - 1;
         let room = self.config.outbox_len_max.saturating_sub(self.outbox.len() + self.running + self.ahead + 1);
+        // Others may wait for it.
+        let room = room / self.parked.max(1);
         let ahead = behind.min(limits::AHEAD_MAX).min(u32::try_from(room).unwrap_or(u32::MAX));
         if ahead == 0 || self.follows.is_empty() {
             return ahead;
