@@ -247,16 +247,14 @@ impl Dialler {
             }
             let stale = self.verdict.stale.swap(false, Ordering::Relaxed);
             // That replica does not lead, or fell silent, and a dead address takes long to be given up: begin with the next.
+            let left = turn;
             turn += 1;
             let mut wait = pace.next_wait(accepted, stale, scout::next_random(&mut self.random));
             if std::mem::take(&mut served) && self.control.len() > 1 {
                 // Whoever leads next calls, over a session that asking around would end.
                 wait = wait.max(CALL_WAIT);
             }
-            next = tokio::select! {
-                Some(call) = called.recv() => Some(call),
-                () = tokio::time::sleep(wait) => None,
-            };
+            next = wait_for_call(&mut called, wait, stale.then_some(left)).await;
         }
     }
 
@@ -318,6 +316,23 @@ impl Dialler {
         tracing::info!(control.addr = %session.peer().addr, end, "disconnected");
         self.events.send(Event::Disconnected).await?;
         Ok(End::Over)
+    }
+}
+
+/// Waits for the call of a replica, but for that of one that was left because its term is over: it leads still, and would
+/// call again at once.
+async fn wait_for_call(called: &mut mpsc::Receiver<Call>, wait: Duration, stale: Option<usize>) -> Option<Call> {
+    let until = tokio::time::Instant::now() + wait;
+    loop {
+        tokio::select! {
+            Some(call) = called.recv() => {
+                if Some(call.0) != stale {
+                    return Some(call);
+                }
+                call.1.session.close(CODE_NORMAL, "its store is older than what was seen");
+            }
+            () = tokio::time::sleep_until(until) => return None,
+        }
     }
 }
 

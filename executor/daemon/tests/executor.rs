@@ -351,6 +351,27 @@ async fn a_control_plane_of_a_lower_term_is_told_that_its_store_is_older() {
 }
 
 #[tokio::test]
+async fn the_call_of_a_control_plane_of_a_lower_term_is_not_followed() {
+    /// What an executor would need to say who it is.
+    const HELLO: Duration = Duration::from_millis(300);
+    let stage = Stage::new();
+    let standby = replica(&stage.ca);
+    let _running = stage.start_with(&[&standby]);
+    let joined = stage.join(69).await;
+    joined.session.close(0, "a snapshot is restored");
+    let restored = stage.accept().await;
+    let (lease, renew_every) = (Duration::from_secs(15), Duration::from_secs(4));
+    restored.send(&ToExecutor::Welcome(Welcome { wire: WIRE_MAX, term: Term(11), lease, renew_every })).await;
+    timeout(PATIENCE, restored.session.closed()).await.expect("in time");
+    let waiting = timeout(PATIENCE, stage.listener.accept()).await.expect("in time").expect("listening");
+    let Link { session: _kept, sender, mut receiver } = waiting;
+    sender.send(&ToExecutor::Present.to_bytes()).await.expect("sent");
+    if let Ok(Ok(Some(frame))) = timeout(HELLO, receiver.recv()).await {
+        panic!("it came back at once: {:?}", ToControl::from_bytes(&frame));
+    }
+}
+
+#[tokio::test]
 async fn a_replica_that_does_not_lead_is_left_for_another() {
     let stage = Stage::new();
     let _running = stage.start();
