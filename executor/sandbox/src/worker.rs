@@ -30,7 +30,7 @@ use crate::{
     grants::Published,
     limits::{BLOCKING_THREADS_MAX, TURN_ATTEMPTS_MAX, TURN_TIME_MAX},
     program::Program,
-    queue::{FIRST_CLASS, LAST_CLASS, Place, Queue, Rank},
+    queue::{CLASSES, FIRST_CLASS, LAST_CLASS, Place, Queue, Rank},
     resolver::Resolver,
     sandbox::Events,
     scratch::Root,
@@ -110,8 +110,8 @@ struct Worker {
     shared: Rc<Shared>,
     works: HashMap<RunId, Rc<Work>>,
     programs: HashMap<Digest, Rc<Program>>,
-    /// Attempts that wait to be started.
-    waiting: VecDeque<Waiting>,
+    /// Attempts that wait to be started, by class.
+    waiting: [VecDeque<Waiting>; CLASSES],
     /// Those in `waiting` whose output is wanted live.
     followed: HashSet<AttemptId>,
     /// Those in `waiting` that may run only while nobody else wants to.
@@ -179,7 +179,7 @@ impl Worker {
             shared,
             works: HashMap::new(),
             programs: HashMap::new(),
-            waiting: VecDeque::new(),
+            waiting: Default::default(),
             followed: HashSet::new(),
             throttled: HashSet::new(),
             inspected: Vec::new(),
@@ -243,18 +243,22 @@ impl Worker {
             if let Some(Some(running)) = self.running.get(place) {
                 running.control.cancel(reason);
             }
-        } else if let Some(at) = self.waiting.iter().position(|waiting| waiting.placed.spec.id == id) {
-            let waiting = self.waiting.remove(at);
-            if let Some(Waiting { rank, work: Some(work), .. }) = &waiting {
-                work.left.add(*rank);
-            }
-            let weight = waiting.map_or(0, |waiting| waiting.placed.weight);
+        } else if let Some(waiting) = self.take_waiting(id) {
+            waiting.leave();
+            let weight = waiting.placed.weight;
             self.followed.remove(&id);
             self.throttled.remove(&id);
             self.inspected.retain(|inspect| inspect.id != id);
             let failure = Failure::new(reason, Source::Executor, "ended before it was started");
             self.end(not_run(id, Status::Killed, failure), weight);
         }
+    }
+
+    fn take_waiting(&mut self, id: AttemptId) -> Option<Waiting> {
+        self.waiting.iter_mut().find_map(|class| {
+            let at = class.iter().position(|waiting| waiting.placed.spec.id == id)?;
+            class.remove(at)
+        })
     }
 
     fn follow(&mut self, id: AttemptId, on: bool) {
@@ -295,7 +299,7 @@ impl Worker {
     }
 
     fn waits(&self, id: AttemptId) -> bool {
-        self.waiting.iter().any(|waiting| waiting.placed.spec.id == id)
+        self.waiting.iter().flatten().any(|waiting| waiting.placed.spec.id == id)
     }
 
     fn arrive(&mut self, placed: Placed) {
@@ -303,19 +307,30 @@ impl Worker {
         let arrived = work.as_ref().map(|work| self.queue.arrive(attempt::class(work.spec.tier), &work.left));
         // Without a run it only ends.
         let rank = arrived.unwrap_or(Rank { class: FIRST_CLASS, pass: 0 });
-        self.waiting.push_back(Waiting { rank, placed, work });
+        self.waiting[rank.class].push_back(Waiting { rank, placed, work });
     }
 
     /// Whether an attempt waits to be started and there is room.
     fn can_start(&self) -> bool {
-        !self.waiting.is_empty() && self.places.len() < self.setup.lanes
+        self.places.len() < self.setup.lanes && self.waiting.iter().any(|class| !class.is_empty())
+    }
+
+    /// The attempt that is to be started next, if there is room.
+    fn next_waiting(&mut self) -> Option<Waiting> {
+        let room = self.places.len() < self.setup.lanes;
+        room.then(|| self.waiting.iter_mut().find_map(VecDeque::pop_front)).flatten()
+    }
+
+    /// Whether an attempt of a better class than this waits to be started.
+    fn better_waits(&self, rank: Rank) -> bool {
+        self.waiting[..rank.class].iter().any(|class| !class.is_empty())
     }
 
     /// Starts and polls attempts in the order of their ranks for a bounded time.
     fn run_ready(&mut self, cx: &mut Context<'_>) {
         let mut turn = Turn { began: self.shared.mark(), attempts: 0 };
         while turn.attempts < TURN_ATTEMPTS_MAX {
-            if let Some(waiting) = if self.can_start() { self.waiting.pop_front() } else { None } {
+            if let Some(waiting) = self.next_waiting() {
                 self.start(waiting, &mut turn, cx);
             } else if let Some(place) = self.queue.next() {
                 self.poll_one(place);
@@ -333,7 +348,9 @@ impl Worker {
     fn start(&mut self, mut waiting: Waiting, turn: &mut Turn, cx: &mut Context<'_>) {
         while let Some((next, mut ended, weight)) = self.start_one(waiting, cx) {
             // Whoever it would keep waiting comes first, and is asked for in the next turn at the latest.
-            let goes_on = turn.goes_on(self.shared.mark()) && self.queue.first().is_none_or(|first| next.rank <= first);
+            let goes_on = turn.goes_on(self.shared.mark())
+                && !self.better_waits(next.rank)
+                && self.queue.first().is_none_or(|first| next.rank <= first);
             if !goes_on {
                 next.leave();
                 return self.end(ended, weight);
@@ -411,13 +428,15 @@ impl Worker {
             Some((None, _)) => "its module is not prepared here",
             None => "its run is not defined here",
         };
+        self.throttled.remove(&id);
+        self.inspected.retain(|inspect| inspect.id != id);
         self.end(not_run(id, Status::Failed, verdict::host_error(missing)), weight);
         None
     }
 
     /// Has a waiting attempt start alone. Of one that has begun, what follows was said already.
     fn settle(&mut self, id: AttemptId) {
-        let waiting = self.waiting.iter_mut().find(|waiting| waiting.placed.spec.id == id);
+        let waiting = self.waiting.iter_mut().flatten().find(|waiting| waiting.placed.spec.id == id);
         if let Some(waiting) = waiting.filter(|waiting| waiting.placed.spec.ahead > 0) {
             waiting.placed.spec.ahead = 0;
             self.shared.events.borrow_mut().push(AttemptEvent::Settled(id));
