@@ -304,7 +304,17 @@ impl Attempt {
             Err(panic) => self.after_panic(&*panic),
         };
         self.report_live(shared, true);
-        Poll::Ready(self.conclude(finished, shared.mark()))
+        let mut ended = self.conclude(finished, shared.mark());
+        if !ended.large_result.is_empty() || !ended.large_log.is_empty() {
+            // To copy what it wrote takes its time, and not that of whoever comes next.
+            let time = shared.lap();
+            self.cpu += time;
+            if let Some(counters) = &self.counters {
+                counters.ran(time);
+            }
+            ended.outcome.usage.cpu_us = micros(self.cpu);
+        }
+        Poll::Ready(ended)
     }
 
     /// Asks for a look into the guest, or for a profile over some time.
