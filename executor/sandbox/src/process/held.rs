@@ -50,9 +50,9 @@ impl Held {
         Some(Self::new(self.weight, self.output_budget, ahead, self.sent))
     }
 
-    /// The process starts nothing behind it by itself any more.
-    pub(super) const fn settled(&mut self) {
-        self.ahead = 0;
+    /// The process starts nothing behind it by itself any more; whether it could have till now.
+    pub(super) const fn settled(&mut self) -> bool {
+        std::mem::replace(&mut self.ahead, 0) > 0
     }
 
     /// The process is asked for live output, from its beginning.

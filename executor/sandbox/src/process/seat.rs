@@ -10,6 +10,8 @@ use std::{
 use weir_wire::{
     attempt::{AttemptEvent, Command, EndedAttempt},
     id::AttemptId,
+    limits::INLINE_CAPTURE_MAX,
+    outcome::Captured,
     worker::{ToWorker, WorkerSetup, WorkerUsage},
 };
 
@@ -117,10 +119,7 @@ impl Seat {
         let unknown = || "it reported about what it does not have".to_owned();
         let allowed = match event {
             AttemptEvent::Ended(ended) => return self.ended(ended),
-            AttemptEvent::Settled(id) => {
-                self.attempts.get_mut(id).ok_or_else(unknown)?.settled();
-                true
-            }
+            AttemptEvent::Settled(id) => self.attempts.get_mut(id).ok_or_else(unknown)?.settled(),
             AttemptEvent::Output(chunk) => self.attempts.get_mut(&chunk.id).ok_or_else(unknown)?.wrote(chunk),
             AttemptEvent::Progress(progress) => self.attempts.get_mut(&progress.id).ok_or_else(unknown)?.progressed(),
             AttemptEvent::Seen(seen) => self.attempts.get_mut(&seen.id).ok_or_else(unknown)?.seen(&seen.seen),
@@ -133,6 +132,9 @@ impl Seat {
     fn ended(&mut self, ended: &EndedAttempt) -> Result<(), String> {
         let held = self.attempts.get(&ended.id).ok_or("it reported about what it does not have")?;
         let weight = held.weight;
+        if !is_inline(&ended.outcome.result) || !is_inline(&ended.outcome.log) {
+            return Err("it reported a result or a log in the wrong place".to_owned());
+        }
         if ended.next_started {
             let large = !ended.large_result.is_empty() || !ended.large_log.is_empty();
             let new = |next: &AttemptId| !large && !self.attempts.contains_key(next);
@@ -172,11 +174,20 @@ impl Seat {
     }
 }
 
+/// Whether a capture is one that a process may report: small, or beside the outcome. It has no blob store.
+const fn is_inline(captured: &Captured) -> bool {
+    match captured {
+        Captured::Empty => true,
+        Captured::Inline(bytes) => bytes.len() <= INLINE_CAPTURE_MAX,
+        Captured::Blob(_) => false,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use weir_wire::{
-        id::{GrantSeq, RunId, TaskId, Term},
-        outcome::Outcome,
+        id::{Digest, GrantSeq, RunId, TaskId, Term},
+        outcome::{BlobRef, Outcome},
         task::Status,
         units::MemBytes,
     };
@@ -224,9 +235,25 @@ mod tests {
     }
 
     #[test]
+    fn a_process_has_no_blob_store_and_reports_nothing_large_inline() {
+        let blob = Captured::Blob(BlobRef { digest: Digest([1; 32]), len: 1 });
+        let inline = |len: usize| Captured::Inline(vec![0; len].into());
+        let cases = [(inline(INLINE_CAPTURE_MAX), true), (inline(INLINE_CAPTURE_MAX + 1), false), (blob, false)];
+        for (captured, good) in cases {
+            for of_log in [false, true] {
+                let AttemptEvent::Ended(mut ended) = ended(0, false, 0) else { panic!("an end") };
+                let place = if of_log { &mut ended.outcome.log } else { &mut ended.outcome.result };
+                *place = captured.clone();
+                assert_eq!(seat(0).take_in(&AttemptEvent::Ended(ended)).is_ok(), good, "{of_log} {captured:?}");
+            }
+        }
+    }
+
+    #[test]
     fn a_process_starts_nothing_behind_what_has_settled_or_is_large_or_twice() {
         let mut settled = seat(2);
         assert_eq!(settled.take_in(&AttemptEvent::Settled(id(0))), Ok(()));
+        assert!(settled.take_in(&AttemptEvent::Settled(id(0))).is_err(), "it says so once");
         assert!(settled.take_in(&ended(0, true, 0)).is_err());
         assert!(settled.take_in(&AttemptEvent::Settled(id(1))).is_err(), "it does not have that");
         assert!(seat(2).take_in(&ended(0, true, 1)).is_err());

@@ -203,11 +203,11 @@ impl Seats {
         let mut books = self.books();
         let stopping = books.stopping;
         let ended = books.seats.get_mut(&index).map(|seat| seat.is_left(all)).unwrap_or_default();
-        drop(books);
-        self.order(Order::Left(index));
         if !stopping {
             self.report_ended(ended, || why.to_owned());
         }
+        drop(books);
+        self.order(Order::Left(index));
     }
 
     /// Gives up a seat whose process does not begin again.
@@ -265,11 +265,11 @@ impl Seats {
         });
         // An attempt whose end was taken in does not end again with the process.
         events.truncate(good.unwrap_or(events.len()));
-        drop(books);
         if !events.is_empty() {
-            // A receiver that is gone has no use for events.
+            // Under the lock, so that what the next one takes in follows. A receiver that is gone has no use for events.
             let _nobody_listens = self.events.send(events);
         }
+        drop(books);
         refused.map_or(Ok(()), Err)
     }
 

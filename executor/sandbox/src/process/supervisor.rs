@@ -38,6 +38,8 @@ use crate::{
 const SILENCE_MAX: Duration = Duration::from_secs(10);
 /// Packets that wait until a process reads: a packet is what the daemon has to say in one turn.
 const PACKETS_MAX: usize = 4096;
+/// Most events in one frame: several times what fits into what an honest process sends at once.
+const EVENTS_MAX: usize = 1 << 16;
 /// First and longest wait before a process is started again.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
 /// A process that lived so long is started again as if it was the first.
@@ -165,6 +167,7 @@ impl Supervisor {
         let mut events = Vec::new();
         while reader.remaining() > 0 {
             match FromWorker::decode(&mut reader).map_err(undecodable)? {
+                FromWorker::Event(_) if events.len() >= EVENTS_MAX => return Err("it said too much at once".to_owned()),
                 FromWorker::Event(event) => events.push(event),
                 FromWorker::Started(WorkerStart { error: Some(why), .. }) => return Err(why),
                 FromWorker::Started(WorkerStart { error: None, missing }) => {
