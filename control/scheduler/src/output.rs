@@ -166,8 +166,8 @@ pub enum RequestError {
     Busy(&'static str),
     /// As many tasks are open as may be.
     #[error(
-        "the queue is full: {open} tasks are open, {asked} more are asked for, and {max} is the limit; wait for some to \
-         end, or stop some"
+        "the queue is full: {open} tasks are open, {asked} more are asked for, and {max} is the limit, so nothing was done; \
+         wait for some to end, or stop some"
     )]
     QueueFull {
         /// Tasks that have not ended.
