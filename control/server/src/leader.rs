@@ -35,6 +35,8 @@ const RETRY_MAX: Duration = Duration::from_secs(2);
 const HELD_BACK_RETRY: Duration = Duration::from_secs(5);
 /// How often it looks who leads meanwhile.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// How long the stop may take to be heard here after the driver has heard it.
+const STOP_WAIT: Duration = Duration::from_secs(1);
 /// How long resigning may take.
 const RESIGN_MAX: Duration = Duration::from_secs(3);
 
@@ -231,8 +233,10 @@ impl Candidate {
             self.board.leading(Some(term));
             self.board.leader(Some(self.me.clone()));
             if refused.wait_for(|refused| *refused >= term).await.is_err() {
-                // The driver is gone: this replica stops, and was refused nothing.
-                std::future::pending::<()>().await;
+                // The driver is gone, most likely since this replica stops, and was refused nothing. Where it does not,
+                // somebody else is to lead.
+                sleep(STOP_WAIT).await;
+                return End::Lost("the scheduler of this replica has ended");
             }
             End::Lost("the store refused a transaction, since another replica has led")
         };
