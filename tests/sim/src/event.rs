@@ -32,6 +32,8 @@ pub(crate) enum Frame {
 pub(crate) enum Act {
     End,
     Cancelled(Reason),
+    /// It has waited for its place.
+    Begins,
     Progress,
 }
 

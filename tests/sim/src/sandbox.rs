@@ -27,8 +27,12 @@ const THROTTLE_LOOK: Duration = Duration::from_millis(250);
 const TURN: Duration = Duration::from_millis(1);
 /// The chance that it does, where it may, per million.
 const GOES_ON: u64 = 900_000;
-/// The longest time after which it says so.
-const LAG: Duration = Duration::from_micros(300);
+/// The longest time after which it says so: worker and agent share the machine with the guests.
+const LAG: Duration = Duration::from_millis(30);
+/// The chance that an attempt behind which others may be started waits for its place, per million, and how long at the most:
+/// beyond the time after which the agent gives back what is behind it.
+const WAITS: u64 = 300_000;
+const WAIT_MAX: Duration = Duration::from_millis(600);
 
 /// One attempt that runs.
 #[derive(Debug)]
@@ -98,6 +102,7 @@ impl World {
                 let running = node.running.get_mut(&id).filter(|running| running.ahead > 0);
                 if let Some(running) = running {
                     running.ahead = 0;
+                    self.count("settled");
                     return self.tell(at, AttemptEvent::Settled(id), true);
                 }
             }
@@ -108,8 +113,16 @@ impl World {
 
     /// An attempt begins.
     pub(crate) fn node_attempt(&mut self, at: usize, id: AttemptId, ahead: u32) -> Check {
-        self.attempt_begins(at, id, ahead, ahead > 0)?;
-        self.settle_if_long(at, id)
+        let rng = &mut self.nodes[at].rng;
+        let wait = if ahead > 0 && rng.chance(WAITS) { rng.duration(Duration::ZERO, WAIT_MAX) } else { Duration::ZERO };
+        self.attempt_begins(at, id, (ahead, ahead > 0), wait)?;
+        if wait.is_zero() {
+            return self.settle_if_long(at, id);
+        }
+        self.count("attempt-waits");
+        let epoch = self.nodes[at].epoch;
+        self.events.push(self.now + ns(wait), Kind::Guest { node: at, epoch, id, act: Act::Begins });
+        Ok(())
     }
 
     /// Behind an attempt that does not end at once the sandbox starts nothing.
@@ -122,7 +135,7 @@ impl World {
         Ok(())
     }
 
-    fn attempt_begins(&mut self, at: usize, id: AttemptId, ahead: u32, chained: bool) -> Check {
+    fn attempt_begins(&mut self, at: usize, id: AttemptId, (ahead, chained): (u32, bool), wait: Duration) -> Check {
         let slow = self.nodes[at].id.as_str().ends_with('7');
         let mut plan = guest::plan(&self.options, id, slow);
         let node = &mut self.nodes[at];
@@ -160,18 +173,21 @@ impl World {
         let execution = spec.execution;
         self.measure_later(at);
         if !plan.endless {
-            self.events.push(self.now + ns(plan.time), Kind::Guest { node: at, epoch, id, act: Act::End });
+            self.events.push(self.now + ns(wait + plan.time), Kind::Guest { node: at, epoch, id, act: Act::End });
         }
         self.fenced_begins(at, id, execution)?;
         if plan.progress {
             let act = Act::Progress;
-            self.events.push(self.now + ns(plan.time / 2), Kind::Guest { node: at, epoch, id, act });
+            self.events.push(self.now + ns(wait + plan.time / 2), Kind::Guest { node: at, epoch, id, act });
         }
         Ok(())
     }
 
     /// A guest does something.
     pub(crate) fn guest(&mut self, at: usize, id: AttemptId, act: Act) -> Check {
+        if act == Act::Begins {
+            return self.settle_if_long(at, id);
+        }
         let node = &mut self.nodes[at];
         if act == Act::Progress {
             if !node.running.contains_key(&id) {
@@ -202,12 +218,12 @@ impl World {
                 self.count(reason.as_str());
                 guest::cancelled(id, reason)
             }
-            Act::End | Act::Progress => guest::ended(id, &plan),
+            Act::End | Act::Progress | Act::Begins => guest::ended(id, &plan),
         };
         ended.next_started = next.is_some();
         if let Some(next) = next {
             self.count("next-started");
-            self.attempt_begins(at, next, ahead - 1, true)?;
+            self.attempt_begins(at, next, (ahead - 1, true), Duration::ZERO)?;
         }
         self.tell(at, AttemptEvent::Ended(Box::new(ended)), chained)?;
         next.map_or(Ok(()), |next| self.settle_if_long(at, next))
