@@ -161,9 +161,7 @@ impl Stage {
 
     async fn join(&self, term: u64) -> Joined {
         let mut joined = self.accept().await;
-        let lease = Duration::from_secs(15);
-        let welcome = Welcome { wire: WIRE_MAX, term: Term(term), lease, renew_every: Duration::from_secs(4) };
-        joined.send(&ToExecutor::Welcome(welcome)).await;
+        joined.welcome(term).await;
         assert!(matches!(next(&mut joined.receiver).await, ToControl::State(_)));
         joined
     }
@@ -193,6 +191,11 @@ impl Stage {
 impl Joined {
     async fn send(&self, message: &ToExecutor) {
         self.sender.send(&message.to_bytes()).await.expect("sent");
+    }
+
+    async fn welcome(&self, term: u64) {
+        let (lease, renew_every) = (Duration::from_secs(15), Duration::from_secs(4));
+        self.send(&ToExecutor::Welcome(Welcome { wire: WIRE_MAX, term: Term(term), lease, renew_every })).await;
     }
 
     async fn grant(&self, term: u64, grant: u64, first: u32, len: u32) {
@@ -341,8 +344,7 @@ async fn a_control_plane_of_a_lower_term_is_told_that_its_store_is_older() {
     let joined = stage.join(69).await;
     joined.session.close(0, "a snapshot is restored");
     let restored = stage.accept().await;
-    let (lease, renew_every) = (Duration::from_secs(15), Duration::from_secs(4));
-    restored.send(&ToExecutor::Welcome(Welcome { wire: WIRE_MAX, term: Term(11), lease, renew_every })).await;
+    restored.welcome(11).await;
     let end = timeout(PATIENCE, restored.session.closed()).await.expect("in time");
     let weir_link::Error::ClosedByPeer { code, reason } = end else { panic!("{end}") };
     assert_eq!(code, u64::from(CLOSE_STALE_TERM));
@@ -360,8 +362,7 @@ async fn the_call_of_a_control_plane_of_a_lower_term_is_not_followed() {
     let joined = stage.join(69).await;
     joined.session.close(0, "a snapshot is restored");
     let restored = stage.accept().await;
-    let (lease, renew_every) = (Duration::from_secs(15), Duration::from_secs(4));
-    restored.send(&ToExecutor::Welcome(Welcome { wire: WIRE_MAX, term: Term(11), lease, renew_every })).await;
+    restored.welcome(11).await;
     timeout(PATIENCE, restored.session.closed()).await.expect("in time");
     let waiting = timeout(PATIENCE, stage.listener.accept()).await.expect("in time").expect("listening");
     let Link { session: _kept, sender, mut receiver } = waiting;

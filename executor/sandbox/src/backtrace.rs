@@ -10,7 +10,7 @@ use weir_wire::{
     limits::{BACKTRACE_FRAMES_MAX, MESSAGE_LEN_MAX},
 };
 
-use crate::lines::Lines;
+use crate::{compile::push_clean, lines::Lines};
 
 /// Behind the place of a function that was inlined.
 const INLINED: &str = ", inlined";
@@ -58,9 +58,9 @@ fn name(frame: &FrameInfo) -> String {
         None => function,
     };
     // The words are the guest's, and go to terminals.
-    let mut name: String = name.chars().map(|char| if char.is_control() { '?' } else { char }).collect();
-    name.truncate(name.floor_char_boundary(MESSAGE_LEN_MAX));
-    name
+    let mut clean = String::new();
+    push_clean(&name[..name.floor_char_boundary(MESSAGE_LEN_MAX)], &mut clean);
+    clean
 }
 
 /// A name as its author wrote it. Only what looks mangled is taken for that: to C++, `a` is a type.

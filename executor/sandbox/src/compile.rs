@@ -21,6 +21,7 @@ use crate::{
 
 pub(crate) use child::main as child;
 pub(crate) use compiler::{Kind, kind_of_artefact};
+pub(crate) use debug_info::push_clean;
 
 /// What compiling one module may take, where it has a process of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

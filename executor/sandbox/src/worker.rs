@@ -317,8 +317,7 @@ impl Worker {
 
     /// The attempt that is to be started next, if there is room.
     fn next_waiting(&mut self) -> Option<Waiting> {
-        let room = self.places.len() < self.setup.lanes;
-        room.then(|| self.waiting.iter_mut().find_map(VecDeque::pop_front)).flatten()
+        if self.can_start() { self.waiting.iter_mut().find_map(VecDeque::pop_front) } else { None }
     }
 
     /// Whether an attempt of a better class than this waits to be started.

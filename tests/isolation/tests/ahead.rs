@@ -4,6 +4,7 @@ use weir_isolation::{Bench, Guest};
 use weir_wire::{
     attempt::{AttemptEvent, AttemptSpec, CancelSpec, Command, EndedAttempt},
     id::{AttemptId, GrantSeq, RunId, TaskId, Term},
+    kind::Tier,
     outcome::Captured,
     task::{Reason, Status},
 };
@@ -126,4 +127,19 @@ fn one_that_waits_for_a_place_can_be_settled_and_cancelled() {
         ends.each_ref().map(|ended| (ended.id, ended.next_started)),
         [(id(spinning, 0), false), (id(quick, 0), false)]
     );
+}
+
+#[test]
+fn what_waits_is_started_by_its_tier_and_not_by_its_coming() {
+    let mut bench = Bench::configured(|config| config.lanes_per_worker = 1);
+    let spinning = define(&mut bench, &Guest::new(SPIN).fuel(FOREVER));
+    let tiers = [Tier::Revocable, Tier::Preemptible, Tier::Production];
+    let runs = tiers.map(|tier| define(&mut bench, &Guest { tier, ..Guest::new(QUICK) }));
+    start(&bench, id(spinning, 0), 0);
+    for run in runs {
+        start(&bench, id(run, 0), 0);
+    }
+    bench.cancel(id(spinning, 0), Reason::Cancelled);
+    let ends: Vec<AttemptId> = (0..4).map(|_| next(&mut bench).expect("an end").id).collect();
+    assert_eq!(ends, [id(spinning, 0), id(runs[2], 0), id(runs[1], 0), id(runs[0], 0)]);
 }

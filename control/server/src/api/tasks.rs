@@ -191,7 +191,7 @@ pub(super) async fn find(api: &Api, namespace: &Namespace, id: RunId, index: u32
         .await?;
     let found = found.ok_or_else(|| runs::missing(namespace, id))?;
     found.map_err(|count| {
-        let tasks = if count == 1 { "1 task".to_owned() } else { format!("{count} tasks") };
+        let tasks = show::why::count(count.into(), "task");
         Refusal::not_found(format!("run `{id}` has {tasks}, so there is no task {index}"))
     })
 }

@@ -137,7 +137,7 @@ fn push_place(location: &Location<'_>, text: &mut String) {
 }
 
 /// Adds text of the guest's author without what would be taken for structure, here or on a terminal.
-fn push_clean(from: &str, text: &mut String) {
+pub(crate) fn push_clean(from: &str, text: &mut String) {
     text.extend(from.chars().map(|char| if char.is_control() { '?' } else { char }));
 }
 

@@ -250,7 +250,7 @@ fn never_causes(why: &scheduler::WhyPending) -> String {
     named.join(", ")
 }
 
-fn count(number: u64, what: &str) -> String {
+pub(crate) fn count(number: u64, what: &str) -> String {
     format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 
