@@ -240,9 +240,11 @@ impl Leading {
         if !applied.meta(delta.run, seq) {
             self.load_long(delta.run, delta.desired, delta.target, delta.pins.clone());
         }
+        // A service's first run has no recorded number, so that its tasks are known by what became of them alone.
         let failed = delta.exceptions.iter().map(|exception| exception.index.saturating_add(1)).max();
         let ended = delta.ended.iter().map(|range| range.first.saturating_add(range.len)).max();
-        self.load_grown(delta.run, failed.max(ended).unwrap_or(0));
+        let fenced = delta.fenced.iter().map(|grant| grant.index.saturating_add(1)).max();
+        self.load_grown(delta.run, failed.max(ended).max(fenced).unwrap_or(0));
         let Some(run) = self.runs.get_mut(&delta.run) else {
             return;
         };
