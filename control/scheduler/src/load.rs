@@ -89,6 +89,16 @@ impl Scheduler {
     }
 }
 
+/// How many tasks a run has at least, since something is recorded of the last one: a service's first run has no recorded
+/// number.
+fn named_tasks(delta: &RunDelta) -> u32 {
+    let ended = delta.ended.iter().map(|range| range.first.saturating_add(range.len)).max();
+    let failed = delta.exceptions.iter().map(|exception| exception.index).max();
+    let fenced = delta.fenced.iter().map(|grant| grant.index).max();
+    let kept = delta.inline.iter().map(|entry| entry.index).max();
+    ended.max(failed.max(fenced).max(kept).map(|index| index.saturating_add(1))).unwrap_or(0)
+}
+
 /// The last delta inside each checkpointed part.
 #[derive(Debug, Default)]
 struct Applied {
@@ -240,11 +250,7 @@ impl Leading {
         if !applied.meta(delta.run, seq) {
             self.load_long(delta.run, delta.desired, delta.target, delta.pins.clone());
         }
-        // A service's first run has no recorded number, so that its tasks are known by what became of them alone.
-        let failed = delta.exceptions.iter().map(|exception| exception.index.saturating_add(1)).max();
-        let ended = delta.ended.iter().map(|range| range.first.saturating_add(range.len)).max();
-        let fenced = delta.fenced.iter().map(|grant| grant.index.saturating_add(1)).max();
-        self.load_grown(delta.run, failed.max(ended).max(fenced).unwrap_or(0));
+        self.load_grown(delta.run, named_tasks(delta));
         let Some(run) = self.runs.get_mut(&delta.run) else {
             return;
         };
@@ -316,12 +322,13 @@ impl Leading {
         self.open_tasks += u64::from(run.grow(count));
     }
 
-    /// Wants the tasks of long-running jobs again, as they were recorded: nodes may be running them.
+    /// Wants the tasks of long-running jobs again, as they were recorded: nodes may be running them. What is not wanted is
+    /// stopped where it runs.
     fn restore_wanted(&mut self, id: RunId) {
         let Some(run) = self.runs.get(&id) else { return };
         let Some(long) = run.long.as_deref() else { return };
+        let name = (run.record.namespace.clone(), run.record.job.clone());
         if matches!(run.job.kind, Kind::System) {
-            let name = (run.record.namespace.clone(), run.record.job.clone());
             let newer: Vec<RunId> =
                 self.active_runs(&name).into_iter().skip_while(|other| *other != id).skip(1).collect();
             let pins = long.pinned.clone();
@@ -331,6 +338,8 @@ impl Leading {
             }
         } else if let Some(desired) = long.desired_recorded {
             self.set_desired(id, desired);
+        } else if self.active_runs(&name).first() == Some(&id) {
+            self.set_desired(id, long.target);
         }
     }
 
