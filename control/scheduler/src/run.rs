@@ -424,6 +424,11 @@ impl Run {
         self.set_phase(index, Phase::Recorded(status));
         self.touch(index);
         self.fenced.unstore(index);
+        // Why an earlier attempt was gone says nothing about the end, and is recorded of some only.
+        let free = |exception: &Exception| exception.status.is_none() && exception.failures == 0;
+        if self.exceptions.get(&index).is_some_and(free) {
+            self.exceptions.remove(&index);
+        }
         self.tries.remove(&index);
         self.stopping.remove(&index);
         self.progress.remove(&index);
