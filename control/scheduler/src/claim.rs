@@ -143,6 +143,9 @@ impl Leading {
             }
             let run = self.runs.get(&claim.run)?;
             let system = matches!(run.job.kind, Kind::System);
+            if run.ticket.is_some() {
+                self.queue.get_mut(run.class).update(&self.nodes);
+            }
             let wanted = (system || run.ticket.is_some())
                 && run.may_start()
                 && self.shares.allows(run.site.space, &claim.resources)
@@ -299,6 +302,8 @@ impl Leading {
             round.next = due.into_iter().chain(round.next).min();
             return Vec::new();
         }
+        // The groups of nodes may have been formed anew since the class was served.
+        self.queue.get_mut(run.class).update(&self.nodes);
         let wanted = self.wants_claims(run);
         round.waiting |= wanted > 0;
         let wanted = wanted.saturating_sub(self.claims_in_reach(run));

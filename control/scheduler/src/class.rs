@@ -257,8 +257,9 @@ impl Class {
     /// Whether a cluster that has nodes has none that could run a task of this class, even an empty one. It is found out
     /// when somebody asks; of a class with very many nodes in question it is not.
     pub(crate) fn is_hopeless(&self, nodes: &Nodes) -> bool {
-        let groups = self.eligible.tiers.iter().flat_map(|(_, groups)| groups);
-        let slots = groups.flat_map(|group| &nodes.groups.get(*group).slots);
+        // The groups may have been formed anew since it was served.
+        let groups = nodes.groups.all().iter().filter(|group| self.rules.score(group).is_some());
+        let slots = groups.flat_map(|group| &group.slots);
         let could =
             |node: &Node| node.lanes_max > 0 && self.key.resources.fits(&node.capacity) && self.rules.admits(node);
         let searched = self.is_blocked() && nodes.by_name().next().is_some();
