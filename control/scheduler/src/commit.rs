@@ -425,7 +425,8 @@ impl Leading {
         run.stop_recorded |= changes.stop.is_some();
         run.meta_dirty = true;
         self.open_tasks -= u64::from(open_before - run.open());
-        if changes.stop.is_some() {
+        if let Some(reason) = changes.stop {
+            self.stop_messages(id, None, reason);
             self.long_changed(id);
         }
         self.desired_committed(id, changes.desired, changes.target);

@@ -73,7 +73,7 @@ impl Scheduler {
         definition::tell(run, node, slot);
         let grant = Some(key.grant);
         let mut stops = Vec::new();
-        if let Some(reason) = run.stop {
+        if let Some(reason) = run.stop.filter(|_| run.stop_recorded) {
             stops.push(Stop { run: run.id, index: None, grant, reason, grace: core::time::Duration::ZERO });
         } else {
             if evicted {

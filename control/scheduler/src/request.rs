@@ -198,7 +198,8 @@ impl Leading {
         batch
     }
 
-    /// Stops a run, unless that was asked for already.
+    /// Stops a run, unless that was asked for already. What runs is told once that is durable: a leader that is cut off
+    /// from the store would end what its successor lets go on.
     pub(crate) fn end_run(&mut self, id: RunId, reason: Reason) {
         let Some(run) = self.runs.get_mut(&id) else { return };
         if run.stop.is_some() || run.is_over() {
@@ -211,7 +212,6 @@ impl Leading {
         batch.urgent = true;
         self.dequeue(id);
         self.stop_tasks(id, 0..count, false, reason);
-        self.stop_messages(id, None, reason);
     }
 
     /// Asks the nodes that hold tasks of a run to end them.
