@@ -237,6 +237,8 @@ impl Leading {
                 self.pinned_task_waits(id, index);
             }
             Phase::Pending | Phase::Backoff if !wanted => run.set_phase(index, Phase::Dormant),
+            // Its node may have come anew, as another entry of the table.
+            Phase::Pending => self.pinned_task_waits(id, index),
             Phase::Granted | Phase::Running if !wanted => {
                 run.set_phase(index, Phase::Stopping);
                 run.stopping.insert(index, Reason::Cancelled);
@@ -246,8 +248,7 @@ impl Leading {
             Phase::Unknown if !wanted => {
                 run.stopping.insert(index, Reason::Cancelled);
             }
-            Phase::Pending
-            | Phase::Backoff
+            Phase::Backoff
             | Phase::Granted
             | Phase::Running
             | Phase::Stopping

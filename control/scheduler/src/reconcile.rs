@@ -102,6 +102,7 @@ impl Scheduler {
             return;
         };
         let run_id = held.grant.run;
+        leading.want_here(slot, run_id, held.next);
         // What is fenced runs on where it is stored, and nowhere else.
         let adoptable = leading.runs.get(&run_id).is_some_and(|run| {
             !run.job.execution.is_fenced()

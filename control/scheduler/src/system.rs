@@ -140,7 +140,10 @@ impl Leading {
     fn may_take_pinned(&self, run: &Run, slot: usize) -> bool {
         let resources = &run.job.budgets.resources;
         let allowed = run.job.tier != Tier::Production || self.shares.allows(run.site.space, resources);
-        run.may_start() && self.reconcile_until.is_none() && self.nodes.get(slot).is_ready() && allowed
+        let node = self.nodes.get(slot);
+        // Its attributes may have changed since the task was found to be wanted there.
+        let matches = run.long.as_deref().is_some_and(|long| long.matches(node));
+        run.may_start() && self.reconcile_until.is_none() && node.is_ready() && matches && allowed
     }
 
     /// The task of a system job that waits for a node; there is one at most.
@@ -235,6 +238,24 @@ impl Leading {
         };
         self.want(id, index, wanted);
         wanted || granted
+    }
+
+    /// A node that was away presents a task of a system job: it is wanted again before it could be stopped, if it is the
+    /// node's task and none of a newer run is to take its place.
+    pub(crate) fn want_here(&mut self, slot: usize, id: RunId, index: u32) {
+        let node = self.nodes.get(slot);
+        let own = |run: &&Run| {
+            let long = run.long.as_deref().filter(|long| long.matches(node));
+            let pinned = long.is_some_and(|long| long.pinned.get(node.id()) == Some(&index));
+            pinned && !node.lost && run.phase(index) == Phase::Dormant
+        };
+        let Some(run) = self.runs.get(&id).filter(own) else { return };
+        let name = (run.record.namespace.clone(), run.record.job.clone());
+        let active = self.active_runs(&name);
+        let newer = active.iter().skip_while(|other| **other != id);
+        if newer.clone().next().is_some() && !newer.skip(1).any(|newer| self.has_pin(*newer, node.id())) {
+            self.want(id, index, true);
+        }
     }
 
     fn standing(&self, id: RunId, node: &NodeId) -> Standing {
