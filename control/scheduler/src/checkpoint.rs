@@ -17,7 +17,7 @@ use crate::{
     phase::Phase,
     run::Run,
     runs::Runs,
-    scheduler::{InFlight, Leading},
+    scheduler::{InFlight, Leading, Scheduler},
 };
 
 /// The state of checkpointing.
@@ -122,25 +122,41 @@ impl Leading {
     }
 }
 
+impl Scheduler {
+    /// What a checkpoint of a run would hold now; none of an unknown run, or if this replica does not lead.
+    ///
+    /// A leader that has nothing to commit and one that reads the store anew agree on it, but for tasks of long-running
+    /// jobs that nothing is recorded of and exceptions of failures that do not count.
+    #[must_use]
+    pub fn recorded(&self, run: RunId) -> Option<(RunMeta, Vec<Block>)> {
+        let leading = self.leading.as_deref()?;
+        let run = leading.runs.get(&run)?;
+        let blocks = (0..run.count().div_ceil(limits::BLOCK_LEN)).map(|block| block_of(run, block, leading.head));
+        Some((meta_of(run, leading.head), blocks.collect()))
+    }
+}
+
 fn encode(item: Item, runs: &Runs, applied: Seq) -> Option<(String, Vec<u8>)> {
     let (Item::Block(id, _) | Item::Meta(id)) = item;
     let run = runs.get(&id)?;
     Some(match item {
         Item::Block(id, block) => (key::block(id, block), block_of(run, block, applied).to_bytes()),
-        Item::Meta(id) => {
-            let meta = RunMeta {
-                applied,
-                usage: run.usage,
-                stop: run.stop.filter(|_| run.stop_recorded),
-                ended_ms: run.ended_ms,
-                segments: run.segments.clone(),
-                desired: run.long.as_ref().and_then(|long| long.desired_recorded),
-                target: run.long.as_ref().and_then(|long| long.target_recorded),
-                pins: run.long.as_ref().map(|long| long.pin_records()).unwrap_or_default(),
-            };
-            (key::run_meta(id), meta.to_bytes())
-        }
+        Item::Meta(id) => (key::run_meta(id), meta_of(run, applied).to_bytes()),
     })
+}
+
+/// The recorded state of a run besides its blocks.
+fn meta_of(run: &Run, applied: Seq) -> RunMeta {
+    RunMeta {
+        applied,
+        usage: run.usage,
+        stop: run.stop.filter(|_| run.stop_recorded),
+        ended_ms: run.ended_ms,
+        segments: run.segments.clone(),
+        desired: run.long.as_ref().and_then(|long| long.desired_recorded),
+        target: run.long.as_ref().and_then(|long| long.target_recorded),
+        pins: run.long.as_ref().map(|long| long.pin_records()).unwrap_or_default(),
+    }
 }
 
 /// The recorded state of a block; staged outcomes are open in it, since their deltas come later in the log.

@@ -106,6 +106,8 @@ impl World {
             && session.alive
             && session.open
             && session.under_way == [0, 0]
+            // What ends because it is not wanted, the leader has counted out already.
+            && node.ends_until.max(node.told_at) < self.now
             && node.frozen_until.max(self.replicas[replica].frozen_until) <= self.now
     }
 
@@ -179,6 +181,7 @@ impl World {
             return broken(Property::Ends, "nobody leads at the end");
         };
         self.check_view(leader.replica)?;
+        self.check_rebuild()?;
         for (run, known) in &self.oracle.runs {
             self.check_statuses(*run, known)?;
         }

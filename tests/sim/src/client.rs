@@ -228,7 +228,7 @@ impl World {
                 Ok(())
             }
             // A leader that was elected since knows no tasks that were not wanted any more.
-            Err(RequestError::NoSuchTask { count: 0, .. }) => {
+            Err(RequestError::NoSuchTask { .. }) if self.stops_kept(at) => {
                 self.wishes[at] = State::Done(Vec::new());
                 Ok(())
             }
@@ -312,6 +312,14 @@ impl World {
         }
         self.wishes[at] = State::Done(runs);
         Ok(())
+    }
+
+    /// Whether a wish is to stop a run of a long-running job.
+    fn stops_kept(&self, at: usize) -> bool {
+        let Wish::Stop { submission, .. } = &self.workload.wishes[at].1 else { return false };
+        let State::Done(runs) = &self.wishes[*submission] else { return false };
+        let known = runs.first().and_then(|run| self.oracle.runs.get(run));
+        known.is_some_and(|known| known.job.kind.is_long_running())
     }
 
     fn stop_promised(&mut self, at: usize) -> Check {

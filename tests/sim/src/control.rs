@@ -76,8 +76,8 @@ impl Replica {
 }
 
 impl World {
-    /// Starts a replica.
-    pub(crate) fn control_start(&mut self, at: usize) {
+    /// What every replica is configured with.
+    pub(crate) fn config(&self) -> Config {
         let cluster: ClusterName = CLUSTER.parse().expect("a valid name");
         let mut config = Config::new(cluster);
         config.checkpoint_log_len = self.options.checkpoint_log_len;
@@ -87,6 +87,12 @@ impl World {
         config.keep_ended_for = self.options.keep_ended_for;
         config.keep_ended_min = self.options.keep_ended_min;
         config.check_plans = true;
+        config
+    }
+
+    /// Starts a replica.
+    pub(crate) fn control_start(&mut self, at: usize) {
+        let config = self.config();
         let replica = &mut self.replicas[at];
         let seed = replica.rng.next();
         replica.epoch += 1;
@@ -280,6 +286,7 @@ impl World {
                 }
                 return self.check_grant(at, id, grant);
             }
+            ToExecutor::Stop(stop) if term == newest => return self.check_stop(at, id, stop),
             ToExecutor::Renewed(_) if term != newest && self.now > self.lease_broken_until => {
                 let message = format!("replica {at} renews a node's lease in term {term:?}, after {newest:?} began");
                 return broken(Property::Term, message);

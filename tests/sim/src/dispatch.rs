@@ -179,6 +179,12 @@ impl World {
         self.check_cron()?;
         // Looking at every node costs as much as a simulated second of them.
         let every = 1 + self.nodes.len() as u64 / 100;
-        if (self.now / 1_000_000_000).is_multiple_of(every) { self.check_soft() } else { Ok(()) }
+        if (self.now / 1_000_000_000).is_multiple_of(every) {
+            self.check_soft()?;
+            if self.oracle.comparison_is_due(self.store.bytes) {
+                self.check_rebuild()?;
+            }
+        }
+        Ok(())
     }
 }

@@ -42,6 +42,8 @@ pub(crate) struct Node {
     wiped: bool,
     pub(crate) session: Option<u64>,
     pub(crate) frozen_until: u64,
+    /// Until when attempts end that were cancelled, or what they left is uploaded.
+    pub(crate) ends_until: u64,
     /// Until when messages to the node, and from it, are held up.
     pub(crate) blocked: [u64; 2],
     pub(crate) armed: u64,
@@ -93,6 +95,7 @@ impl Node {
             wiped: false,
             session: None,
             frozen_until: 0,
+            ends_until: 0,
             blocked: [0; 2],
             armed: u64::MAX,
             clock,
@@ -251,6 +254,7 @@ impl World {
             }
             Output::Upload { id, part, bytes } => {
                 let due = self.now + soon(&mut node.rng);
+                node.ends_until = node.ends_until.max(due);
                 self.events.push(due, Kind::Upload { node: at, epoch, session, id, part, bytes });
             }
             Output::Disconnect(reason) => {

@@ -101,6 +101,8 @@ pub(crate) struct Oracle {
     nodes: BTreeMap<NodeId, (u64, Incarnation)>,
     /// Bytes written since the store was last read whole.
     unchecked: usize,
+    /// Bytes written since a rebuild was last compared with the leader.
+    uncompared: usize,
 }
 
 impl Oracle {
@@ -115,6 +117,7 @@ impl Oracle {
         }
         self.head = txn.seq.0;
         self.unchecked += txn.len_bytes();
+        self.uncompared += txn.len_bytes();
         if txn.puts.len() + txn.deletes.len() > limits::TXN_OPS_MAX || txn.len_bytes() > limits::TXN_BYTES_MAX {
             let (ops, bytes) = (txn.puts.len() + txn.deletes.len(), txn.len_bytes());
             return broken(Property::Limits, format!("a transaction of {ops} operations and {bytes} bytes"));
@@ -263,7 +266,8 @@ impl Oracle {
         let pinned = delta.pins.iter().map(|pin| pin.index + 1);
         let ended = delta.ended.iter().map(|range| range.first + range.len);
         if known.job.kind.is_long_running() {
-            known.grow(pinned.chain(delta.desired).chain(ended).max().unwrap_or(0));
+            let fenced = delta.fenced.iter().map(|grant| grant.index + 1);
+            known.grow(pinned.chain(delta.desired).chain(ended).chain(fenced).max().unwrap_or(0));
         }
         for range in &delta.ended {
             for index in range.first..range.first + range.len {
@@ -323,6 +327,15 @@ impl Oracle {
         let due = self.unchecked * 16 >= bytes;
         if due {
             self.unchecked = 0;
+        }
+        due
+    }
+
+    /// Whether a rebuild is to be compared with the leader: that costs more, and is done once a quarter is new.
+    pub(crate) const fn comparison_is_due(&mut self, bytes: usize) -> bool {
+        let due = self.uncompared * 4 >= bytes && self.uncompared > 0;
+        if due {
+            self.uncompared = 0;
         }
         due
     }

@@ -86,7 +86,9 @@ impl World {
             if better {
                 return broken(Property::Priority, text("which goes before it"));
             }
-            let (rich, poor) = ((&one.namespace, held_before), &other.namespace);
+            let resources = &one.budgets.resources;
+            let granted = [u64::from(resources.cpu.0), resources.memory.0].map(|each| each * u64::from(grant.len));
+            let (rich, poor) = ((&one.namespace, held_before, granted), &other.namespace);
             if self.has_more(scheduler, now, rich, poor) {
                 return broken(Property::Fair, text("whose namespace has less than half as much"));
             }
@@ -107,22 +109,28 @@ impl World {
             })
     }
 
-    /// Whether one namespace, which holds at least so much, has more than twice the weighted dominant share of another one.
+    /// Whether one namespace, which held at least so much before it was granted more, has more than twice the weighted dominant share of another one.
     fn has_more(
         &self,
         scheduler: &Scheduler,
         now: Now,
-        (rich, held): (&Namespace, [u64; 2]),
+        (rich, held, granted): (&Namespace, [u64; 2], [u64; 2]),
         poor: &Namespace,
     ) -> bool {
-        let mut most = [0; 2];
-        for (id, known) in self.oracle.runs.iter().filter(|(_, known)| known.job.namespace == *poor) {
-            let counts = scheduler.run(*id).map(|view| view.counts).unwrap_or_default();
-            let tasks = u64::from(counts.assigned + counts.running + counts.stopping + counts.unknown);
-            let resources = &known.job.budgets.resources;
-            most[0] += tasks * u64::from(resources.cpu.0);
-            most[1] += tasks * resources.memory.0;
-        }
+        let seen = |space: &Namespace| {
+            let mut sums = [0; 2];
+            for (id, known) in self.oracle.runs.iter().filter(|(_, known)| known.job.namespace == *space) {
+                let counts = scheduler.run(*id).map(|view| view.counts).unwrap_or_default();
+                let tasks = u64::from(counts.assigned + counts.running + counts.stopping + counts.unknown);
+                let resources = &known.job.budgets.resources;
+                sums[0] += tasks * u64::from(resources.cpu.0);
+                sums[1] += tasks * resources.memory.0;
+            }
+            sums
+        };
+        // What nodes hold that have not come back to a new leader is not known to it, and what it grants it counts.
+        let (most, known) = (seen(poor), seen(rich));
+        let held = [held[0].min(known[0] - granted[0]), held[1].min(known[1] - granted[1])];
         let nodes = scheduler.nodes(now);
         let ready = nodes.iter().filter(|node| node.state == NodeState::Ready);
         let total = ready.fold([0, 0], |[cpu, memory], node| {

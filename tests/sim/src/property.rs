@@ -27,6 +27,8 @@ pub enum Property {
     Fair,
     /// D: what the cluster itself ends costs a task none of its attempts.
     Free,
+    /// R: what runs and is wanted is not stopped to be started anew.
+    Restart,
     /// K: no instant of a cron job is fired twice, early or not at all.
     Cron,
     /// E: nothing starts before what it waits for has ended as it has to.
@@ -45,7 +47,7 @@ pub enum Property {
 
 impl Property {
     /// All of them.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::Once,
         Self::Capacity,
         Self::Terminal,
@@ -57,6 +59,7 @@ impl Property {
         Self::Priority,
         Self::Fair,
         Self::Free,
+        Self::Restart,
         Self::Cron,
         Self::After,
         Self::Crash,
@@ -81,6 +84,7 @@ impl Property {
             Self::Priority => "P",
             Self::Fair => "F",
             Self::Free => "D",
+            Self::Restart => "R",
             Self::Cron => "K",
             Self::After => "E",
             Self::Crash => "C",

@@ -45,6 +45,8 @@ pub(crate) struct Running {
     pub(crate) ahead: u32,
     /// It began, or may have gone on, without being told.
     pub(crate) chained: bool,
+    /// It is being stopped.
+    pub(crate) cancelled: bool,
 }
 
 /// What the sandbox was told of a run.
@@ -62,6 +64,9 @@ impl World {
     pub(crate) fn node_command(&mut self, at: usize, command: Command) -> Check {
         let epoch = self.nodes[at].epoch;
         let node = &mut self.nodes[at];
+        if let Command::Cancel(cancel) = &command {
+            node.running.entry(cancel.id).and_modify(|running| running.cancelled = true);
+        }
         match command {
             Command::Define(spec) => {
                 let (resources, execution) = (spec.budgets.resources, spec.execution);
@@ -89,6 +94,7 @@ impl World {
             }
             Command::Cancel(cancel) => {
                 let due = self.now + ns(node.rng.duration(Duration::ZERO, Duration::from_millis(5)));
+                node.ends_until = node.ends_until.max(due);
                 let act = Act::Cancelled(cancel.reason);
                 self.events.push(due, Kind::Guest { node: at, epoch, id: cancel.id, act });
             }
@@ -148,7 +154,7 @@ impl World {
         if spec.endless {
             guest::last(&mut plan, self.healed);
         }
-        let running = Running { plan, spec, since: self.now, throttled: false, ahead, chained };
+        let running = Running { plan, spec, since: self.now, throttled: false, ahead, chained, cancelled: false };
         let begun = node.begun.entry((id.term, id.grant)).or_default();
         *begun = (*begun).max(id.task.index + 1);
         if node.running.insert(id, running).is_some() {
@@ -161,7 +167,9 @@ impl World {
                 return broken(Property::Capacity, format!("node {at} runs {count} tasks with {used} of {capacity}"));
             }
         }
-        let same = node.running.keys().filter(|other| other.task.run == id.task.run).count();
+        // What was given to another node meanwhile, and is being stopped here, is not the leader's to count.
+        let counts = |(other, running): &(&AttemptId, &Running)| other.task.run == id.task.run && !running.cancelled;
+        let same = node.running.iter().filter(counts).count();
         let most = self.oracle.runs.get(&id.task.run).map_or(0, |known| known.job.placement.max_per_node as usize);
         if most > 0 && same > most {
             return broken(
