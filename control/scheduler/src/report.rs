@@ -8,7 +8,7 @@ use weir_wire::{
     outcome::Outcome,
     record::Exception,
     segment::Entry,
-    task::{Reason, Status},
+    task::{Reason, RetryClass, Status},
 };
 
 use crate::{
@@ -191,7 +191,9 @@ impl Scheduler {
             outcome.status = if lost { Status::Lost } else { outcome.status };
             Verdict::End(outcome.status)
         } else if stopped {
-            Verdict::End(outcome.status)
+            // It would be tried again, were it not for the stop.
+            let free = outcome.status == Status::Failed && reason.retry_class() == RetryClass::Free;
+            Verdict::End(if free { Status::Killed } else { outcome.status })
         } else if outcome.status == Status::Killed && reason == Reason::Cancelled {
             // Nobody asked for it: a stop meant for an attempt that is not current any more.
             Verdict::Again { delay: core::time::Duration::ZERO, counted: false }
@@ -200,7 +202,10 @@ impl Scheduler {
             retry::judge(&run.job.retry, tries, outcome.status, Cause { reason, permanent }, &mut self.rng)
         };
         match verdict {
-            Verdict::End(_) => self.ended(id, index, outcome, Some(node)),
+            Verdict::End(status) => {
+                outcome.status = status;
+                self.ended(id, index, outcome, Some(node));
+            }
             Verdict::Again { delay, counted } => {
                 leading.retry(id, index, delay, counted, outcome, node, self.now.mono);
             }

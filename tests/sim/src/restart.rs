@@ -1,5 +1,6 @@
 //! R: what runs and is wanted is not stopped to be started anew.
 
+use weir_scheduler::RunState;
 use weir_wire::{
     message::Stop,
     task::{Reason, TaskState},
@@ -26,8 +27,10 @@ impl World {
         };
         let replica = &self.replicas[at];
         let now = replica.clock.now(self.now);
-        let view = replica.scheduler.as_ref().and_then(|scheduler| scheduler.task(now, stop.run, id.task.index));
-        let Some(view) = view.filter(|view| view.dormant.is_none()) else { return Ok(()) };
+        let Some(scheduler) = &replica.scheduler else { return Ok(()) };
+        let asked = scheduler.run(stop.run).is_none_or(|run| run.state != RunState::Active);
+        let view = scheduler.task(now, stop.run, id.task.index).filter(|view| view.dormant.is_none() && !asked);
+        let Some(view) = view else { return Ok(()) };
         let anew = match view.state {
             TaskState::Pending => true,
             TaskState::Assigned | TaskState::Running => view.node.as_ref() == Some(&node.id),
