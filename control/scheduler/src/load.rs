@@ -275,8 +275,7 @@ impl Leading {
         }
         for exception in delta.exceptions.iter() {
             if exception.index < run.count() && !applied.task(delta.run, exception.index, seq) {
-                run.touch(exception.index);
-                run.exceptions.insert(exception.index, exception);
+                run.except(exception);
             }
         }
         for entry in &delta.inline {
@@ -333,7 +332,9 @@ impl Leading {
                 self.active_runs(&name).into_iter().skip_while(|other| *other != id).skip(1).collect();
             let pins = long.pinned.clone();
             for (node, index) in pins {
-                let wanted = !newer.iter().any(|newer| self.has_pin(*newer, &node));
+                // What comes back is wanted again when it presents its task.
+                let there = self.nodes.slot(&node).is_some_and(|slot| !self.nodes.get(slot).lost);
+                let wanted = there && !newer.iter().any(|newer| self.has_pin(*newer, &node));
                 self.want(id, index, wanted);
             }
         } else if let Some(desired) = long.desired_recorded {

@@ -222,8 +222,13 @@ impl Leading {
     pub(crate) fn task_changed(&mut self, id: RunId, index: u32) {
         let Some(run) = self.runs.get(&id) else { return };
         let node = run.long.as_ref().and_then(|long| long.pins.get(index as usize));
-        match node.and_then(|node| self.nodes.slot(node)) {
-            Some(slot) => self.node_changed(slot),
+        match node.map(|node| self.nodes.slot(node)) {
+            Some(Some(slot)) => self.node_changed(slot),
+            // Its node was removed, and is not among those that are looked at.
+            Some(None) => {
+                self.want(id, index, false);
+                self.long_changed(id);
+            }
             None => self.long_changed(id),
         }
     }
@@ -237,8 +242,7 @@ impl Leading {
                 self.pinned_task_waits(id, index);
             }
             Phase::Pending | Phase::Backoff if !wanted => run.set_phase(index, Phase::Dormant),
-            // Its node may have come anew, as another entry of the table.
-            Phase::Pending => self.pinned_task_waits(id, index),
+            Phase::Pending => self.pinned_task_still_waits(id, index),
             Phase::Granted | Phase::Running if !wanted => {
                 run.set_phase(index, Phase::Stopping);
                 run.stopping.insert(index, Reason::Cancelled);

@@ -79,6 +79,16 @@ impl Leading {
         }
     }
 
+    /// A pending task of a system job waits for its node, which may have come anew, as another entry of the table.
+    pub(crate) fn pinned_task_still_waits(&mut self, id: RunId, index: u32) {
+        let Some(run) = self.runs.get(&id) else { return };
+        let node = run.long.as_ref().and_then(|long| long.pins.get(index as usize));
+        let waiting = node.and_then(|node| self.nodes.slot(node)).and_then(|slot| self.pinned_waiting.get(&slot));
+        if !waiting.is_some_and(|waiting| waiting.contains_key(&(id, index))) {
+            self.pinned_task_waits(id, index);
+        }
+    }
+
     /// A node may take what it did not take before.
     pub(crate) fn retry_pinned(&mut self, slot: usize) {
         if self.pinned_waiting.contains_key(&slot) {
