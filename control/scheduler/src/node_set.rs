@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 const LISTED_MAX: usize = 16;
 
 /// A set of nodes by their places in the node table: a list of few, or a bit for each.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) enum NodeSet {
     Few(Vec<usize>),
     Many(Vec<u64>),

@@ -114,6 +114,11 @@ impl Scheduler {
                 && (held.next..held.end).all(|i| matches!(run.phase(i), Phase::Pending | Phase::Backoff))
         });
         if !adoptable {
+            // It is told to stop with the others, once the stop is durable.
+            if let Some(run) = leading.runs.get_mut(&run_id).filter(|run| run.stop.is_some() && !run.stop_recorded) {
+                definition::tell(run, leading.nodes.get_mut(slot), slot);
+                return;
+            }
             if let Some(session) = leading.nodes.get(slot).session {
                 let stop = Stop {
                     run: run_id,

@@ -4,7 +4,7 @@ use alloc::{boxed::Box, sync::Arc, vec::Vec};
 
 use weir_wire::{
     id::{JobVersion, RunId},
-    kind::Upstream,
+    kind::{Kind, Upstream},
     message::{Follow, Stop, ToExecutor},
     task::Reason,
     work::{JobRecord, RunRecord},
@@ -137,7 +137,7 @@ impl Scheduler {
         }
         match index {
             // A stop that is asked for again may have been lost on its way to a node.
-            None if state.stop.is_some() => leading.stop_messages(run, None, reason),
+            None if state.stop_recorded => leading.stop_messages(run, None, reason),
             None => leading.end_run(run, reason),
             Some(index) => {
                 leading.stop_tasks(run, index..index + 1, true, reason);
@@ -207,8 +207,14 @@ impl Leading {
         }
         run.stop = Some(reason);
         let count = run.count();
+        // A new leader has to know which tasks there are to be stopped.
+        let unrecorded = run.long.as_deref().filter(|long| long.desired_recorded.is_none() && !long.staged);
+        let desired = unrecorded.filter(|_| matches!(run.job.kind, Kind::Service(_))).map(|long| long.desired);
         let batch = self.open_batch();
         batch.run(id).stop = Some(reason);
+        if desired.is_some() {
+            batch.run(id).desired = desired;
+        }
         batch.urgent = true;
         self.dequeue(id);
         self.stop_tasks(id, 0..count, false, reason);
@@ -218,14 +224,19 @@ impl Leading {
     pub(crate) fn stop_messages(&mut self, run: RunId, index: Option<u32>, reason: Reason) {
         let Some(state) = self.runs.get(&run) else { return };
         let lanes: Vec<_> = match index {
-            Some(index) if state.phase(index).is_granted() => state.lane_of(index).into_iter().collect(),
-            Some(_) => Vec::new(),
+            Some(index) => state.lane_of(index).filter(|_| state.phase(index).is_granted()).into_iter().collect(),
             None => state.lanes.values().collect(),
         };
-        let mut sessions: Vec<_> =
-            lanes.iter().filter_map(|slot| self.nodes.get(self.grants.get(*slot).node()).session).collect();
-        sessions.sort_unstable();
-        sessions.dedup();
+        let mut slots: Vec<usize> = lanes.iter().map(|lane| self.grants.get(*lane).node()).collect();
+        if index.is_none() {
+            // Some hold what is not counted for them any more.
+            slots.extend(state.told.clone().into_slots());
+        }
+        slots.sort_unstable();
+        slots.dedup();
+        // A session that is not welcomed yet hears of it when the node has presented what it holds.
+        let welcomed = slots.iter().map(|slot| self.nodes.get(*slot)).filter(|node| node.welcomed);
+        let sessions: Vec<_> = welcomed.filter_map(|node| node.session).collect();
         for session in sessions {
             let stop = Stop { run, index, grant: None, reason, grace: core::time::Duration::ZERO };
             self.effects.push(Output::Send { session, message: Box::new(ToExecutor::Stop(stop)) });

@@ -16,6 +16,9 @@ impl World {
     /// task is not wanted or is another node's by now. What is fenced may have been given up, and be at its end.
     pub(crate) fn check_stop(&self, at: usize, session: u64, stop: &Stop) -> Check {
         let Some(known) = self.oracle.runs.get(&stop.run) else { return Ok(()) };
+        if stop.grant.is_none() && stop.index.is_none() && !known.stopped {
+            return broken(Property::Accepted, format!("{} is told to stop, which is not stored", stop.run));
+        }
         let unasked = stop.reason == Reason::Cancelled && stop.index.is_none() && !known.stopped;
         let Some(grant) = stop.grant.filter(|_| unasked && known.job.kind.is_long_running()) else { return Ok(()) };
         if known.job.execution.is_fenced() {
