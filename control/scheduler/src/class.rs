@@ -257,9 +257,12 @@ impl Class {
     /// Whether a cluster that has nodes has none that could run a task of this class, even an empty one. It is found out
     /// when somebody asks; of a class with very many nodes in question it is not.
     pub(crate) fn is_hopeless(&self, nodes: &Nodes) -> bool {
-        // The groups may have been formed anew since it was served.
-        let groups = nodes.groups.all().iter().filter(|group| self.rules.score(group).is_some());
-        let slots = groups.flat_map(|group| &group.slots);
+        let groups = nodes.groups.all();
+        // They may have been formed anew since it was served.
+        let current = self.eligible.epoch == nodes.groups.epoch && self.eligible.scores.len() == groups.len();
+        let score = |(at, group)| if current { self.eligible.score(at) } else { self.rules.score(group) };
+        let slots =
+            groups.iter().enumerate().filter(|group| score(*group).is_some()).flat_map(|(_, group)| &group.slots);
         let could =
             |node: &Node| node.lanes_max > 0 && self.key.resources.fits(&node.capacity) && self.rules.admits(node);
         let searched = self.is_blocked() && nodes.by_name().next().is_some();

@@ -416,8 +416,7 @@ impl Leading {
             run.fenced.store(grant);
         }
         for exception in changes.exceptions {
-            run.touch(exception.index);
-            run.exceptions.insert(exception.index, exception);
+            run.except(exception);
         }
         run.keep_entries(changes.entries, segment);
         run.keep_entries(changes.in_line, None);

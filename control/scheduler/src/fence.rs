@@ -277,15 +277,19 @@ impl Scheduler {
         let Some(leading) = self.leading.as_deref_mut() else {
             return Vec::new();
         };
-        let mut tasks = leading.fences.of_node(node);
-        tasks.retain(|(id, index)| {
-            let run = leading.runs.get(id).filter(|run| run.phase(*index) == Phase::Unknown);
-            run.and_then(|run| run.fenced.held(*index)).is_some_and(|held| held.node == *node && answers(held))
-        });
-        for (id, index) in &tasks {
-            leading.fences.by_node.remove(&(node.clone(), *id, *index));
+        let mut answered = Vec::new();
+        for (id, index) in leading.fences.of_node(node) {
+            let run = leading.runs.get(&id).filter(|run| run.phase(index) == Phase::Unknown);
+            let held = run.and_then(|run| run.fenced.held(index)).filter(|held| held.node == *node);
+            // What is waited for no more was told of in another way.
+            if held.is_none_or(&answers) {
+                leading.fences.by_node.remove(&(node.clone(), id, index));
+            }
+            if held.is_some_and(&answers) {
+                answered.push((id, index));
+            }
         }
-        tasks
+        answered
     }
 
     /// Takes over an attempt that was waited for; false if this is not one.

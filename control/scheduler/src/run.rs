@@ -425,13 +425,21 @@ impl Run {
         self.touch(index);
         self.fenced.unstore(index);
         // Why an earlier attempt was gone says nothing about the end, and is recorded of some only.
-        let free = |exception: &Exception| exception.status.is_none() && exception.failures == 0;
-        if self.exceptions.get(&index).is_some_and(free) {
+        if self.exceptions.get(&index).is_some_and(is_free) {
             self.exceptions.remove(&index);
         }
         self.tries.remove(&index);
         self.stopping.remove(&index);
         self.progress.remove(&index);
+    }
+
+    /// Records an exception, unless it is none of a task that has ended.
+    pub(crate) fn except(&mut self, exception: Exception) {
+        let index = exception.index;
+        self.touch(index);
+        if !(is_free(&exception) && matches!(self.phase(index), Phase::Recorded(_))) {
+            self.exceptions.insert(index, exception);
+        }
     }
 
     /// Notes that a task's checkpoint block is out of date.
@@ -481,4 +489,9 @@ impl Run {
             rejected: recorded(Status::Rejected),
         }
     }
+}
+
+/// Whether an exception is no failure of the task's own.
+const fn is_free(exception: &Exception) -> bool {
+    exception.status.is_none() && exception.failures == 0
 }
