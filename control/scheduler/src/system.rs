@@ -69,8 +69,7 @@ impl Leading {
     /// A task of a system job waits for its node.
     pub(crate) fn pinned_task_waits(&mut self, id: RunId, index: u32) {
         let Some(run) = self.runs.get(&id) else { return };
-        let node = run.long.as_ref().and_then(|long| long.pins.get(index as usize));
-        if let Some(slot) = node.and_then(|node| self.nodes.slot(node)) {
+        if let Some(slot) = self.pinned_slot(run, index) {
             let since = *self.pinned_waiting.entry(slot).or_default().entry((id, index)).or_insert(self.now);
             self.pinned_try.insert(slot);
             if run.job.tier == Tier::Production {
@@ -82,11 +81,15 @@ impl Leading {
     /// A pending task of a system job waits for its node, which may have come anew, as another entry of the table.
     pub(crate) fn pinned_task_still_waits(&mut self, id: RunId, index: u32) {
         let Some(run) = self.runs.get(&id) else { return };
-        let node = run.long.as_ref().and_then(|long| long.pins.get(index as usize));
-        let waiting = node.and_then(|node| self.nodes.slot(node)).and_then(|slot| self.pinned_waiting.get(&slot));
+        let waiting = self.pinned_slot(run, index).and_then(|slot| self.pinned_waiting.get(&slot));
         if !waiting.is_some_and(|waiting| waiting.contains_key(&(id, index))) {
             self.pinned_task_waits(id, index);
         }
+    }
+
+    /// The place in the table of a task's own node, while that is registered.
+    fn pinned_slot(&self, run: &Run, index: u32) -> Option<usize> {
+        self.nodes.slot(run.long.as_ref()?.pins.get(index as usize)?)
     }
 
     /// A node may take what it did not take before.

@@ -109,7 +109,8 @@ impl World {
             })
     }
 
-    /// Whether one namespace, which held at least so much before it was granted more, has more than twice the weighted dominant share of another one.
+    /// Whether one namespace, which held at least so much before it was granted more, has more than twice the weighted
+    /// dominant share of another one.
     fn has_more(
         &self,
         scheduler: &Scheduler,
@@ -130,7 +131,7 @@ impl World {
         };
         // What nodes hold that have not come back to a new leader is not known to it, and what it grants it counts.
         let (most, known) = (seen(poor), seen(rich));
-        let held = [held[0].min(known[0] - granted[0]), held[1].min(known[1] - granted[1])];
+        let held = [0, 1].map(|at| held[at].min(known[at].saturating_sub(granted[at])));
         let nodes = scheduler.nodes(now);
         let ready = nodes.iter().filter(|node| node.state == NodeState::Ready);
         let total = ready.fold([0, 0], |[cpu, memory], node| {

@@ -34,17 +34,9 @@ impl World {
         let asked = scheduler.run(stop.run).is_none_or(|run| run.state != RunState::Active);
         let view = scheduler.task(now, stop.run, id.task.index).filter(|view| view.dormant.is_none() && !asked);
         let Some(view) = view else { return Ok(()) };
-        let anew = match view.state {
-            TaskState::Pending => true,
-            TaskState::Assigned | TaskState::Running => view.node.as_ref() == Some(&node.id),
-            TaskState::Stopping
-            | TaskState::Unknown
-            | TaskState::Succeeded
-            | TaskState::Failed
-            | TaskState::Killed
-            | TaskState::Lost
-            | TaskState::Rejected => false,
-        };
+        let here = view.node.as_ref() == Some(&node.id);
+        let given = matches!(view.state, TaskState::Assigned | TaskState::Running);
+        let anew = view.state == TaskState::Pending || (given && here);
         if anew {
             return broken(
                 Property::Restart,
